@@ -1,0 +1,70 @@
+"""Every error that this project raises on purpose.
+
+Each class says how the two outer doors report it: `exit_code` for command lines and
+`http_status` for the web. A class also inherits the built-in error that a caller would expect
+to catch, so `except FileNotFoundError` and `except ValueError` go on working.
+
+A message says what was wrong, with which file or value, and what to do now.
+"""
+
+from __future__ import annotations
+
+
+class DigitError(Exception):
+    """Base of every error this project raises on purpose."""
+
+    exit_code = 1
+    http_status = 400
+
+
+class ImageError(DigitError, ValueError):
+    """The picture cannot be read: missing, damaged, not a picture, or of an impossible shape."""
+
+    http_status = 415
+
+
+class ImageTooLargeError(ImageError):
+    """The picture has more pixels or bytes than we are willing to decode."""
+
+    http_status = 413
+
+
+class BlankImageError(ImageError):
+    """The picture was read, but there is no ink in it."""
+
+    http_status = 422
+
+
+class ArchitectureError(DigitError, ValueError):
+    """No network of that name, or weights that do not fit it."""
+
+
+class ModelNotFoundError(DigitError, FileNotFoundError):
+    """No checkpoint of that name."""
+
+    http_status = 404
+
+
+class CheckpointError(DigitError, ValueError):
+    """The file is not a checkpoint of ours, or it is damaged."""
+
+
+class DataNotFoundError(DigitError, FileNotFoundError):
+    """The data set is not on this machine and could not be fetched."""
+
+
+class DataFormatError(DigitError, ValueError):
+    """The data file is there, but its contents are not what they should be."""
+
+
+class SettingsError(DigitError, ValueError):
+    """An option or a setting has a value that cannot work."""
+
+    exit_code = 2
+    http_status = 422
+
+
+class OutputError(DigitError, OSError):
+    """A result could not be written: no space, no permission, or no such folder."""
+
+    http_status = 507
