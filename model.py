@@ -12,6 +12,7 @@ all networks:
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ class InputScaling:
     std: float = 1.0
 
     def __call__(self, pixels: Tensor) -> Tensor:
+        """Scale pixels of any shape."""
         return (pixels - self.mean) / self.std
 
     def __str__(self) -> str:
@@ -130,7 +132,7 @@ class LeakyCNN(DigitNetwork):
         super().__init__(scaling)
         channels = [1, *(16 * 2**block for block in range(self.depth))]  # 1, 16, 32, 64
         blocks: list[nn.Module] = []
-        for wide_in, wide_out in zip(channels, channels[1:], strict=False):
+        for wide_in, wide_out in itertools.pairwise(channels):
             blocks += [
                 nn.Conv2d(wide_in, wide_out, 3, padding=1),
                 nn.LeakyReLU(LEAKY_SLOPE),
@@ -258,7 +260,9 @@ def list_models() -> list[str]:
     return list(_NETWORKS)
 
 
-def build_model(name: str = DEFAULT_ARCHITECTURE, scaling: InputScaling | None = None) -> DigitNetwork:
+def build_model(
+    name: str = DEFAULT_ARCHITECTURE, scaling: InputScaling | None = None
+) -> DigitNetwork:
     """Build a network with fresh random weights.
 
     Parameters
@@ -284,9 +288,7 @@ def count_parameters(model: nn.Module) -> int:
 
 
 @torch.inference_mode()
-def compute_logits(
-    model: nn.Module, pixels: Tensor, *, batch_size: int = FORWARD_BATCH
-) -> Tensor:
+def compute_logits(model: nn.Module, pixels: Tensor, *, batch_size: int = FORWARD_BATCH) -> Tensor:
     """Run a network in evaluation mode over any number of pictures.
 
     Parameters
@@ -323,7 +325,9 @@ def to_unit_pixels(pixels: Tensor) -> Tensor:
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    return argparse.ArgumentParser(description="Print the table of networks and check their shapes.")
+    return argparse.ArgumentParser(
+        description="Print the table of networks and check their shapes."
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -43,7 +43,7 @@ def set_seed(seed: int) -> None:
     if not 0 <= seed <= MAX_SEED:
         raise SettingsError(f"seed {seed} is out of range: choose one from 0 to {MAX_SEED}")
     random.seed(seed)
-    np.random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - for libraries that draw from the old global generator
     torch.manual_seed(seed)
 
 
@@ -101,7 +101,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
+        )
         os.close(handle)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
