@@ -23,6 +23,12 @@ class ImageError(DigitError, ValueError):
     http_status = 415
 
 
+class ImageNotFoundError(ImageError, FileNotFoundError):
+    """No picture of that name."""
+
+    http_status = 404
+
+
 class ImageTooLargeError(ImageError):
     """The picture has more pixels or bytes than we are willing to decode."""
 

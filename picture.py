@@ -1,0 +1,278 @@
+"""Open any picture: a path, bytes, a PIL image, a NumPy array or a torch tensor.
+
+    anything -> decoded, turned upright, transparent parts laid on a ground -> (height, width, 3)
+
+What comes out is small: a photograph is reduced to about a megapixel while it is decoded,
+because nothing later needs more. The size of the original is kept, so that boxes found in the
+small picture can be drawn on the large one.
+
+    >>> open_picture(np.zeros((4, 6), np.uint8)).pixels.shape
+    (4, 6, 3)
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, Union
+
+import cv2
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from errors import ImageError, ImageNotFoundError, ImageTooLargeError
+
+if TYPE_CHECKING:
+    import torch
+
+PictureSource: TypeAlias = Union[
+    str, "os.PathLike[str]", bytes, bytearray, memoryview, Image.Image, np.ndarray, "torch.Tensor"
+]
+
+MAX_BYTES = 64 * 2**20  # an encoded file; the largest phone photographs have about 40 MB
+MAX_PIXELS = 80_000_000  # below the 89 million at which Pillow starts to warn
+MAX_SIDE = 16_384
+WORKING_SIDE = 640  # pixels; longer sides are reduced to this before anything else is done
+
+_DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # more than eight bits for each value
+_CHANNELS = (1, 3, 4)
+_FIRST_SIDEWAYS_ORIENTATION = 5  # EXIF 5 to 8 turn the picture by 90 degrees
+_SHEET_CONTRAST = 0.1  # of the full range; a bar of one colour is a stroke, not a sheet
+
+# A file can be damaged in as many ways as there are formats, and Pillow passes on whatever its
+# decoders raise. MemoryError is not among them: it says something about us, not about the file.
+_DAMAGE = (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, struct.error, zlib.error)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture.
+
+    Attributes
+    ----------
+    pixels : ndarray of shape (height, width, 3), float32
+        Red, green and blue from 0.0 to 1.0, upright, without transparency.
+    width, height : int
+        Of the original, upright, in pixels; `pixels` may be smaller.
+    """
+
+    pixels: np.ndarray
+    width: int
+    height: int
+
+
+def open_picture(source: PictureSource) -> Picture:
+    """Decode a picture and reduce it to working size.
+
+    Parameters
+    ----------
+    source : path, bytes, PIL image, ndarray or Tensor
+        A file in any format that Pillow reads, told by its content and not by its name (of an
+        animation the first frame is used); or its bytes; or pixels: `(height, width)` grey,
+        `(height, width, 1 | 3 | 4)`, or `(1 | 3 | 4, height, width)` as torch has it. Integers
+        count from 0 to 255 (uint16: to 65,535), floats from 0.0 to 1.0, booleans are ink or none.
+
+    Raises
+    ------
+    ImageNotFoundError
+        If there is no such file.
+    ImageTooLargeError
+        If the file or the picture is larger than `MAX_BYTES`, `MAX_PIXELS` or `MAX_SIDE`.
+    ImageError
+        If it is not a picture, damaged, or pixels of an impossible shape or range.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return _open_file(Path(source))
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _decode(bytes(source), "the picture")
+    if isinstance(source, Image.Image):
+        return _from_image(source, "the picture")
+    if hasattr(source, "detach"):  # a torch tensor, known without importing torch
+        source = source.detach().cpu().numpy()
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    raise ImageError(
+        f"cannot read a picture from {type(source).__name__}: "
+        "give a path, bytes, a PIL image, a NumPy array or a torch tensor"
+    )
+
+
+def _open_file(path: Path) -> Picture:
+    """Read and decode a file; every error names it."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise ImageTooLargeError(
+                f"{path}: {size:,} bytes; at most {MAX_BYTES:,} are read: save a smaller copy"
+            )
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ImageNotFoundError(f"{path}: no such file; check the name and the folder") from error
+    except IsADirectoryError as error:
+        raise ImageError(
+            f"{path}: is a folder; give a picture, or use batch_processor.py"
+        ) from error
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{path}: cannot be opened ({reason}); check its permissions") from error
+    return _decode(content, str(path))
+
+
+def _decode(content: bytes, name: str) -> Picture:
+    """Decode the bytes of a file."""
+    if not content:
+        raise ImageError(f"{name}: the file is empty; save or copy it again")
+    if len(content) > MAX_BYTES:
+        raise ImageTooLargeError(f"{name}: {len(content):,} bytes; at most {MAX_BYTES:,} are read")
+    try:
+        image = Image.open(io.BytesIO(content))
+    except Image.DecompressionBombError as error:
+        raise ImageTooLargeError(f"{name}: too large to decode ({error})") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{name}: not a picture in a known format; save it as PNG or JPEG"
+        ) from error
+    except _DAMAGE as error:
+        raise ImageError(f"{name}: the file is damaged ({error}); save or copy it again") from error
+    with image:
+        return _from_image(image, name)
+
+
+def _from_image(image: Image.Image, name: str) -> Picture:
+    """Decode a PIL image: check its size, turn it upright, lay transparent parts on a ground."""
+    width, height = image.size
+    _check_size(width, height, name)
+    try:
+        # A JPEG can be decoded at a half, a quarter or an eighth for a fraction of the time.
+        image.draft(None, (WORKING_SIDE, WORKING_SIDE))
+        if image.getexif().get(ExifTags.Base.Orientation, 1) >= _FIRST_SIDEWAYS_ORIENTATION:
+            width, height = height, width
+        values = _values_of(ImageOps.exif_transpose(image))
+    except _DAMAGE as error:
+        raise ImageError(f"{name}: the file is damaged ({error}); save or copy it again") from error
+    return Picture(_lay_on_ground(_reduce(values)), width, height)
+
+
+def _values_of(image: Image.Image) -> np.ndarray:
+    """Decode to uint8 or float32 of shape (height, width, 3), or 4 where there is transparency."""
+    if image.mode in _DEEP_MODES:
+        return _grey_to_colour(_deep_to_unit(np.asarray(image)))
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    return np.asarray(image.convert(mode))
+
+
+def _deep_to_unit(values: np.ndarray) -> np.ndarray:
+    """Bring pixels of more than eight bits, whose white level no header tells, to 0.0..1.0."""
+    if not np.isfinite(values).all():
+        raise ValueError("it holds values that are not numbers")
+    low, high = min(0.0, float(values.min())), float(values.max())
+    white = next((level for level in (1.0, 255.0, 65535.0) if high <= level), high)
+    return ((values - low) / (white - low)).astype(np.float32)
+
+
+def _from_array(values: np.ndarray) -> Picture:
+    """Check the shape and range of pixels that came as an array."""
+    shape = values.shape
+    if values.ndim == 4 and shape[0] == 1:
+        values = values[0]
+    if values.ndim == 3 and values.shape[-1] not in _CHANNELS and values.shape[0] in _CHANNELS:
+        values = np.moveaxis(values, 0, -1)
+    if values.ndim == 3 and values.shape[-1] == 1:
+        values = values[..., 0]
+    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[-1] not in _CHANNELS):
+        raise ImageError(
+            f"an array of shape {shape} is not one picture; "
+            "give (height, width), (height, width, 3) or (height, width, 4)"
+        )
+    height, width = values.shape[:2]
+    _check_size(width, height, "the array")
+    unit = _array_to_unit(values)
+    return Picture(
+        _lay_on_ground(_reduce(_grey_to_colour(unit) if unit.ndim == 2 else unit)), width, height
+    )
+
+
+def _array_to_unit(values: np.ndarray) -> np.ndarray:
+    """Bring the numbers of an array to 0.0..1.0, by the meaning of their type."""
+    if values.dtype == np.bool_:
+        return values.astype(np.float32)
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == np.uint16:
+        return values.astype(np.float32) / 65535
+    if not (np.issubdtype(values.dtype, np.integer) or np.issubdtype(values.dtype, np.floating)):
+        raise ImageError(f"an array of {values.dtype} is not a picture; give uint8 or float32")
+    if not np.isfinite(values).all():
+        raise ImageError("the array holds NaN or infinity; replace them before reading it")
+    white = 1.0 if np.issubdtype(values.dtype, np.floating) else 255
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > white:
+        raise ImageError(
+            f"the array of {values.dtype} runs from {low:g} to {high:g}, not from 0 to {white:g}; "
+            "scale it first (pixels as MNIST stores them: astype('uint8'))"
+        )
+    return values.astype(np.float32) / np.float32(white)
+
+
+def _check_size(width: int, height: int, name: str) -> None:
+    """Refuse pictures without pixels and pictures that would not fit in memory."""
+    if width < 1 or height < 1:
+        raise ImageError(f"{name}: {width}x{height} pixels hold nothing to read")
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise ImageTooLargeError(
+            f"{name}: {width}x{height} pixels are too large; at most {MAX_SIDE:,} on a side and "
+            f"{MAX_PIXELS // 10**6} million in all are read: save a smaller copy"
+        )
+
+
+def _reduce(values: np.ndarray) -> np.ndarray:
+    """Shrink to working size by averaging, so that noise shrinks too."""
+    height, width = values.shape[:2]
+    scale = WORKING_SIDE / max(height, width)
+    if scale >= 1:
+        return values
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(values, size, interpolation=cv2.INTER_AREA)
+
+
+def _grey_to_colour(grey: np.ndarray) -> np.ndarray:
+    """Repeat a grey plane as red, green and blue."""
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _lay_on_ground(values: np.ndarray) -> np.ndarray:
+    """Turn uint8 into 0.0..1.0, and lay what is transparent on a ground that shows it.
+
+    Drawing programs save strokes on nothing: the ink may be black, white, or any colour, and the
+    colour under the transparent part means nothing. So strokes get the ground that differs most
+    from them; a sheet of paper with something on it (round corners, a cut-out) is continued.
+    """
+    unit = values.astype(np.float32) / 255 if values.dtype == np.uint8 else values
+    if unit.shape[2] == 3:
+        return unit
+    colour, alpha = unit[..., :3], unit[..., 3:]
+    # Pale strokes may be nowhere opaque; they are strokes all the same.
+    opaque = _largest_part(alpha[..., 0] > 0.5 * max(float(alpha.max()), 1e-6))
+    inside = colour[opaque]
+    if _fills_its_box(opaque) and np.ptp(inside, axis=0).max(initial=0) > _SHEET_CONTRAST:
+        ground = np.median(inside, axis=0)
+    else:
+        ground = np.float32(inside.size == 0 or inside.mean() < 0.5)
+    return colour * alpha + ground * (1 - alpha)
+
+
+def _largest_part(region: np.ndarray) -> np.ndarray:
+    """Keep the largest connected part of a region."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8))
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    return labels == 1 + areas.argmax() if areas.size else region
+
+
+def _fills_its_box(region: np.ndarray) -> bool:
+    """Whether a region is close to a rectangle, as sheets are and strokes seldom are."""
+    _, _, width, height = cv2.boundingRect(region.astype(np.uint8))
+    return bool(region.sum() > 0.9 * width * height)

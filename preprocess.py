@@ -1,0 +1,569 @@
+"""Turn a picture of one digit into the form that MNIST digits have.
+
+    picture -> one grey plane -> ink on even ground -> printed lines gone -> the digit's own parts
+            -> usual stroke width -> 20x20 box -> centred by mass on 28x28, white ink on black
+
+Two numbers matter: the ink is scaled to fit a 20x20 box with its proportions kept, and its
+centre of mass is then moved to the middle of a 28x28 field. Nothing here depends on how bright
+the paper is: ink is what differs from its surroundings and is thin.
+
+    >>> to_mnist("seven.png").shape
+    (28, 28)
+
+Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from errors import BlankImageError
+from picture import PictureSource, open_picture
+
+FIELD = 28  # side of the result, pixels
+BOX = 20  # the digit's longer side in it
+WORKING_MIN = 112  # pixels; smaller pictures are enlarged to this, so that masks have smooth edges
+BACKGROUND_SIDE = 160  # pixels; the ground changes slowly, so it is estimated on a small copy
+STROKE_WINDOW = 0.45  # of the shorter side; ink is never wider than this, shadows are
+
+MIN_CONTRAST = 3 / 255  # nearly white ink on white is read; less is the rounding of one grey level
+NOISE_FACTOR = 6.0  # ink has to stand out from the noise of the paper by so many deviations
+STRONG, WEAK = 0.42, 0.20  # of full ink: where ink surely is, and how far it then reaches
+
+LINE_SPAN = 0.92  # of the frame: what runs through all of it is printed, not written
+SMALLEST_DIGIT = 0.12  # of the frame's shorter side; what is left of lines is smaller
+SPECK = 0.06  # of the digit's longer side: smaller parts are dirt
+JOIN_GAP = 0.30  # of the digit's longer side: parts farther away belong to something else
+
+# Stroke widths at MNIST size (twice the area over the outline, in pixels of the 20x20 box) that
+# the middle 98 % of the training pictures have; see `stroke_width`.
+THIN, THICK = 1.7, 4.9
+FINE = 4  # the stroke width is changed at four times MNIST size
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What became of a picture.
+
+    Attributes
+    ----------
+    digit : ndarray of shape (28, 28), float32
+        White ink (1.0) on black (0.0), as MNIST has it.
+    width, height : int
+        Of the picture as it came, upright, in pixels.
+    box : tuple of four ints
+        Left, top, right and bottom of the digit in the picture as it came, in pixels.
+    dark_ink : bool
+        Whether the ink was darker than its ground.
+    others : int
+        How many more things as large as a digit the picture shows.
+    steps : tuple of (str, ndarray)
+        The stages in order, each a title and a uint8 picture; empty unless asked for.
+    """
+
+    digit: np.ndarray
+    width: int
+    height: int
+    box: tuple[int, int, int, int]
+    dark_ink: bool
+    others: int = 0
+    steps: tuple[tuple[str, np.ndarray], ...] = field(default=(), repr=False)
+
+
+def to_mnist(source: PictureSource) -> np.ndarray:
+    """Bring a picture of one digit to MNIST's form.
+
+    Parameters
+    ----------
+    source : path, bytes, PIL image, ndarray or Tensor
+        See `picture.open_picture`.
+
+    Returns
+    -------
+    ndarray of shape (28, 28), float32
+        White ink (1.0) on black (0.0).
+
+    Raises
+    ------
+    ImageError
+        If the picture cannot be read.
+    BlankImageError
+        If there is no ink in it.
+    """
+    return prepare(source).digit
+
+
+def prepare(source: PictureSource, *, keep_steps: bool = False) -> Prepared:
+    """Bring a picture to MNIST's form, and tell what was done.
+
+    Parameters
+    ----------
+    source : path, bytes, PIL image, ndarray or Tensor
+        See `picture.open_picture`.
+    keep_steps : bool, default=False
+        Whether to keep a picture of each stage.
+
+    Raises
+    ------
+    ImageError
+        If the picture cannot be read.
+    BlankImageError
+        If there is no ink in it.
+    """
+    picture = open_picture(source)
+    stages: list[tuple[str, np.ndarray]] = [("your picture", picture.pixels)]
+    grey = to_grey(picture.pixels)
+    digit = as_mnist_form(grey)
+    if digit is not None:
+        box = bounding_box((digit > 0).astype(np.uint8))
+        dark_ink, others = bool(grey[0, 0] > 0.5), 0
+    else:
+        grey = _enlarge(grey)
+        ink, dark_ink = find_ink(grey)
+        stages.append(("ink found", ink))
+        mask, others = choose_digit(remove_printed_lines(ink_mask(ink)))
+        ink = np.where(cv2.dilate(mask, np.ones((3, 3), np.uint8)) > 0, ink, 0)
+        stages.append(("the digit alone", ink))
+        left, top, right, bottom = bounding_box(mask)
+        digit = centre_by_mass(scale_to_box(ink[top:bottom, left:right]))
+        across, down = picture.width / grey.shape[1], picture.height / grey.shape[0]
+        box = (
+            int(left * across),
+            int(top * down),
+            int(np.ceil(right * across)),
+            int(np.ceil(bottom * down)),
+        )
+    stages.append(("what the model sees", digit))
+    return Prepared(
+        digit=digit,
+        width=picture.width,
+        height=picture.height,
+        box=box,
+        dark_ink=dark_ink,
+        others=others,
+        steps=tuple((title, to_bytes(stage)) for title, stage in stages) if keep_steps else (),
+    )
+
+
+def to_bytes(values: np.ndarray) -> np.ndarray:
+    """Turn 0.0..1.0 into uint8 for showing."""
+    return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+
+
+def as_mnist_form(grey: np.ndarray) -> np.ndarray | None:
+    """Recognise a picture that has MNIST's form already, which is best left as it is.
+
+    Parameters
+    ----------
+    grey : ndarray of shape (height, width), float32, 0.0..1.0
+
+    Returns
+    -------
+    ndarray of shape (28, 28), float32, or None
+        White ink on black, if the picture is 28x28 on perfectly even ground, its ink fits the
+        20x20 box on the longer side, and is centred by mass.
+    """
+    if grey.shape != (FIELD, FIELD):
+        return None
+    for digit in (grey, 1 - grey):
+        if digit[[0, -1]].any() or digit[:, [0, -1]].any() or not digit.any():
+            continue
+        left, top, right, bottom = bounding_box((digit > 0).astype(np.uint8))
+        rows, cols = np.indices(digit.shape)
+        centre = np.array([np.average(rows, weights=digit), np.average(cols, weights=digit)])
+        if max(right - left, bottom - top) in (BOX - 1, BOX) and np.all(abs(centre - 14) < 1.5):
+            return np.ascontiguousarray(digit)
+    return None
+
+
+def _enlarge(grey: np.ndarray) -> np.ndarray:
+    """Bring small pictures to working size, so that masks have smooth edges."""
+    scale = WORKING_MIN / max(grey.shape)
+    if scale <= 1:
+        return grey
+    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
+    return cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR)
+
+
+def to_grey(pixels: np.ndarray) -> np.ndarray:
+    """Reduce colours to the one direction in which the picture varies most.
+
+    Brightness alone would lose red ink on a ground of equally bright grey. For a picture without
+    colour the direction is brightness.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (height, width, 3), float32
+
+    Returns
+    -------
+    ndarray of shape (height, width), float32
+        Brighter is larger; the range is that of the picture's contrast, not 0..1.
+    """
+    if np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(
+        pixels[..., 0], pixels[..., 2]
+    ):
+        return np.ascontiguousarray(pixels[..., 0])
+    step = max(1, int(np.sqrt(pixels.shape[0] * pixels.shape[1] / 40_000)))
+    sample = pixels[::step, ::step].reshape(-1, 3)
+    sample = sample - np.median(sample, axis=0)
+    direction = np.linalg.eigh(sample.T @ sample)[1][:, -1]
+    if abs(direction.sum()) > 1e-6:
+        direction = direction * np.sign(direction.sum())
+    return pixels @ (direction / np.abs(direction).sum()).astype(np.float32)
+
+
+def find_ink(grey: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Tell ink from ground, whatever the light, the colour of the paper, and which is brighter.
+
+    Parameters
+    ----------
+    grey : ndarray of shape (height, width), float32
+
+    Returns
+    -------
+    ink : ndarray of shape (height, width), float32
+        From 0.0 (ground) to 1.0 (full ink).
+    dark_ink : bool
+        Whether ink is darker than the ground.
+
+    Raises
+    ------
+    BlankImageError
+        If nothing stands out from the ground.
+    """
+    dark_ink = is_ink_dark(grey)
+    bright = -grey if dark_ink else grey
+    height = bright - estimate_ground(bright)
+    height = height - np.median(height)
+    noise = 1.4826 * float(np.median(np.abs(grey - cv2.GaussianBlur(grey, (0, 0), 1.5))))
+    full = full_ink(height)
+    if full < max(MIN_CONTRAST, NOISE_FACTOR * noise):
+        raise BlankImageError("the picture is blank: draw a digit, or raise the contrast")
+    return np.clip(height / full, 0, 1), dark_ink
+
+
+def full_ink(height: np.ndarray) -> float:
+    """Estimate how far full ink stands out: the upper quartile of what is above half the peak."""
+    peak = float(height.max())
+    if peak <= 0:
+        return 0.0
+    return float(np.quantile(height[height > 0.5 * peak], 0.6))
+
+
+def is_ink_dark(grey: np.ndarray) -> bool:
+    """Decide whether ink is darker or brighter than its ground.
+
+    The ground is what the picture's rim shows, what covers more of the picture, and what has the
+    widest open places; each has its say, because each alone is wrong for some picture: a digit
+    that fills the frame, a thick marker, a dark bar along one edge.
+    """
+    small = _shrink(grey, 96)
+    flat = small - _smooth_light(small)
+    span = float(flat.max() - flat.min())
+    if span <= 0:
+        return True
+    levels = to_bytes((flat - flat.min()) / span)
+    _, bright = cv2.threshold(levels, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    rim = np.concatenate([bright[0], bright[-1], bright[1:-1, 0], bright[1:-1, -1]]).mean()
+    openness = [_widest_place(side) for side in (bright, 1 - bright)]
+    wide = openness[0] / max(sum(openness), 1e-6)
+    return bool(2.0 * (rim - 0.5) + (bright.mean() - 0.5) + 1.5 * (wide - 0.5) > 0)
+
+
+def _smooth_light(grey: np.ndarray) -> np.ndarray:
+    """Fit a slope to the light on the picture's rim, leaving out what stands far from it.
+
+    The rim is mostly ground. A curve, or a fit to the whole picture, follows a thick digit.
+    """
+    rows, cols = np.indices(grey.shape, dtype=np.float32)
+    y, x = rows / grey.shape[0] - 0.5, cols / grey.shape[1] - 0.5
+    rim = np.maximum(np.abs(x), np.abs(y)) > 0.42
+    terms = np.stack([np.ones_like(x), x, y], axis=-1)
+    values, points = grey[rim], terms[rim]
+    keep = np.abs(values - np.median(values)) <= np.quantile(
+        np.abs(values - np.median(values)), 0.7
+    )
+    for _ in range(2):
+        slope = np.linalg.lstsq(points[keep], values[keep], rcond=None)[0]
+        distance = np.abs(values - points @ slope)
+        keep = distance <= 3 * np.median(distance) + 1e-6
+    return (terms @ slope).astype(np.float32)
+
+
+def _widest_place(region: np.ndarray) -> float:
+    """Radius of the largest disc in a region, which may reach over the picture's rim."""
+    grown = cv2.copyMakeBorder(region, 8, 8, 8, 8, cv2.BORDER_REPLICATE)
+    return float(cv2.distanceTransform(grown, cv2.DIST_L2, 3).max())
+
+
+def _shrink(grey: np.ndarray, side: int) -> np.ndarray:
+    """Reduce a plane to at most `side` pixels on its longer side."""
+    scale = side / max(grey.shape)
+    if scale >= 1:
+        return grey
+    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
+    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+
+
+def estimate_ground(bright: np.ndarray) -> np.ndarray:
+    """Estimate what the picture would be without its ink.
+
+    Parameters
+    ----------
+    bright : ndarray of shape (height, width), float32
+        A picture whose ink is brighter than its ground.
+
+    Returns
+    -------
+    ndarray of shape (height, width), float32
+        The ground: whatever is brighter over less than `STROKE_WINDOW` of the picture is gone,
+        while shadows and gradients, which are wider, remain.
+    """
+    small = _shrink(bright, BACKGROUND_SIDE)
+    window = max(STROKE_WINDOW * min(small.shape), 0.35 * max(small.shape))
+    kernel = np.ones((int(window) | 1, int(window) | 1), np.uint8)
+    ground = cv2.morphologyEx(small, cv2.MORPH_OPEN, kernel)
+    ground = cv2.blur(ground, (5, 5))
+    return cv2.resize(ground, bright.shape[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def ink_mask(ink: np.ndarray) -> np.ndarray:
+    """Mark where there is ink: weak ink counts where it hangs together with strong ink.
+
+    Parameters
+    ----------
+    ink : ndarray of shape (height, width), float32, 0.0..1.0
+
+    Returns
+    -------
+    ndarray of shape (height, width), uint8
+        1 for ink, 0 for ground.
+    """
+    weak = (ink > WEAK).astype(np.uint8)
+    _, labels = cv2.connectedComponents(weak, connectivity=8)
+    strong = np.zeros(labels.max() + 1, bool)
+    strong[labels[ink > STRONG]] = True
+    strong[0] = False
+    return strong[labels].astype(np.uint8)
+
+
+def remove_printed_lines(mask: np.ndarray) -> np.ndarray:
+    """Take away ruled lines and the sides of boxes, and leave the strokes that cross them.
+
+    A line is printed if it is straight, runs through the whole frame, and either touches no
+    other ink or reaches beyond it at both ends: the stem of a 4 or the bar of a 7 that was cut
+    out tightly does neither.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (height, width), uint8, 0 or 1
+
+    Returns
+    -------
+    ndarray of shape (height, width), uint8, 0 or 1
+    """
+    lines_across = [(line, False) for line in _lines_through(mask)]
+    lines_down = [(line.T, True) for line in _lines_through(mask.T)]
+    lines = lines_across + lines_down
+    if not lines:
+        return mask
+    rest = mask.copy()
+    for line, _ in lines:
+        rest[line > 0] = 0
+    rest = _drop_small(rest)
+    if not rest.any():
+        return mask
+    result, gone = mask.copy(), np.zeros_like(mask)
+    for line, is_vertical in lines:
+        if not _is_printed(line, rest, vertical=is_vertical):
+            continue
+        thickness = int(np.ceil(line.sum() / max(line.shape[is_vertical ^ 1], 1))) + 2
+        bridge = np.ones(
+            (1, thickness * 2 + 1) if is_vertical else (thickness * 2 + 1, 1), np.uint8
+        )
+        crossing = cv2.morphologyEx(rest, cv2.MORPH_CLOSE, bridge) & line
+        result[(line > 0) & (crossing == 0)] = 0
+        gone |= line
+    # The ragged edge of a line is not ink either.
+    beside = cv2.dilate(gone, np.ones((5, 5), np.uint8)) & result
+    ragged = result & ~_drop_small(result) & 1
+    _, labels = cv2.connectedComponents(ragged, connectivity=8)
+    result[np.isin(labels, np.unique(labels[beside > 0])) & (ragged > 0)] = 0
+    return result
+
+
+def _lines_through(mask: np.ndarray) -> list[np.ndarray]:
+    """Find the straight, nearly level lines that run through the whole width of a mask."""
+    height, width = mask.shape
+    # A line that leans by a degree leaves its row; a dilation by a few pixels keeps it whole.
+    lean = max(1, width // 60)
+    thick = cv2.dilate(mask, np.ones((lean, 1), np.uint8))
+    runs = cv2.morphologyEx(thick, cv2.MORPH_OPEN, np.ones((1, max(3, width // 3)), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(runs, connectivity=8)
+    lines = []
+    for label in range(1, count):
+        left, _, run, tall, _ = stats[label]
+        reaches = left <= (1 - LINE_SPAN) * width and left + run >= LINE_SPAN * width
+        if reaches and tall <= max(4, 0.16 * height):
+            lines.append(((labels == label) & (mask > 0)).astype(np.uint8))
+    return lines
+
+
+def _drop_small(mask: np.ndarray) -> np.ndarray:
+    """Drop connected ink that is too small to be a digit by itself."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    longest = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
+    large = longest > SMALLEST_DIGIT * min(mask.shape)
+    large[0] = False
+    return large[labels].astype(np.uint8)
+
+
+def _is_printed(line: np.ndarray, rest: np.ndarray, *, vertical: bool) -> bool:
+    """Whether a line through the frame is printed; see `remove_printed_lines`."""
+    near = cv2.dilate(line, np.ones((5, 5), np.uint8))
+    _, labels = cv2.connectedComponents(rest, connectivity=8)
+    touching = np.unique(labels[(near > 0) & (rest > 0)])
+    if not touching.size:
+        return True
+    along = np.flatnonzero(np.isin(labels, touching).any(axis=int(not vertical) ^ 1))
+    length = line.shape[0 if vertical else 1]
+    margin = 0.08 * length
+    return bool(along[0] >= margin and along[-1] < length - margin)
+
+
+def choose_digit(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """Keep the parts of one digit: the best component, and what belongs to it.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (height, width), uint8, 0 or 1
+
+    Returns
+    -------
+    mask : ndarray of shape (height, width), uint8
+        Only the digit.
+    others : int
+        How many components of similar size were left out.
+
+    Raises
+    ------
+    BlankImageError
+        If there is no component at all.
+    """
+    count, labels, stats, centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    if count == 1:
+        raise BlankImageError("the picture is blank: draw a digit, or raise the contrast")
+    height, width = mask.shape
+    boxes = stats[1:, :4].astype(float)
+    left, top, wide, tall = boxes.T
+    area = stats[1:, cv2.CC_STAT_AREA].astype(float)
+    right, bottom = left + wide, top + tall
+    longest = np.maximum(wide, tall)
+    at_rim = (left <= 1) | (top <= 1) | (right >= width - 1) | (bottom >= height - 1)
+    off_centre = np.hypot(centres[1:, 0] / width - 0.5, centres[1:, 1] / height - 0.5)
+    # Size decides; being in the middle helps; being cut off by the rim counts against.
+    score = longest * np.sqrt(area) * (1.2 - off_centre) * np.where(at_rim, 0.35, 1.0)
+    main = int(score.argmax())
+
+    keep = np.zeros(count - 1, bool)
+    keep[main] = True
+    size = longest[main]
+    worthy = (longest > SPECK * size) & (area > 0.004 * area[main])
+    for _ in range(3):  # a part may hang on a part
+        box = (left[keep].min(), top[keep].min(), right[keep].max(), bottom[keep].max())
+        gap_x = np.maximum(np.maximum(left - box[2], box[0] - right), 0)
+        gap_y = np.maximum(np.maximum(top - box[3], box[1] - bottom), 0)
+        gap = np.hypot(gap_x, gap_y)
+        # Small parts have to be nearer: a stroke may be torn, a speck may lie anywhere.
+        reach = JOIN_GAP * size * np.clip(longest / (0.5 * size), 0.15, 1)
+        # What the rim cuts off is rather a part of a neighbour.
+        reach = np.where(at_rim & ~at_rim[main], 0.3 * reach, reach)
+        keep |= worthy & (gap <= reach)
+    others = int((~keep & ~at_rim & (longest > 0.55 * size)).sum())
+    chosen = np.concatenate([[False], keep])
+    return chosen[labels].astype(np.uint8), others
+
+
+def bounding_box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom (the last two outside) of what is not zero."""
+    left, top, wide, tall = cv2.boundingRect(mask)
+    return left, top, left + wide, top + tall
+
+
+def stroke_width(mask: np.ndarray) -> float:
+    """Estimate the width of the strokes: twice the area over the length of the outline, pixels."""
+    contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    outline = sum(cv2.arcLength(contour, True) for contour in contours)
+    return 2 * float(mask.sum()) / max(outline, 1.0)
+
+
+def scale_to_box(ink: np.ndarray) -> np.ndarray:
+    """Scale a digit's ink so that its longer side is 20 pixels, with strokes of usual width.
+
+    Parameters
+    ----------
+    ink : ndarray of shape (height, width), float32, 0.0..1.0
+        Cut out tightly.
+
+    Returns
+    -------
+    ndarray of at most (20, 20), float32, 0.0..1.0
+    """
+    fine = _resize(ink, FINE * BOX)
+    fine = np.clip((fine / full_ink(fine) - 0.1) / 0.7, 0, 1)
+    width = stroke_width((fine > 0.5).astype(np.uint8)) / FINE
+    fine = cv2.copyMakeBorder(fine, FINE, FINE, FINE, FINE, cv2.BORDER_CONSTANT)
+    if width < THIN:
+        fine = cv2.dilate(fine, _disc((THIN - width) * FINE))
+    elif width > THICK:
+        fine = cv2.erode(fine, _disc((width - THICK) * FINE))
+    left, top, right, bottom = bounding_box((fine > WEAK).astype(np.uint8))
+    return np.clip(_resize(fine[top:bottom, left:right], BOX), 0, 1)
+
+
+def _disc(diameter: float) -> np.ndarray:
+    """Build a round kernel that widens a stroke by `diameter` pixels."""
+    size = round(diameter) + 1
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+
+
+def _resize(ink: np.ndarray, side: int) -> np.ndarray:
+    """Scale so that the longer side is `side` pixels."""
+    scale = side / max(ink.shape)
+    size = (max(1, round(ink.shape[1] * scale)), max(1, round(ink.shape[0] * scale)))
+    return cv2.resize(ink, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+
+
+def centre_by_mass(digit: np.ndarray) -> np.ndarray:
+    """Place a digit on a 28x28 field with its centre of mass in the middle.
+
+    Parameters
+    ----------
+    digit : ndarray of at most (28, 28), float32
+        Ink from 0.0 to 1.0.
+
+    Returns
+    -------
+    ndarray of shape (28, 28), float32
+        The same ink moved by whole pixels; no value is changed.
+
+    Raises
+    ------
+    BlankImageError
+        If there is no ink, and so no centre of mass.
+    """
+    if not digit.any():
+        raise BlankImageError("the picture is blank: draw a digit, or raise the contrast")
+    height, width = digit.shape
+    rows, cols = np.indices(digit.shape)
+    top = FIELD // 2 - round(float(np.average(rows, weights=digit)))
+    left = FIELD // 2 - round(float(np.average(cols, weights=digit)))
+    # A long tail can ask for a place outside the field: whole ink beats exact centre.
+    top, left = np.clip([top, left], 0, [FIELD - height, FIELD - width])
+    field_of_ink = np.zeros((FIELD, FIELD), np.float32)
+    field_of_ink[top : top + height, left : left + width] = digit
+    return field_of_ink
