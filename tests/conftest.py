@@ -1,0 +1,182 @@
+"""What several test files share: a tiny trained network, handwritten digits, a browser.
+
+The digits are scikit-learn's own (1,797 pictures of 8x8 by 43 people), which come with the
+package: the tests need no network and no MNIST.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+from model import DigitNetwork, build_model
+from registry import save_checkpoint
+from utils import set_seed
+
+if TYPE_CHECKING:
+    from predict import MNISTPredictor
+
+LOOPBACK = {"127.0.0.1", "::1", "localhost", "0.0.0.0", ""}
+
+
+class Handwriting(NamedTuple):
+    """Real handwritten digits in the form that MNIST has."""
+
+    images: np.ndarray  # (1797, 28, 28) float32, 0..1, white ink on black
+    labels: np.ndarray  # (1797,) int64
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--screenshots", metavar="DIR", help="where browser tests keep their pictures")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_network() -> Iterator[None]:
+    """Fail a test that reaches for another machine: the suite has to pass offline."""
+    connect = socket.socket.connect
+
+    def connect_locally(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in LOOPBACK:
+            raise AssertionError(f"a test tried to reach {address}; tests run offline")
+        connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", connect_locally)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Give every test the same random numbers, whichever tests ran before."""
+    set_seed(0)
+
+
+@pytest.fixture(scope="session")
+def handwriting() -> Handwriting:
+    """Return scikit-learn's digits: 20x20 on 28x28, their centre of mass in the middle."""
+    bunch = load_digits()
+    images = np.zeros((len(bunch.target), 28, 28), np.float32)
+    for image, small in zip(images, bunch.images, strict=True):
+        big = cv2.resize(small.astype(np.float32) / 16, (20, 20), interpolation=cv2.INTER_CUBIC)
+        image[:20, :20] = big.clip(0, 1)
+        rows, columns = np.indices(image.shape)
+        down = 14 - round(float(np.average(rows, weights=image)))
+        right = 14 - round(float(np.average(columns, weights=image)))
+        image[:] = np.roll(image, (down, right), (0, 1))
+    return Handwriting(images, bunch.target.astype(np.int64))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(handwriting: Handwriting) -> DigitNetwork:
+    """Return a small network that has learned `handwriting` in about a second.
+
+    It reads 98 of 100 pictures of `handwriting` and `digit_png`; elsewhere it means nothing.
+    """
+    set_seed(0)
+    model = build_model("mlp")
+    images = torch.from_numpy(handwriting.images).unsqueeze(1)  # (1797, 1, 28, 28)
+    labels = torch.from_numpy(handwriting.labels)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so small a network is many times slower on several, if they are busy
+    for _ in range(15):
+        for batch in torch.randperm(len(labels)).split(64):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(images[batch]), labels[batch]).backward()
+            optimizer.step()
+    torch.set_num_threads(threads)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def models_folder(tmp_path_factory: pytest.TempPathFactory, tiny_model: DigitNetwork) -> Path:
+    """Return a models folder with `tiny_model` as "best" and "last". Do not write to it."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in ("mnist_cnn", "mnist_cnn_best"):
+        save_checkpoint(
+            folder / f"{name}.pth",
+            tiny_model,
+            settings={"seed": 0},
+            metrics={"validation_accuracy": 0.99},
+            data={"name": "scikit-learn digits", "train": 1797},
+        )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_predictor(models_folder: Path) -> MNISTPredictor:
+    """Return a predictor with `tiny_model`."""
+    from predict import MNISTPredictor
+
+    return MNISTPredictor(device="cpu", folder=models_folder)
+
+
+@pytest.fixture
+def digit_png(tmp_path: Path, handwriting: Handwriting) -> Callable[..., Path]:
+    """Return a function that writes a handwritten digit, black on white, and returns its path.
+
+    `digit_png(7)` writes the most typical seven; `digit_png(7, name="sub/a.jpg", size=100,
+    number=3)` writes the third next, 100 pixels wide, under that name.
+    """
+
+    def write(digit: int, *, name: str | None = None, size: int = 280, number: int = 0) -> Path:
+        images = handwriting.images[handwriting.labels == digit]
+        strangeness = np.square(images - images.mean(axis=0)).sum(axis=(1, 2))
+        image = images[np.argsort(strangeness)[number]]
+        picture = cv2.resize(255 - image * 255, (size, size), interpolation=cv2.INTER_CUBIC)
+        path = tmp_path / (name or f"{digit}-{number}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), picture.clip(0, 255).astype(np.uint8))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Return the path of a Chromium; without one, skip (or, under REQUIRE_BROWSER, fail).
+
+    Launch it with `playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])`.
+    """
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        from playwright.sync_api import sync_playwright
+
+        with sync_playwright() as playwright:
+            own = playwright.chromium.executable_path
+        found = own if Path(own).exists() else None
+    if found is not None:
+        return found
+    advice = "no Chromium found; get one: .venv/bin/python -m playwright install chromium"
+    if os.environ.get("REQUIRE_BROWSER"):
+        pytest.fail(advice)
+    pytest.skip(advice)
+
+
+@pytest.fixture
+def screenshots(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Return the folder for pictures of the page: --screenshots DIR, else one that is dropped."""
+    folder = Path(request.config.getoption("--screenshots") or tmp_path / "screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
