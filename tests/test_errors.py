@@ -1,0 +1,78 @@
+"""The family of errors: one base, and the built-in errors that callers already catch."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+
+import pytest
+
+import errors
+from errors import DigitError
+from utils import PROJECT
+
+FAMILY = [
+    member
+    for member in vars(errors).values()
+    if inspect.isclass(member) and issubclass(member, BaseException)
+]
+
+
+@pytest.mark.parametrize("error", FAMILY)
+def test_every_error_has_one_base_and_a_way_out_of_each_door(error: type[DigitError]) -> None:
+    assert issubclass(error, DigitError)
+    assert error.exit_code in {1, 2}  # 0 would say that all went well
+    assert 400 <= error.http_status < 600
+    assert error.__doc__
+
+
+@pytest.mark.parametrize(
+    ("name", "builtin"),
+    [
+        ("ImageError", ValueError),
+        ("ImageNotFoundError", FileNotFoundError),
+        ("ImageTooLargeError", ValueError),
+        ("BlankImageError", ValueError),
+        ("ModelNotFoundError", FileNotFoundError),
+        ("CheckpointError", ValueError),
+        ("DataNotFoundError", FileNotFoundError),
+        ("SettingsError", ValueError),
+        ("OutputError", OSError),
+    ],
+)
+def test_an_error_is_also_the_builtin_that_callers_expect(
+    name: str, builtin: type[Exception]
+) -> None:
+    error = getattr(errors, name)("what was wrong; what to do")
+
+    assert isinstance(error, builtin)
+    assert str(error) == "what was wrong; what to do"  # OSError would format two arguments
+
+
+def test_every_error_that_the_program_raises_by_hand_belongs_to_the_family() -> None:
+    """A bare ValueError would reach the user as a traceback instead of one clear line.
+
+    argparse's own error is the exception: argparse turns it into the line and exit code 2.
+    """
+    ours = {error.__name__ for error in FAMILY}
+    allowed = ours | {"ArgumentTypeError"}
+    strangers = []
+    for path in sorted(PROJECT.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+                name = ast.unparse(node.exc.func).split(".")[-1]
+                if name.endswith("Error") and name not in allowed:
+                    strangers.append(f"{path.name}:{node.lineno} raises {name}")
+
+    assert strangers == []
+
+
+def test_every_error_of_the_family_is_used_somewhere() -> None:
+    """An error that nobody raises or catches is one that callers would wait for in vain."""
+    program = "".join(
+        path.read_text(encoding="utf-8")
+        for path in PROJECT.glob("*.py")
+        if path.name != "errors.py"
+    )
+
+    assert [error.__name__ for error in FAMILY if error.__name__ not in program] == []

@@ -1,0 +1,171 @@
+"""Shared tools: seeds, devices, atomic writing, help texts, logging."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import random
+import stat
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from errors import OutputError, SettingsError
+from utils import (
+    MAX_SEED,
+    PROJECT,
+    HelpFormatter,
+    atomic_write,
+    pick_device,
+    set_seed,
+    set_up_logging,
+)
+
+
+def test_the_project_folder_is_where_the_files_are() -> None:
+    assert (PROJECT / "utils.py").is_file()
+
+
+# --- seeds ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [0, 42, MAX_SEED])
+def test_one_seed_repeats_the_numbers_of_all_three_libraries(seed: int) -> None:
+    draws = []
+    for _ in range(2):
+        set_seed(seed)
+        old_numpy = np.random.rand()  # noqa: NPY002 - what set_seed has to reach
+        draws.append((random.random(), old_numpy, torch.rand(1).item()))
+
+    assert draws[0] == draws[1]
+
+
+@pytest.mark.parametrize("seed", [-1, MAX_SEED + 1])
+def test_a_seed_out_of_range_is_refused_with_the_range(seed: int) -> None:
+    with pytest.raises(SettingsError, match=f"{seed} is out of range.*0 to {MAX_SEED}"):
+        set_seed(seed)
+
+
+# --- devices ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "expected"),
+    [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+)
+def test_the_best_device_is_picked(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, expected: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+    assert pick_device().type == expected
+
+
+def test_a_device_is_taken_by_name() -> None:
+    assert pick_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:99", "cpu:x"])
+def test_a_device_that_is_not_there_is_refused_with_advice(name: str) -> None:
+    with pytest.raises(SettingsError, match="choose 'auto' or 'cpu'") as caught:
+        pick_device(name)
+
+    assert repr(name) in str(caught.value)
+
+
+# --- atomic writing ---------------------------------------------------------------------------
+
+
+def test_a_file_is_written_into_a_new_folder_for_everyone_to_read(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "down" / "result.csv"
+
+    with atomic_write(path) as temporary:
+        temporary.write_text("a,b")
+
+    assert path.read_text() == "a,b"
+    assert list(path.parent.iterdir()) == [path]
+    if os.name == "posix":
+        mask = os.umask(0)
+        os.umask(mask)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
+
+
+def test_until_the_block_ends_a_reader_sees_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "result.csv"
+    path.write_text("old")
+
+    with atomic_write(path) as temporary:
+        temporary.write_text("new")
+        seen = path.read_text()
+
+    assert temporary.suffix == ".csv"
+    assert (seen, path.read_text()) == ("old", "new")
+
+
+@pytest.mark.parametrize("error", [ValueError("ours"), KeyboardInterrupt()])
+def test_after_a_failure_the_old_file_stands_and_nothing_is_left_over(
+    tmp_path: Path, error: BaseException
+) -> None:
+    path = tmp_path / "result.csv"
+    path.write_text("old")
+
+    def write_half() -> None:
+        with atomic_write(path) as temporary:
+            temporary.write_text("half of the n")
+            raise error
+
+    with pytest.raises(type(error)):
+        write_half()
+
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_reported_with_the_files_name(tmp_path: Path) -> None:
+    path = tmp_path / "result.csv"
+    path.write_text("old")
+
+    with pytest.raises(OutputError, match=r"result\.csv: No space left"), atomic_write(path):
+        raise OSError(28, "No space left on device")
+
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["file/result.csv", "folder"])
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "folder" / "full").mkdir(parents=True)
+
+    with pytest.raises(OutputError, match=name), atomic_write(tmp_path / name) as temporary:
+        temporary.write_text("x")
+
+
+# --- command lines ----------------------------------------------------------------------------
+
+
+def test_help_shows_defaults_and_keeps_the_lines_of_the_examples() -> None:
+    parser = argparse.ArgumentParser(
+        epilog="examples:\n  python a.py\n  python b.py", formatter_class=HelpFormatter
+    )
+    parser.add_argument("--top", type=int, default=3, help="guesses to print")
+
+    text = parser.format_help()
+
+    assert "guesses to print (default: 3)" in text
+    assert "\n  python a.py\n  python b.py\n" in text
+
+
+@pytest.mark.parametrize(("verbose", "level"), [(False, logging.INFO), (True, logging.DEBUG)])
+def test_log_lines_go_to_stderr(monkeypatch: pytest.MonkeyPatch, verbose: bool, level: int) -> None:
+    root = logging.RootLogger(logging.WARNING)
+    monkeypatch.setattr(logging, "root", root)
+
+    set_up_logging(verbose=verbose)
+
+    assert root.level == level
+    assert [getattr(handler, "stream", None) for handler in root.handlers] == [sys.stderr]
