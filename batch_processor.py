@@ -1,0 +1,621 @@
+"""Read a whole folder of pictures: a trustworthy table of answers, one row for each picture.
+
+    sources -> worker processes: open, prepare -> one forward pass for 256 -> rows on the disk
+                                                                        -> CSV, JSON, report
+
+    >>> processor = BatchProcessor()
+    >>> results = processor.process_folder("./my_digits/")
+    >>> processor.save_results_csv(); processor.save_results_json(); processor.print_summary()
+
+    $ python batch_processor.py my_digits
+    $ python batch_processor.py my_digits --resume    # go on after an interruption
+
+Everything streams, so a million pictures need no more memory than ten thousand. The rows are the
+same, in the same order, whatever the number of workers, and whether or not the run was stopped
+and taken up again. Each run has its own folders and never mixes with another:
+
+    predictions/logs/<run>/     rows.sqlite (the rows as they come), config.json
+    predictions/reports/<run>/  results.csv, results.json, report.html, summary.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import json
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from batch_report import write_report
+from batch_rows import STATUSES, WRITERS, Results, RowStore, relabel, summarise, write_skipped
+from batch_sources import LABEL_RULES, Input, Source, open_source
+from batch_workers import Answer, WorkerPool
+from errors import DigitError, OutputError, SettingsError
+from model import FORWARD_BATCH
+from predict import MNISTPredictor, Prediction
+from preprocess import Prepared
+from utils import HelpFormatter, atomic_write, set_up_logging
+
+log = logging.getLogger(__name__)
+
+OUTPUT = Path("predictions")
+DECIMALS = 6  # of probabilities; more would show the rounding of the arithmetic
+FLUSH_SECONDS = 1.0  # rows of slow pictures do not wait until a batch is full
+# Where there is no terminal to draw a bar on, a line now and then.
+PLAIN_PROGRESS_SECONDS = 10.0
+PLAIN_PROGRESS = "{desc}: {n_fmt} of {total_fmt}, {rate_fmt}, {remaining} left{postfix}"
+Answered = tuple[Input, Answer | tuple]  # an input with what was found now, or its earlier row
+_NOTHING = Prepared(np.zeros((28, 28), np.float32), 28, 28, (0, 0, 28, 28), dark_ink=False)
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """How a run reads; saved beside its rows as `config.json`.
+
+    Attributes
+    ----------
+    batch_size : int
+        Pictures in one forward pass.
+    recursive : bool
+        Whether to go into subfolders.
+    labels : {"auto", "names", "none"}
+        Where known digits come from; see `batch_sources.open_source`.
+    with_hash : bool
+        Whether rows carry the SHA-256 of their file.
+    """
+
+    batch_size: int = FORWARD_BATCH
+    recursive: bool = True
+    labels: str = "auto"
+    with_hash: bool = False
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise SettingsError(f"batch size {self.batch_size}: choose 1 or more")
+
+
+class BatchProcessor:
+    """Reads folders, lists and archives of pictures, and keeps the rows of the last run.
+
+    Parameters
+    ----------
+    model : str, path or MNISTPredictor, default="best"
+        A name in `models/`, a checkpoint, or a predictor that is loaded already.
+    output : path, default="predictions"
+        Where the folders `logs` and `reports` are made.
+    workers : int, optional
+        Processes that open and prepare pictures; by default one for each processor that this
+        program may use, and 0 does it all in this process.
+    device : str, default="auto"
+        Where the network runs; see `utils.pick_device`.
+    progress : bool, default=True
+        Whether to show a bar (or, where there is no terminal, a line now and then) on stderr.
+    **settings
+        As in `BatchSettings`.
+
+    Attributes
+    ----------
+    results : Results
+        The rows of the last run: a list that stays on the disk; see `batch_rows.Results`.
+
+    Examples
+    --------
+    >>> processor = BatchProcessor(labels="names")
+    >>> results = processor.process("scans.zip")
+    >>> print(len(results), results[0]["digit"])
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | MNISTPredictor = "best",
+        *,
+        output: str | os.PathLike[str] = OUTPUT,
+        workers: int | None = None,
+        device: str = "auto",
+        progress: bool = True,
+        **settings: Any,
+    ) -> None:
+        self.model = model
+        self.output = Path(output)
+        self.workers = _count_processors() if workers is None else workers
+        self.device = device
+        self.progress = progress
+        self.settings = BatchSettings(**settings)
+        self._run: Run | None = None
+        if self.workers < 0:
+            raise SettingsError(f"workers {self.workers}: choose 0 or more")
+
+    def process_folder(self, folder: str | os.PathLike[str], *, resume: bool = False) -> Results:
+        """Read every picture in a folder and its subfolders.
+
+        Raises
+        ------
+        DataNotFoundError
+            If it is not a folder.
+        """
+        if not Path(folder).is_dir():
+            raise SettingsError(f"{folder}: not a folder; for lists and archives use process()")
+        return self.process(folder, resume=resume)
+
+    def process(self, source: str | os.PathLike[str], *, resume: bool = False) -> Results:
+        """Read everything in a source.
+
+        Ctrl-C finishes the rows in flight and returns; `interrupted` tells, and the run can be
+        taken up again. A second Ctrl-C stops at once, which costs at most the rows of a second.
+
+        Parameters
+        ----------
+        source : str or path
+            A folder, glob, list, manifest, archive or picture; see `batch_sources.open_source`.
+        resume : bool, default=False
+            Go on with the last run of this source, if there is one: unchanged files that the
+            same model has read keep their rows, all others (also those that gave an error) are
+            read now.
+
+        Returns
+        -------
+        Results
+            One row for each input, in a stable order: a list of dicts that stays on the disk.
+
+        Raises
+        ------
+        DataNotFoundError, DataFormatError
+            If there is no such source, or it is a table without paths or a damaged archive.
+        ModelNotFoundError, CheckpointError
+            If the model cannot be loaded.
+        OutputError
+            If the rows cannot be written; those written before are intact.
+        """
+        found = open_source(source, recursive=self.settings.recursive, labels=self.settings.labels)
+        with WorkerPool(self.workers, with_hash=self.settings.with_hash) as pool:
+            # The workers start while the network is loaded.
+            predictor = self._load()
+            self._run = _open_run(self.output, found, resume=resume)
+            with contextlib.closing(RowStore(self._run.rows)) as store:
+                _save_config(self._run, found, predictor, self.settings)
+                self._read(found, pool, predictor, store)
+        return self.results
+
+    def _load(self) -> MNISTPredictor:
+        """Load the network, once for all runs."""
+        if not isinstance(self.model, MNISTPredictor):
+            self.model = MNISTPredictor(self.model, device=self.device)
+        return self.model
+
+    def _read(
+        self, source: Source, pool: WorkerPool, predictor: MNISTPredictor, store: RowStore
+    ) -> None:
+        """Turn the stream of inputs into rows on the disk."""
+        started = time.perf_counter()
+        self._fresh = 0
+        with _stop_on_signal() as stop, _Progress(source, self.progress) as progress:
+            inputs = itertools.takewhile(lambda _: not stop.is_set(), source.read())
+            version = predictor.checkpoint.version
+            pairs = ((item, store.find_earlier(item, version)) for item in inputs)
+            for batch in _in_batches(pool.answer(pairs), self.settings.batch_size):
+                rows, skipped = _make_rows(batch, predictor, self.settings.batch_size)
+                store.add(rows, skipped)
+                self._fresh += sum(_is_fresh(answer) for _, answer in batch)
+                progress.update(rows, skipped)
+            self.interrupted = stop.is_set()
+        if not self.interrupted:
+            store.finish()
+        self._seconds = time.perf_counter() - started
+
+    @property
+    def results(self) -> Results:
+        """The rows of the last run."""
+        return Results(self._last_run().rows)
+
+    def summary(self) -> dict[str, Any]:
+        """Count what the last run found; see `batch_rows.summarise` for most of the keys."""
+        run = self._last_run()
+        return {
+            "run": run.name,
+            **json.loads(run.config.read_text(encoding="utf-8")),
+            "interrupted": self.interrupted,
+            **summarise(self.results),
+            "read_now": self._fresh,
+            "seconds": round(self._seconds, 2),
+            "pictures_per_second": round(self._fresh / max(self._seconds, 1e-9), 1),
+        }
+
+    def save_results_csv(self, path: str | os.PathLike[str] | None = None) -> Path:
+        """Write the rows as CSV; by default to results.csv in the run's report folder."""
+        return self.save("csv", path)
+
+    def save_results_json(self, path: str | os.PathLike[str] | None = None) -> Path:
+        """Write the rows as one JSON list; by default to results.json in the report folder."""
+        return self.save("json", path)
+
+    def save(self, form: str, path: str | os.PathLike[str] | None = None) -> Path:
+        """Write the rows in a format.
+
+        Parameters
+        ----------
+        form : {"csv", "json", "jsonl", "parquet", "submission"}
+            "submission" is what Kaggle takes.
+        path : path, optional
+            By default `results.<form>` in the run's report folder.
+
+        Returns
+        -------
+        Path
+            The file written.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such format, or a package that it needs is missing.
+        OutputError
+            If the file cannot be written; the rows stay safe.
+        """
+        if form not in WRITERS:
+            raise SettingsError(f"format {form!r}: choose one of {', '.join(WRITERS)}")
+        run = self._last_run()
+        name = "submission.csv" if form == "submission" else f"results.{form}"
+        target = Path(path) if path is not None else run.reports / name
+        try:
+            return WRITERS[form](self.results, target)
+        except OutputError as error:
+            raise OutputError(
+                f"{error}; the rows are safe in {run.rows}: make room or allow writing, "
+                "then run again with --resume"
+            ) from error
+
+    def save_report(self) -> Path:
+        """Write report.html, summary.json and, if files were left out, skipped.csv."""
+        run = self._last_run()
+        summary = self.summary()
+        with atomic_write(run.reports / "summary.json") as temporary:
+            temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        if summary["skipped"]:
+            write_skipped(self.results, run.reports / "skipped.csv")
+        return write_report(self.results, summary, run.reports / "report.html")
+
+    def print_summary(self) -> None:
+        """Print what the last run found, and where it is."""
+        print(describe(self.summary(), self._last_run().reports))
+
+    def _last_run(self) -> Run:
+        """Give the last run, or say that there is none."""
+        if self._run is None:
+            raise SettingsError("nothing has been read yet: call process_folder() first")
+        return self._run
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folders of one run."""
+
+    name: str
+    output: Path
+
+    @property
+    def rows(self) -> Path:
+        """The SQLite file that holds the rows."""
+        return self.output / "logs" / self.name / "rows.sqlite"
+
+    @property
+    def config(self) -> Path:
+        """What was read, with which model and settings."""
+        return self.output / "logs" / self.name / "config.json"
+
+    @property
+    def reports(self) -> Path:
+        """The folder of the files for people."""
+        return self.output / "reports" / self.name
+
+
+def _open_run(output: Path, source: Source, *, resume: bool) -> Run:
+    """Make the folders of a new run, or find those of the last run of the same source."""
+    if resume:
+        for config in sorted((output / "logs").glob("*/config.json"), reverse=True):
+            if json.loads(config.read_text(encoding="utf-8"))["source"] == source.where:
+                return Run(config.parent.name, output)
+        log.info("no earlier run of %s in %s: beginning a new one", source.where, output)
+    name = re.sub(r"[^\w.-]+", "_", f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{source.name}")
+    for number in itertools.count(1):
+        run = Run(f"{name}_{number}" if number > 1 else name, output)
+        try:
+            run.reports.mkdir(parents=True)
+            run.rows.parent.mkdir(parents=True)
+        except FileExistsError:  # two runs in one second
+            continue
+        except OSError as error:
+            raise OutputError(
+                f"cannot make a folder in {output}: {error.strerror}; choose another with --output"
+            ) from error
+        return run
+    raise AssertionError("itertools.count ends never")
+
+
+def _save_config(
+    run: Run, source: Source, predictor: MNISTPredictor, settings: BatchSettings
+) -> None:
+    """Write what a later run has to know to go on with this one."""
+    checkpoint = predictor.checkpoint
+    config = {
+        "source": source.where,
+        "kind": source.kind,
+        "model": checkpoint.path.stem,
+        "model_version": checkpoint.version,
+        **asdict(settings),
+    }
+    with atomic_write(run.config) as temporary:
+        temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _in_batches(answers: Iterable[Answered], size: int) -> Iterator[list[Answered]]:
+    """Group answers into batches: full ones, or what has come within a second."""
+    batch: list[Answered] = []
+    started = time.monotonic()
+    for answered in answers:
+        batch.append(answered)
+        if len(batch) == size or time.monotonic() - started > FLUSH_SECONDS:
+            yield batch
+            batch, started = [], time.monotonic()
+    if batch:
+        yield batch
+
+
+def _is_fresh(answer: Answer | tuple) -> bool:
+    """Whether a picture was read now, and its row not taken over from before."""
+    return isinstance(answer, Answer) and answer.status != "skipped"
+
+
+def _make_rows(
+    batch: list[Answered], predictor: MNISTPredictor, batch_size: int
+) -> tuple[list[tuple], list[tuple[str, str]]]:
+    """Ask the network about a batch; give its rows, and the files that are no pictures."""
+    prepared = [
+        answer.prepared
+        for _, answer in batch
+        if isinstance(answer, Answer) and answer.prepared is not None
+    ]
+    predictions = iter(_predict(prepared, predictor, batch_size))
+    model = (predictor.checkpoint.path.stem, predictor.checkpoint.version)
+    rows: list[tuple] = []
+    skipped = []
+    for item, answer in batch:
+        if not isinstance(answer, Answer):
+            rows.append(relabel(answer, item.label))
+        elif answer.status == "skipped":
+            skipped.append((item.path, answer.reason))
+        else:
+            prediction = next(predictions) if answer.prepared is not None else None
+            rows.append(_make_row(item, answer, prediction, model))
+    return rows, skipped
+
+
+def _predict(
+    prepared: list[Prepared], predictor: MNISTPredictor, batch_size: int
+) -> list[Prediction]:
+    """Read prepared pictures in a forward pass that always has the same size.
+
+    The last digits of a result depend on how many pictures share the pass, because the libraries
+    below choose their way by it. With one size, a run that was interrupted gives the same rows.
+    """
+    if not prepared:
+        return []
+    padding = [_NOTHING] * (batch_size - len(prepared))
+    return predictor.predict_prepared(prepared + padding)[: len(prepared)]
+
+
+def _make_row(
+    item: Input, answer: Answer, prediction: Prediction | None, model: tuple[str, str]
+) -> tuple:
+    """Put together a row as `RowStore.add` takes it."""
+    status, reason, seen = answer.status, answer.reason, None
+    numbers: tuple = (None,) * 12  # digit, confidence, ten probabilities
+    if prediction is not None:
+        status, reason = prediction.verdict, prediction.reason
+        probabilities = (round(p, DECIMALS) for p in prediction.probabilities.tolist())
+        numbers = (prediction.digit, round(prediction.confidence, DECIMALS), *probabilities)
+        if status != "ok" or item.label not in (None, prediction.digit):
+            seen = np.rint(prediction.image * 255).astype(np.uint8).tobytes()
+    about = (reason, answer.width, answer.height, answer.sha256, item.label)
+    private = (item.size, item.stamp, seen)
+    return (item.path, status, *numbers, *about, *model, answer.seconds, *private)
+
+
+@contextlib.contextmanager
+def _stop_on_signal() -> Iterator[threading.Event]:
+    """Give an event that the first Ctrl-C (or SIGTERM) sets; the second stops at once."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        log.warning("stopping: the pictures in flight are finished first (again: stop at once)")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread may change what signals do
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Progress:
+    """A bar on a terminal, a line now and then elsewhere: rate, time left, errors so far."""
+
+    def __init__(self, source: Source, is_shown: bool) -> None:
+        is_terminal = sys.stderr.isatty()
+        self._bar = tqdm(
+            desc=source.name,
+            unit=" pictures",
+            disable=not is_shown,
+            file=sys.stderr if is_terminal else _Lines(),
+            mininterval=0.2 if is_terminal else PLAIN_PROGRESS_SECONDS,
+            miniters=1,
+            bar_format=None if is_terminal else PLAIN_PROGRESS,
+        )
+        self._errors = 0
+        if is_shown:
+            # Counting a large folder takes a while, and reading need not wait for it.
+            threading.Thread(target=self._count, args=[source], daemon=True).start()
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def _count(self, source: Source) -> None:
+        """Learn how many inputs there are. Runs in a thread."""
+        self._bar.total = source.count()
+
+    def update(self, rows: list[tuple], skipped: list[tuple[str, str]]) -> None:
+        """Show that these rows are done."""
+        self._errors += sum(row[1] == "error" for row in rows)
+        self._bar.set_postfix(errors=self._errors, refresh=False)
+        self._bar.update(len(rows) + len(skipped))
+
+
+class _Lines:
+    """A stand-in for stderr that turns a bar's redrawing into plain lines."""
+
+    def write(self, text: str) -> None:
+        """Print what is drawn, one line each time."""
+        if text := text.strip():
+            print(text, file=sys.stderr)
+
+    def flush(self) -> None:
+        """Do nothing: stderr is flushed at the end of each line."""
+
+
+def describe(summary: dict[str, Any], folder: Path) -> str:
+    """Put a summary into a few lines for people."""
+    counts = ", ".join(f"{summary[status]:,} {status}" for status in STATUSES)
+    lines = [
+        f"{summary['pictures']:,} pictures: {counts}",
+        f"{summary['read_now']:,} read in {summary['seconds']:,.1f} s "
+        f"({summary['pictures_per_second']:,.0f} a second) with {summary['model']}",
+    ]
+    if summary["labelled"]:
+        lines.append(
+            f"accuracy {summary['accuracy']:.2%}: {summary['correct']:,} of "
+            f"{summary['labelled']:,} with a known digit"
+        )
+    if summary["skipped"]:
+        lines.append(f"{summary['skipped']:,} other files were left out (skipped.csv names them)")
+    lines += [
+        f"  {reason['count']:,} x {reason['reason']} (such as {reason['example']})"
+        for reason in summary["reasons"]
+    ]
+    if summary["interrupted"]:
+        lines.append("interrupted: the same command with --resume goes on from here")
+    return "\n".join([*lines, f"results in {folder}"])
+
+
+def _count_processors() -> int:
+    """Count the processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux: in a container fewer than the machine has
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(
+        description="Read every picture in a folder, a list or an archive into a table.",
+        epilog="examples:\n"
+        "  python batch_processor.py my_digits\n"
+        "  python batch_processor.py my_digits --resume --format csv parquet\n"
+        "  python batch_processor.py scans.zip --workers 8\n"
+        "  find . -name '*.png' | python batch_processor.py -\n"
+        "  python batch_processor.py test.csv --format submission",
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument(
+        "source",
+        help="folder, glob in quotes, list (.txt), manifest (.csv with a column 'path'), .zip, "
+        ".tar, Kaggle's .csv, one picture, or - for names on standard input",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the last run of this source"
+    )
+    parser.add_argument("--model", default="best", help="name in models/, or a checkpoint's path")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="folder for the results")
+    parser.add_argument(
+        "--format", nargs="+", choices=WRITERS, default=["csv", "json"], help="files to write"
+    )
+    parser.add_argument(
+        "--labels",
+        choices=LABEL_RULES,
+        default="auto",
+        help="where known digits come from: auto = a manifest's column or a folder named by a "
+        "digit, names = file names such as 7_12.png",
+    )
+    parser.add_argument("--sha256", action="store_true", help="add each file's checksum")
+    parser.add_argument(
+        "--no-recursive", dest="recursive", action="store_false", help="leave subfolders out"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that open pictures (default: one for each processor)",
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=FORWARD_BATCH, metavar="N", help="pictures in one pass"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read the source and write the files; 1 if something could not be read."""
+    processor = BatchProcessor(
+        args.model,
+        output=args.output,
+        workers=args.workers,
+        device=args.device,
+        progress=not args.quiet,
+        batch_size=args.batch_size,
+        recursive=args.recursive,
+        labels=args.labels,
+        with_hash=args.sha256,
+    )
+    processor.process(args.source, resume=args.resume)
+    for form in args.format:
+        processor.save(form)
+    processor.save_report()
+    processor.print_summary()
+    summary = processor.summary()
+    return int(bool(summary["error"] or summary["interrupted"] or not summary["pictures"]))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    args = build_parser().parse_args(argv)
+    set_up_logging()
+    try:
+        return run(args)
+    except DigitError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,398 @@
+"""The rows of one batch: kept safe while it runs, and written to CSV, JSON, JSON Lines or Parquet.
+
+    rows -> RowStore (SQLite, one transaction for each batch) -> Results (a lazy list) -> files
+
+SQLite does what a results file has to do and what is hard to do well by hand: after a power cut
+the file holds whole batches and nothing else; when the disk is full the rows before are intact;
+two runs cannot write at once; and a million rows can be counted, sorted and looked up in a few
+megabytes of memory.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, overload
+
+from batch_sources import Input
+from errors import OutputError, SettingsError
+from utils import atomic_write
+
+Row = dict[str, Any]
+
+# What a row holds, in the order of the CSV's columns, with SQLite's types.
+COLUMNS = {
+    "path": "TEXT",
+    "status": "TEXT",  # ok, unsure, not a digit, error
+    "digit": "INTEGER",  # the best guess, also where the status is not ok
+    "confidence": "REAL",
+    **{f"p{digit}": "REAL" for digit in range(10)},
+    "reason": "TEXT",  # why the status is not ok
+    "width": "INTEGER",
+    "height": "INTEGER",
+    "sha256": "TEXT",
+    "label": "INTEGER",  # the digit it is known to be
+    "model": "TEXT",
+    "model_version": "TEXT",
+    "seconds": "REAL",  # to open and prepare the picture
+}
+# What is kept beside: by what a changed file is noticed, and what the network saw of doubtful ones.
+_PRIVATE = {"size": "INTEGER", "stamp": "INTEGER", "seen": "BLOB"}
+
+_NAMES = ", ".join([*COLUMNS, *_PRIVATE])
+_PUBLIC_NAMES = ", ".join(COLUMNS)
+_TYPES = ", ".join(f"{name} {kind}" for name, kind in (COLUMNS | _PRIVATE).items())
+_MARKS = ", ".join("?" for _ in COLUMNS | _PRIVATE)
+_SCHEMA = f"""
+    CREATE TABLE IF NOT EXISTS rows (position INTEGER PRIMARY KEY, {_TYPES});
+    CREATE TABLE IF NOT EXISTS skipped (path TEXT, reason TEXT);
+    CREATE TABLE IF NOT EXISTS earlier ({_TYPES}, UNIQUE (path, size, stamp));
+"""
+IS_DOUBTFUL = "(status IN ('unsure', 'not a digit') OR (label IS NOT NULL AND digit != label))"
+
+STATUSES = ("ok", "unsure", "not a digit", "error")
+PARQUET_ROWS = 10_000  # in one row group
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_NUMBERS = re.compile(r"\d[\d,.]*")
+
+
+def relabel(row: tuple, label: int | None) -> tuple:
+    """Give an earlier row the label that its file has now."""
+    place = list(COLUMNS).index("label")
+    return (*row[:place], label, *row[place + 1 :])
+
+
+class RowStore:
+    """The one writer of a run's rows.
+
+    Parameters
+    ----------
+    path : Path
+        The SQLite file; made, with its folder, if it is not there.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written, or another process is writing it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
+            # Held until the end, so that a second run of the same name is refused.
+            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.executescript(_SCHEMA)
+            self._db.execute("BEGIN IMMEDIATE")
+            self._set_aside()
+            self._db.execute("COMMIT")
+        except (OSError, sqlite3.Error) as error:
+            raise self._output_error(error) from error
+        self.count = 0
+
+    def _set_aside(self) -> None:
+        """Move the rows of an interrupted run to where each file looks for its earlier answer.
+
+        Errors are left out: what could not be read may be readable now.
+        """
+        self._db.execute(
+            f"INSERT OR REPLACE INTO earlier ({_NAMES}) SELECT {_NAMES} FROM rows "
+            "WHERE status != 'error' ORDER BY position"
+        )
+        self._db.execute("DELETE FROM rows")
+        self._db.execute("DELETE FROM skipped")
+        self.has_earlier = bool(self._db.execute("SELECT 1 FROM earlier LIMIT 1").fetchone())
+
+    def find_earlier(self, item: Input, version: str) -> tuple | None:
+        """Look up the row of an unchanged file that the same model has read before."""
+        if not self.has_earlier:
+            return None
+        found: tuple | None = self._db.execute(
+            f"SELECT {_NAMES} FROM earlier "
+            "WHERE path = ? AND size = ? AND stamp = ? AND model_version = ?",
+            (item.path, item.size, item.stamp, version),
+        ).fetchone()
+        return found
+
+    def add(self, rows: Sequence[tuple], skipped: Iterable[tuple[str, str]] = ()) -> None:
+        """Write rows (in the order of `COLUMNS`, then size, stamp, seen) so that they stay.
+
+        Raises
+        ------
+        OutputError
+            If they cannot be written; all rows written before are intact.
+        """
+        numbered = ((self.count + offset, *row) for offset, row in enumerate(rows))
+        try:
+            self._db.execute("BEGIN")
+            self._db.executemany(f"INSERT INTO rows VALUES (?, {_MARKS})", numbered)
+            self._db.executemany("INSERT INTO skipped VALUES (?, ?)", skipped)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._output_error(error) from error
+        self.count += len(rows)
+
+    def finish(self) -> None:
+        """Forget the earlier rows: every input has its row now."""
+        try:
+            self._db.execute("DELETE FROM earlier")
+        except sqlite3.Error as error:
+            raise self._output_error(error) from error
+
+    def close(self) -> None:
+        """Let others read and write."""
+        self._db.close()
+
+    def _output_error(self, error: Exception) -> OutputError:
+        """Say what went wrong, and that nothing is lost."""
+        if "locked" in str(error):
+            return OutputError(f"{self.path}: another process is writing this run; wait for it")
+        count = getattr(self, "count", 0)
+        return OutputError(
+            f"cannot write {self.path}: {error}; the {count:,} rows written before are intact: "
+            "make room or allow writing, then go on with --resume"
+        )
+
+
+class Results(Sequence[Row]):
+    """The rows of a run, as a list that stays on the disk.
+
+    It has a length, can be iterated, indexed and sliced like a list of dicts, and needs the same
+    memory for ten rows as for a million; `pandas.DataFrame(results)` takes it as it is. Each row
+    has the keys of `COLUMNS`.
+
+    >>> [row["path"] for row in results if row["status"] == "error"]
+    ['digits/torn.png']
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"<{len(self):,} rows in {self.path}>"
+
+    def __len__(self) -> int:
+        return int(self.query("SELECT count(*) FROM rows")[0][0])
+
+    def __iter__(self) -> Iterator[Row]:
+        with closing(self._open()) as db:
+            for values in db.execute(f"SELECT {_PUBLIC_NAMES} FROM rows ORDER BY position"):
+                yield dict(zip(COLUMNS, values, strict=True))
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        chosen = range(len(self))[index]
+        if isinstance(chosen, int):
+            return self._at(chosen)
+        return [self._at(position) for position in chosen]
+
+    def _at(self, position: int) -> Row:
+        """Read one row."""
+        sql = f"SELECT {_PUBLIC_NAMES} FROM rows WHERE position = ?"
+        return dict(zip(COLUMNS, self.query(sql, position)[0], strict=True))
+
+    def skipped(self) -> Iterator[tuple[str, str]]:
+        """Stream the files that are no pictures, each with the reason."""
+        with closing(self._open()) as db:
+            yield from db.execute("SELECT path, reason FROM skipped ORDER BY rowid")
+
+    def query(self, sql: str, *values: Any) -> list[tuple]:
+        """Ask the table `rows` something in SQL."""
+        with closing(self._open()) as db:
+            return db.execute(sql, values).fetchall()
+
+    def doubtful(self, limit: int) -> list[tuple[Row, bytes | None]]:
+        """List the rows that somebody should look at, the least sure first.
+
+        Returns
+        -------
+        list of (row, seen)
+            `seen` is what the network saw: 784 bytes, or None if there was no ink.
+        """
+        return self._with_pictures(
+            f"{IS_DOUBTFUL} ORDER BY confidence IS NULL, confidence LIMIT ?", limit
+        )
+
+    def worst_mistakes(self, limit: int) -> list[tuple[Row, bytes | None]]:
+        """List the rows whose digit is not their label, the surest first; see `doubtful`."""
+        return self._with_pictures("digit != label ORDER BY confidence DESC LIMIT ?", limit)
+
+    def _with_pictures(self, condition: str, limit: int) -> list[tuple[Row, bytes | None]]:
+        """Read the rows that meet a condition, with what the network saw."""
+        rows = self.query(f"SELECT {_PUBLIC_NAMES}, seen FROM rows WHERE {condition}", limit)
+        return [(dict(zip(COLUMNS, row[:-1], strict=True)), row[-1]) for row in rows]
+
+    def _open(self) -> sqlite3.Connection:
+        """Open the file for reading; a connection of its own makes this safe in any thread."""
+        return sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True)
+
+
+def summarise(results: Results) -> dict[str, Any]:
+    """Count everything that a report says about a run.
+
+    Returns
+    -------
+    dict
+        Plain values: `pictures`, one count for each status, `skipped`, `digits` (ten counts),
+        `confidences` (ten counts, from 0-10 % to 90-100 %), `reasons` (each with a count and an
+        example), and where labels are known `labelled`, `correct`, `accuracy` and `confusion`
+        (ten rows of ten counts, by label and then by digit), else None.
+    """
+    statuses = dict(results.query("SELECT status, count(*) FROM rows GROUP BY status"))
+    digits = dict(results.query("SELECT digit, count(*) FROM rows GROUP BY digit"))
+    tenths = dict(
+        results.query(
+            "SELECT min(9, CAST(confidence * 10 AS INTEGER)), count(*) FROM rows GROUP BY 1"
+        )
+    )
+    return {
+        "pictures": sum(statuses.values()),
+        **{status: statuses.get(status, 0) for status in STATUSES},
+        "skipped": results.query("SELECT count(*) FROM skipped")[0][0],
+        "digits": [digits.get(digit, 0) for digit in range(10)],
+        "confidences": [tenths.get(tenth, 0) for tenth in range(10)],
+        "reasons": _count_reasons(results),
+        **_score(results),
+    }
+
+
+def _count_reasons(results: Results) -> list[dict[str, Any]]:
+    """Count errors by their reason, taking messages that differ only in a number as one."""
+    counts: Counter[str] = Counter()
+    examples: dict[str, Row] = {}
+    for reason, count, path in results.query(
+        "SELECT reason, count(*), min(path) FROM rows WHERE status = 'error' GROUP BY reason"
+    ):
+        kind = _NUMBERS.sub("#", reason)
+        counts[kind] += count
+        examples.setdefault(kind, {"reason": reason, "example": path})
+    return [{"count": count, **examples[kind]} for kind, count in counts.most_common()]
+
+
+def _score(results: Results) -> dict[str, Any]:
+    """Compare digits with labels. A labelled picture that could not be read counts as wrong."""
+    pairs = results.query(
+        "SELECT label, digit, count(*) FROM rows WHERE label IS NOT NULL GROUP BY label, digit"
+    )
+    labelled = sum(count for _, _, count in pairs)
+    if not labelled:
+        return {"labelled": 0, "correct": 0, "accuracy": None, "confusion": None}
+    confusion = [[0] * 10 for _ in range(10)]
+    for label, digit, count in pairs:
+        if digit is not None:
+            confusion[label][digit] = count
+    correct = sum(confusion[digit][digit] for digit in range(10))
+    return {
+        "labelled": labelled,
+        "correct": correct,
+        "accuracy": round(correct / labelled, 6),
+        "confusion": confusion,
+    }
+
+
+def write_csv(results: Results, path: Path) -> Path:
+    """Write the rows as CSV (RFC 4180, UTF-8). An empty cell means that there is no value.
+
+    A path or reason that a spreadsheet would take for a formula gets an apostrophe before it.
+    """
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\r\n")
+        writer.writerow(COLUMNS)
+        for row in results:
+            row["path"], row["reason"] = _harmless(row["path"]), _harmless(row["reason"])
+            writer.writerow(row.values())
+    return path
+
+
+def _harmless(text: str) -> str:
+    """Keep a spreadsheet from running a text as a formula."""
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
+def write_json(results: Results, path: Path) -> Path:
+    """Write the rows as one JSON list, a row on each line."""
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        separator = "[\n"
+        for row in results:
+            file.write(separator + json.dumps(row, ensure_ascii=False))
+            separator = ",\n"
+        file.write("\n]\n" if separator == ",\n" else "[]\n")
+    return path
+
+
+def write_jsonl(results: Results, path: Path) -> Path:
+    """Write the rows as JSON Lines: one JSON object on each line."""
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in results)
+    return path
+
+
+def write_parquet(results: Results, path: Path) -> Path:
+    """Write the rows as Parquet, column by column and compressed.
+
+    Raises
+    ------
+    SettingsError
+        If pyarrow is not installed.
+    """
+    try:
+        import pyarrow  # type: ignore[import, unused-ignore]
+        import pyarrow.parquet  # type: ignore[import, unused-ignore]
+    except ImportError as error:
+        raise SettingsError("Parquet needs pyarrow: pip install pyarrow") from error
+    types = {"TEXT": pyarrow.string(), "INTEGER": pyarrow.int32(), "REAL": pyarrow.float64()}
+    schema = pyarrow.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
+    with atomic_write(path) as temporary, pyarrow.parquet.ParquetWriter(temporary, schema) as file:
+        for rows in _in_groups(results, PARQUET_ROWS):
+            file.write_table(pyarrow.Table.from_pylist(rows, schema))
+    return path
+
+
+def _in_groups(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    """Group rows into lists of at most `size`."""
+    group: list[Row] = []
+    for row in rows:
+        group.append(row)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def write_submission(results: Results, path: Path) -> Path:
+    """Write what Kaggle's digit-recognizer contest takes: ImageId from 1, and Label."""
+    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["ImageId", "Label"])
+        writer.writerows((number, row["digit"]) for number, row in enumerate(results, start=1))
+    return path
+
+
+def write_skipped(results: Results, path: Path) -> Path:
+    """Write the files that are no pictures, each with the reason, as CSV."""
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\r\n")
+        writer.writerow(["path", "reason"])
+        writer.writerows((_harmless(path), _harmless(reason)) for path, reason in results.skipped())
+    return path
+
+
+WRITERS = {
+    "csv": write_csv,
+    "json": write_json,
+    "jsonl": write_jsonl,
+    "parquet": write_parquet,
+    "submission": write_submission,
+}

@@ -1,0 +1,433 @@
+"""Where a batch gets its pictures: one stream of inputs from a folder, a list or an archive.
+
+    folder, glob, list, manifest, zip, tar, Kaggle CSV, "-" (names on stdin) -> Input, Input, ...
+
+The stream is lazy and always comes in the same order, so a million pictures need no more memory
+than ten, and an interrupted batch can be taken up where it stopped. (One thing grows: the names
+of the folder being read, about 100 bytes each, because they have to be sorted; a zip keeps its
+own directory.) Nothing is opened here that need not be: telling a picture from a text is left to
+`batch_workers.py`, which looks at the content.
+
+    >>> [item.path for item in open_source("digits").read()]
+    ['digits/3/a.png', 'digits/3/b.jpg']
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import os
+import stat
+import sys
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from errors import DataFormatError, DataNotFoundError, SettingsError
+
+LABEL_RULES = ("auto", "names", "none")
+MAX_MEMBER_BYTES = 64 * 2**20  # as for a file of its own, see picture.MAX_BYTES
+MNIST_PIXELS = 784
+
+_PATH_COLUMNS = ("path", "file", "filename", "image", "picture")
+_LABEL_COLUMNS = ("label", "digit", "class", "target")
+_ARCHIVE_SUFFIXES = (".tar", ".tgz", ".tbz", ".tbz2", ".txz")
+_TAR_COMPRESSIONS = (".gz", ".bz2", ".xz")
+
+# What reading a damaged archive was seen to raise.
+_ARCHIVE_DAMAGE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One thing to read; it becomes one row.
+
+    Attributes
+    ----------
+    path : str
+        What the row calls it. Always valid Unicode, whatever bytes the file's name holds.
+    file : str or None
+        What to open; None where the content is in `data`.
+    data : bytes or None
+        A picture that was read from an archive, or 784 pixels (`is_raw`).
+    size, stamp : int
+        Bytes, and a time of change in nanoseconds (in a zip: a checksum). A file of the same
+        path, size and stamp counts as unchanged.
+    label : int or None
+        The digit that it is known to be.
+    is_listed : bool
+        Somebody named this very file, so it is an error if it is not a picture.
+    is_raw : bool
+        `data` are 784 bytes as MNIST has them, row by row, white ink on black.
+    problem : str
+        Why it cannot be read, if that is known already.
+    """
+
+    path: str
+    file: str | None = None
+    data: bytes | None = None
+    size: int = 0
+    stamp: int = 0
+    label: int | None = None
+    is_listed: bool = False
+    is_raw: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A stream of inputs that can be started again from the beginning.
+
+    Attributes
+    ----------
+    kind : str
+        "folder", "glob", "list", "manifest", "zip", "tar", "kaggle", "stdin" or "file".
+    name : str
+        What a run of it is called: the folder or file without its path.
+    where : str
+        The absolute path or pattern, by which an earlier run of the same source is found.
+    read : callable
+        Starts the stream.
+    count : callable
+        Counts the inputs without reading them; None if that would take as long as reading.
+    """
+
+    kind: str
+    name: str
+    where: str
+    read: Callable[[], Iterator[Input]]
+    count: Callable[[], int | None] = lambda: None
+
+
+def open_source(
+    what: str | os.PathLike[str], *, recursive: bool = True, labels: str = "auto"
+) -> Source:
+    """Recognise what a batch is to be made of.
+
+    Parameters
+    ----------
+    what : str or path
+        A folder; a pattern such as `scans/*/*.png`; a text file with one path on each line; a
+        CSV file with a column `path` (or file, filename, image, picture) and, if the digits are
+        known, a column `label`; a zip or tar file; Kaggle's `train.csv` or `test.csv`; one
+        picture; or "-" for paths on standard input. Relative paths in a list or manifest start
+        at its own folder, those on standard input at the current one.
+    recursive : bool, default=True
+        Whether to go into subfolders.
+    labels : {"auto", "names", "none"}, default="auto"
+        Where known digits come from. "auto": the label column, or a folder named by one digit
+        (`7/scan.png`). "names": the file's name, where it starts with one digit that no other
+        digit follows (`7_12.png`).
+
+    Raises
+    ------
+    DataNotFoundError
+        If there is no such thing.
+    DataFormatError
+        If it is a table without a column of paths, or an archive that cannot be opened.
+    SettingsError
+        If `labels` is none of the three.
+    """
+    if labels not in LABEL_RULES:
+        raise SettingsError(f"labels={labels!r}: choose one of {', '.join(LABEL_RULES)}")
+    source = _recognise(os.fspath(what), recursive)
+    read = source.read
+    return replace(source, read=lambda: (_label(item, labels) for item in read()))
+
+
+def _recognise(what: str, recursive: bool) -> Source:
+    """Tell the kind of source from what is on the disk."""
+    path = Path(what)
+    if what == "-":
+        return Source("stdin", "stdin", "-", lambda: read_list(sys.stdin.buffer, Path()))
+    where = str(path.absolute()) if glob.has_magic(what) else str(path.resolve())
+    if path.is_dir():
+        return Source(
+            "folder",
+            path.resolve().name,
+            where,
+            lambda: read_folder(what, recursive=recursive),
+            lambda: sum(1 for _ in _walk(what, recursive, [])),
+        )
+    if path.is_file():
+        return _recognise_file(path, where)
+    if glob.has_magic(what):
+        return Source(
+            "glob",
+            "glob",
+            where,
+            lambda: read_glob(what),
+            lambda: sum(1 for _ in _matches(what)),
+        )
+    raise DataNotFoundError(
+        f"{what}: no such folder or file; give a folder, a pattern in quotes, a list (.txt), "
+        "a manifest (.csv), a .zip or a .tar"
+    )
+
+
+def _recognise_file(path: Path, where: str) -> Source:
+    """Tell lists, tables and archives from a single picture: by suffix, archives by content."""
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        if _is_kaggle(path):
+            return Source(
+                "kaggle", path.stem, where, lambda: read_kaggle(path), lambda: _lines(path) - 1
+            )
+        _manifest_columns(path)  # a table without paths is refused before any work is done
+        return Source("manifest", path.stem, where, lambda: read_manifest(path))
+    if suffix in (".txt", ".lst", ".list"):
+        return Source("list", path.stem, where, lambda: _read_list_file(path), lambda: _lines(path))
+    if zipfile.is_zipfile(path):
+        return Source("zip", path.stem, where, lambda: read_zip(path), lambda: _count_zip(path))
+    # Only by suffix would a .tar.gz be told from other .gz; only by content, any picture whose
+    # first bytes happen to make a valid header. So both have to agree.
+    if _has_tar_suffix(path) and tarfile.is_tarfile(path):
+        return Source("tar", path.name.split(".")[0], where, lambda: read_tar(path))
+    if _has_tar_suffix(path) or suffix == ".zip":
+        raise DataFormatError(f"{path}: not an archive, or a damaged one; pack or copy it again")
+    return Source("file", path.stem, where, lambda: iter([_listed(path)]), lambda: 1)
+
+
+def read_folder(folder: str, *, recursive: bool = True) -> Iterator[Input]:
+    """Stream the files of a folder in the order of their names, then those of its subfolders.
+
+    Links are followed, but each real folder is read once, so links in a circle do no harm. A
+    folder that may not be listed becomes an input with a problem: what is in it is missing.
+    """
+    problems: list[Input] = []
+    for path in _walk(folder, recursive, problems):
+        yield from problems
+        problems.clear()
+        yield _from_file(path)
+    yield from problems
+
+
+def _walk(folder: str, recursive: bool, problems: list[Input]) -> Iterator[Path]:
+    """Yield the files below a folder in order; folders that cannot be listed go to `problems`."""
+    seen = set()
+
+    def note(error: OSError) -> None:
+        reason = f"the folder cannot be listed ({error.strerror}); check its permissions"
+        problems.append(Input(printable(error.filename), is_listed=True, problem=reason))
+
+    for here, folders, files in os.walk(folder, followlinks=True, onerror=note):
+        status = Path(here).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        yield from (Path(here, name) for name in sorted(files))
+        folders[:] = sorted(folders) if recursive else []
+
+
+def read_glob(pattern: str) -> Iterator[Input]:
+    """Stream the files that match a pattern; `**` stands for any number of folders."""
+    for path in sorted(_matches(pattern)):
+        if not path.is_dir():
+            yield _from_file(path)
+
+
+def _matches(pattern: str) -> Iterator[Path]:
+    """Find what matches a pattern, which may be absolute (Path.glob takes only relative ones)."""
+    return map(Path, glob.iglob(pattern, recursive=True))  # noqa: PTH207
+
+
+def read_list(lines: Iterable[bytes], base: Path) -> Iterator[Input]:
+    """Stream the files named by lines of bytes; empty lines mean nothing."""
+    for line in lines:
+        name = os.fsdecode(line.rstrip(b"\r\n"))
+        if name:
+            yield _listed(base / name)
+
+
+def _read_list_file(path: Path) -> Iterator[Input]:
+    """Stream what a text file names."""
+    with path.open("rb") as lines:
+        yield from read_list(lines, path.parent)
+
+
+def read_manifest(path: Path) -> Iterator[Input]:
+    """Stream the files in a CSV's column of paths, with the digits in its column of labels."""
+    path_column, label_column = _manifest_columns(path)
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        for row in csv.DictReader(file):
+            item = _listed(path.parent / (row[path_column] or ""))
+            yield replace(item, label=_digit(row.get(label_column) or ""))
+
+
+def _manifest_columns(path: Path) -> tuple[str, str]:
+    """Find the columns of paths and of labels (an empty name if there are no labels)."""
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        names = next(csv.reader(file), [])
+    known = {name.strip().lower(): name for name in names}
+    path_column = next((known[name] for name in _PATH_COLUMNS if name in known), None)
+    if path_column is None:
+        raise DataFormatError(
+            f"{path}: no column of paths among {', '.join(names) or 'nothing'}; "
+            f"name one of them {' or '.join(_PATH_COLUMNS)}"
+        )
+    return path_column, next((known[name] for name in _LABEL_COLUMNS if name in known), "")
+
+
+def read_zip(path: Path) -> Iterator[Input]:
+    """Stream the members of a zip file without unpacking it to the disk."""
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if not member.is_dir():
+                item = _member(path, member.filename, member.file_size, member.CRC)
+                yield _fill(item, partial(archive.read, member))
+
+
+def _count_zip(path: Path) -> int:
+    """Count the files in a zip."""
+    with zipfile.ZipFile(path) as archive:
+        return sum(not member.is_dir() for member in archive.infolist())
+
+
+def read_tar(path: Path) -> Iterator[Input]:
+    """Stream the members of a tar file, compressed or not, without unpacking it to the disk."""
+    count = 0
+    try:
+        with tarfile.open(path, "r|*") as archive:
+            for member in archive:
+                # tarfile remembers every member, a kilobyte each.
+                archive.members = []  # type: ignore[attr-defined]
+                if member.isfile():
+                    item = _member(path, member.name, member.size, int(member.mtime * 1e9))
+                    yield _fill(item, partial(_read_tar_member, archive, member))
+                    count += 1
+    except _ARCHIVE_DAMAGE as error:
+        reason = f"the archive is damaged after {count:,} files ({error}); pack or copy it again"
+        yield Input(printable(path), is_listed=True, problem=reason)
+
+
+def _read_tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """Read a regular file out of a tar."""
+    file = archive.extractfile(member)
+    assert file is not None  # only links and folders have no content
+    return file.read()
+
+
+def _member(archive: Path, name: str, size: int, stamp: int) -> Input:
+    """Name a file in an archive as if the archive were a folder."""
+    return Input(printable(archive / name), size=size, stamp=stamp)
+
+
+def _fill(item: Input, read: Callable[[], bytes]) -> Input:
+    """Add the content of a file in an archive, or the reason why it cannot be had."""
+    if item.size > MAX_MEMBER_BYTES:
+        reason = f"{item.size:,} bytes; at most {MAX_MEMBER_BYTES:,} are read: save a smaller copy"
+        return replace(item, problem=reason)
+    try:
+        return replace(item, data=read())
+    except _ARCHIVE_DAMAGE as error:
+        return replace(item, problem=f"cannot be unpacked ({error}); pack or copy it again")
+
+
+def read_kaggle(path: Path) -> Iterator[Input]:
+    """Stream the rows of Kaggle's digit-recognizer files: 784 pixels, before them a label or not.
+
+    Raises
+    ------
+    DataFormatError
+        If a row holds something other than numbers from 0 to 255.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.reader(file)
+        has_label = next(rows)[0] == "label"
+        for number, row in enumerate(rows, start=1):
+            try:
+                pixels = bytes(map(int, row[has_label:]))
+                label = int(row[0]) if has_label else None
+            except ValueError as error:
+                raise DataFormatError(
+                    f"{path}, row {number}: {error}; download it again"
+                ) from error
+            if len(pixels) != MNIST_PIXELS:
+                raise DataFormatError(f"{path}, row {number}: {len(pixels)} pixels, not 784")
+            name = f"{path}#{number}"
+            yield Input(name, data=pixels, stamp=zlib.crc32(pixels), label=label, is_raw=True)
+
+
+def _is_kaggle(path: Path) -> bool:
+    """Whether a CSV has the header of Kaggle's digit-recognizer files."""
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        names = next(csv.reader(file), [])
+    return names[-1:] == ["pixel783"]
+
+
+def _lines(path: Path) -> int:
+    """Count the lines of a file."""
+    with path.open("rb") as file:
+        return sum(1 for line in file if line.strip())
+
+
+def _has_tar_suffix(path: Path) -> bool:
+    """Whether a file is called .tar, .tar.gz, .tgz and so on."""
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    packed = suffixes[-1:] and suffixes[-1] in _TAR_COMPRESSIONS and suffixes[:1] == [".tar"]
+    return bool(packed or (suffixes and suffixes[-1] in _ARCHIVE_SUFFIXES))
+
+
+def _listed(path: Path) -> Input:
+    """Describe a file that somebody named."""
+    return replace(_from_file(path), is_listed=True)
+
+
+def _from_file(path: Path) -> Input:
+    """Describe a file, or say why there is nothing to open."""
+    name = printable(path)
+    try:
+        about = path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        if path.is_symlink():
+            return Input(name, problem="the link leads nowhere; restore what it points to")
+        reason = getattr(error, "strerror", None) or error
+        return Input(name, problem=f"cannot be opened ({reason}); check the name and the folder")
+    if stat.S_ISDIR(about.st_mode):
+        return Input(name, problem="is a folder; list the pictures in it")
+    if not stat.S_ISREG(about.st_mode):
+        return Input(name, problem="is a device or a pipe, not a file; take it out of the list")
+    return Input(name, str(path), size=about.st_size, stamp=about.st_mtime_ns)
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """Show a name whose bytes may not be valid UTF-8 in a form that every file format takes.
+
+    >>> printable("é" + os.fsdecode(bytes([0xE9]))).isprintable()
+    True
+    """
+    return os.fspath(path).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _label(item: Input, rule: str) -> Input:
+    """Add the digit that an input is known to be, by the rule chosen."""
+    if rule == "none":
+        return replace(item, label=None)
+    if rule == "names":
+        return replace(item, label=_leading_digit(PurePosixPath(item.path.replace("\\", "/")).name))
+    if item.label is not None:
+        return item
+    return replace(item, label=_digit(PurePosixPath(item.path.replace("\\", "/")).parent.name))
+
+
+def _leading_digit(name: str) -> int | None:
+    """Read the label from a name such as 7_12.png; 712.png says nothing."""
+    return _digit(name[:1]) if not name[1:2].isdigit() else None
+
+
+def _digit(text: str) -> int | None:
+    """Turn "7" into 7, and whatever is not one digit into None."""
+    text = text.strip()
+    return int(text) if len(text) == 1 and text in "0123456789" else None

@@ -1,0 +1,397 @@
+"""Processes that open and prepare pictures while the network is busy with earlier ones.
+
+    chunk of Input -> pipe -> a worker: open, decode, prepare -> pipe -> chunk of Answer
+
+Threads would not do: Pillow's decoders get slower with threads, because they share one lock.
+`multiprocessing` would not do either: it runs the caller's script again in every worker, so that
+three lines without an `if __name__ == "__main__"` would break; and one crash in a decoder takes
+its whole pool down. So a worker here is a plain Python process that reads chunks from its stdin.
+If a picture kills it, a new one takes its place, and that picture, alone, becomes an error.
+
+Workers import neither torch nor anything that does: each starts in a fifth of a second and has
+about 60 MB.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import pickle
+import queue
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache
+from io import BytesIO
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from batch_sources import Input, printable
+from errors import BlankImageError, DigitError, ImageError
+from preprocess import Prepared, prepare
+
+log = logging.getLogger(__name__)
+
+CHUNK_FILES = 32
+CHUNK_BYTES = 1_000_000  # of files, not pixels: large photographs travel alone
+CHUNKS_AHEAD = 6  # for each worker: what it can do while the network reads a batch
+
+# Pictures that Pillow does not open without help, or not at all; a note or a table in the same
+# folder is left out, but a picture that we cannot read has to be in the results.
+_FOREIGN_SUFFIXES = {
+    ".heic",
+    ".heif",
+    ".jxl",
+    ".svg",
+    ".raw",
+    ".cr2",
+    ".cr3",
+    ".nef",
+    ".arw",
+    ".dng",
+}
+_APPLE_DOUBLE = "._"  # macOS puts these beside the files of an archive; they hold no picture
+
+_START = "import sys; sys.path.insert(0, sys.argv[1]); from batch_workers import serve; serve()"
+# One thread each: the workers themselves are what fills the processors. (NumPy's own threads
+# made the preparation of a small picture ten times slower on two cores.)
+_ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "VECLIB_MAXIMUM")}
+
+
+# What reading a damaged header may raise (see picture.py), and a bomb.
+_DAMAGE = (
+    OSError, ValueError, SyntaxError, EOFError, ArithmeticError, struct.error, zlib.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
+# What a pipe to a process that has died was seen to raise.
+_PIPE_BROKEN = (OSError, EOFError, pickle.UnpicklingError)
+STOP_TIMEOUT_S = 5.0
+HASH_BLOCK = 2**20  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a worker found in one input.
+
+    Attributes
+    ----------
+    prepared : Prepared or None
+        Ready for the network; None if there is nothing to ask it.
+    status : str
+        "" if there is a digit, else "error", "not a digit" (blank) or "skipped" (no picture).
+    reason : str
+        Why there is no digit.
+    width, height : int or None
+        Of the picture, in pixels, as far as its header could be read.
+    sha256 : str
+        Of the file's content, if asked for.
+    seconds : float
+        What opening and preparing took.
+    """
+
+    prepared: Prepared | None = None
+    status: str = ""
+    reason: str = ""
+    width: int | None = None
+    height: int | None = None
+    sha256: str = ""
+    seconds: float = 0.0
+
+
+def read_input(item: Input, *, with_hash: bool = False) -> Answer:
+    """Open and prepare one input. Never raises: what is wrong with a picture is in the answer."""
+    started = time.perf_counter()
+    answer = _read(item)
+    digest = _hash(item) if with_hash and not item.problem else ""
+    return replace(answer, sha256=digest, seconds=round(time.perf_counter() - started, 6))
+
+
+def _read(item: Input) -> Answer:
+    """Prepare an input, or say what is wrong with it."""
+    if item.problem:
+        return Answer(status="error", reason=item.problem)
+    source = item.file if item.data is None else item.data
+    assert source is not None  # an input has a problem, a file or data
+    try:
+        prepared = _as_it_is(item.data) if item.is_raw and item.data else prepare(source)
+    except BlankImageError as error:
+        return Answer(None, "not a digit", _plain(error, item), *_size(source))
+    except ImageError as error:
+        if not item.is_listed and _is_no_picture(item, source):
+            return Answer(status="skipped", reason=_plain(error, item))
+        return Answer(None, "error", _plain(error, item), *_size(source))
+    except Exception as error:
+        # A decoder can fail in ways nobody has seen yet. That must cost one row, not the batch.
+        log.exception("%s could not be read", item.path)
+        return Answer(status="error", reason=f"unexpected {type(error).__name__}: {error}")
+    return Answer(prepared, width=prepared.width, height=prepared.height)
+
+
+def _as_it_is(pixels: bytes) -> Prepared:
+    """Take 784 bytes that have MNIST's form already."""
+    digit = np.frombuffer(pixels, np.uint8).reshape(28, 28).astype(np.float32) / 255
+    return Prepared(digit, 28, 28, (0, 0, 28, 28), dark_ink=False)
+
+
+def _plain(error: Exception, item: Input) -> str:
+    """Give the message without the file's name, which the row has already."""
+    message = str(error)
+    for name in (item.file, "the picture"):
+        message = message.removeprefix(f"{name}: ")
+    return printable(message)
+
+
+def _is_no_picture(item: Input, source: str | bytes) -> bool:
+    """Whether a file neither looks like a picture inside nor is called one."""
+    name = PurePath(item.path).name
+    suffix = PurePath(item.path).suffix.lower()
+    if name.startswith(_APPLE_DOUBLE):
+        return True
+    return suffix not in _picture_suffixes() and not _is_known_format(source)
+
+
+@cache
+def _picture_suffixes() -> frozenset[str]:
+    """Suffixes that promise a picture: those that Pillow opens, and some that it does not."""
+    opened = {end for end, form in Image.registered_extensions().items() if form in Image.OPEN}
+    return frozenset(opened) | _FOREIGN_SUFFIXES
+
+
+def _is_known_format(source: str | bytes) -> bool:
+    """Whether the first bytes are those of a picture, even of a damaged one."""
+    try:
+        with Image.open(source if isinstance(source, str) else BytesIO(source)):
+            return True
+    except (UnidentifiedImageError, FileNotFoundError, PermissionError):
+        return False
+    except _DAMAGE:
+        return True
+
+
+def _size(source: str | bytes) -> tuple[int | None, int | None]:
+    """Read the size of a picture from its header, if that is whole."""
+    try:
+        with Image.open(source if isinstance(source, str) else BytesIO(source)) as image:
+            return image.size
+    except _DAMAGE:
+        return None, None
+
+
+def _hash(item: Input) -> str:
+    """Compute the checksum of the content."""
+    digest = hashlib.sha256(item.data or b"")
+    if item.file is None:
+        return digest.hexdigest()
+    try:
+        with Path(item.file).open("rb") as file:
+            while block := file.read(HASH_BLOCK):
+                digest.update(block)
+    except OSError:
+        return ""  # that it cannot be opened is in the row's reason already
+    return digest.hexdigest()
+
+
+class WorkerPool:
+    """Worker processes that answer chunks of inputs, in order.
+
+    Parameters
+    ----------
+    workers : int
+        How many processes; 0 does the work in this one.
+    with_hash : bool, default=False
+        Whether to compute the checksum of each file.
+
+    Examples
+    --------
+    >>> with WorkerPool(2) as pool:
+    ...     for item, answer in pool.answer([(Input("a.png", "a.png"), None)]):
+    ...         print(item.path, answer.width)
+    """
+
+    def __init__(self, workers: int, *, with_hash: bool = False) -> None:
+        self.with_hash = with_hash
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._workers = [_Worker(with_hash) for _ in range(workers)]
+        for worker in self._workers:
+            self._idle.put(worker)
+        self._threads = ThreadPoolExecutor(max(workers, 1))
+        self._ahead = workers * CHUNKS_AHEAD
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(cancel_futures=True)
+        for worker in self._workers:
+            worker.stop()
+
+    def answer(self, pairs: Iterable[tuple[Input, Any]]) -> Iterator[tuple[Input, Any]]:
+        """Read inputs, some way ahead of what has been asked for.
+
+        Parameters
+        ----------
+        pairs : iterable of (Input, anything or None)
+            An input that comes with None is read; one whose answer is known passes through.
+
+        Yields
+        ------
+        (Input, Answer or what came with it)
+            In the order of `pairs`.
+
+        Raises
+        ------
+        DigitError
+            If the processes cannot be started at all.
+        """
+        waiting: deque[tuple[list[tuple[Input, Any]], Future[list[Answer]]]] = deque()
+        for chunk in in_chunks(pairs):
+            waiting.append((chunk, self._threads.submit(self._ask, _unknown(chunk))))
+            if len(waiting) > self._ahead:
+                yield from _fill_in(*waiting.popleft())
+        while waiting:
+            yield from _fill_in(*waiting.popleft())
+
+    def _ask(self, chunk: list[Input]) -> list[Answer]:
+        """Hand inputs to the next idle worker and wait for the answers. Runs in a thread."""
+        if not chunk:
+            return []
+        if not self._workers:
+            return [read_input(item, with_hash=self.with_hash) for item in chunk]
+        worker = self._idle.get()
+        try:
+            return worker.ask(chunk)
+        finally:
+            self._idle.put(worker)
+
+
+def in_chunks(pairs: Iterable[tuple[Input, Any]]) -> Iterator[list[tuple[Input, Any]]]:
+    """Group inputs into chunks of at most `CHUNK_FILES` files and about `CHUNK_BYTES` bytes."""
+    chunk: list[tuple[Input, Any]] = []
+    size = 0
+    for item, answer in pairs:
+        chunk.append((item, answer))
+        size += item.size
+        if len(chunk) == CHUNK_FILES or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _unknown(chunk: list[tuple[Input, Any]]) -> list[Input]:
+    """List the inputs that have no answer yet."""
+    return [item for item, answer in chunk if answer is None]
+
+
+def _fill_in(
+    chunk: list[tuple[Input, Any]], future: Future[list[Answer]]
+) -> Iterator[tuple[Input, Any]]:
+    """Put the answers where there were none."""
+    answers = iter(future.result())
+    return ((item, next(answers) if answer is None else answer) for item, answer in chunk)
+
+
+class _Worker:
+    """One process, and the pipes to it."""
+
+    def __init__(self, with_hash: bool) -> None:
+        self._with_hash = with_hash
+        self._start()
+
+    def _start(self) -> None:
+        """Start the process; it says "ready" when its imports are done."""
+        self._is_ready = False
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _START, str(Path(__file__).parent)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | _ONE_THREAD,
+            start_new_session=True,  # Ctrl-C in the terminal is for the parent alone
+        )
+
+    def ask(self, chunk: list[Input]) -> list[Answer]:
+        """Have a chunk read. If that kills the process, find the input that did it."""
+        if not self._is_ready:
+            self._wait_until_ready()
+        try:
+            return self._exchange((self._with_hash, chunk))
+        except _PIPE_BROKEN:
+            code = self.stop()
+            self._start()
+        if len(chunk) > 1:
+            return [answer for item in chunk for answer in self.ask([item])]
+        log.warning("%s ended a worker process (exit code %s)", chunk[0].path, code)
+        reason = f"the decoder crashed (exit code {code}); save the picture in another format"
+        return [Answer(status="error", reason=reason)]
+
+    def _wait_until_ready(self) -> None:
+        """Read the first word of a new process."""
+        assert self._process.stdout is not None
+        try:
+            pickle.load(self._process.stdout)
+        except _PIPE_BROKEN as error:
+            raise DigitError(
+                f"a worker process ended while it started (exit code {self.stop()}); "
+                "see its message above, or read without workers: --workers 0"
+            ) from error
+        self._is_ready = True
+
+    def _exchange(self, task: tuple[bool, list[Input]]) -> list[Answer]:
+        """Send a task and wait for the answers."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        pickle.dump(task, self._process.stdin, pickle.HIGHEST_PROTOCOL)
+        self._process.stdin.flush()
+        answers: list[Answer] = pickle.load(self._process.stdout)
+        return answers
+
+    def stop(self) -> int:
+        """End the process: it leaves by itself when its stdin closes. Returns its exit code."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(OSError):  # what was not sent cannot be sent any more
+                pipe.close()
+        try:
+            return self._process.wait(timeout=STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+
+def serve() -> None:
+    """Be a worker: read chunks from stdin and write answers to stdout until stdin ends."""
+    # Service managers (and Ctrl-C on Windows) signal every process at once. The parent decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+    tasks, answers = sys.stdin.buffer, sys.stdout.buffer
+    sys.stdout = sys.stderr  # a library that prints must not print into the answers
+    _send("ready", answers)
+    while True:
+        try:
+            with_hash, chunk = pickle.load(tasks)
+        except EOFError:
+            return
+        _send([read_input(item, with_hash=with_hash) for item in chunk], answers)
+
+
+def _send(value: object, pipe: BinaryIO) -> None:
+    """Write one value; a parent that is gone ends this process."""
+    try:
+        pickle.dump(value, pipe, pickle.HIGHEST_PROTOCOL)
+        pipe.flush()
+    except BrokenPipeError:
+        os._exit(0)  # a normal exit would try to flush the pipe again

@@ -1,0 +1,359 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import batch_processor
+from batch_processor import BatchProcessor, main
+from batch_rows import Results
+from errors import OutputError, SettingsError
+
+PROJECT = Path(batch_processor.__file__).parent
+
+
+@pytest.fixture
+def pictures(digit_png, tmp_path) -> Path:
+    """Return a folder with twelve digits in folders named by them, two bad files and a text."""
+    for number in range(12):
+        digit_png(number % 5, name=f"pictures/{number % 5}/{number:02}.png", size=60, number=number)
+    (tmp_path / "pictures" / "empty.png").write_bytes(b"")
+    Image.new("L", (20, 20), 255).save(tmp_path / "pictures" / "blank.png")
+    (tmp_path / "pictures" / "notes.txt").write_text("buy milk", encoding="utf-8")
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def processor(tiny_predictor, tmp_path) -> BatchProcessor:
+    """Return a processor with the tiny network, without worker processes."""
+    return BatchProcessor(tiny_predictor, output=tmp_path / "out", workers=0, progress=False)
+
+
+def comparable(results: Results) -> list[dict]:
+    """Return rows without the one value that differs from run to run."""
+    return [{**row, "seconds": None} for row in results]
+
+
+def test_the_example_works_as_written(pictures, models_folder, tmp_path):
+    """Three plain lines, without a guard for child processes, in a folder of the user's own."""
+    script = tmp_path / "mine.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n"
+        "from batch_processor import BatchProcessor\n"
+        f"processor = BatchProcessor({str(models_folder / 'mnist_cnn_best.pth')!r})\n"
+        'results = processor.process_folder("./pictures/")\n'
+        "processor.save_results_csv()\n"
+        "processor.save_results_json()\n"
+        "processor.print_summary()\n",
+        encoding="utf-8",
+    )
+
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("14 pictures: ")
+    (folder,) = (tmp_path / "predictions" / "reports").iterdir()
+    assert {path.name for path in folder.iterdir()} == {"results.csv", "results.json"}
+    assert len(json.loads((folder / "results.json").read_text(encoding="utf-8"))) == 14
+
+
+def test_every_input_has_one_row_in_a_stable_order(processor, pictures):
+    results = processor.process_folder(pictures)
+
+    paths = [Path(row["path"]).relative_to(pictures).as_posix() for row in results]
+    assert paths[:2] == ["blank.png", "empty.png"]
+    assert len(paths) == len(set(paths)) == 14
+    assert paths == sorted(paths, key=lambda path: (path.count("/"), path))
+    assert list(results.skipped()) == [
+        (str(pictures / "notes.txt"), "not a picture in a known format; save it as PNG or JPEG")
+    ]
+
+
+def test_rows_agree_with_the_predictor(processor, pictures, tiny_predictor):
+    results = processor.process_folder(pictures)
+
+    for row in results:
+        if row["status"] in ("ok", "unsure"):
+            prediction = tiny_predictor.predict(row["path"])
+            assert row["digit"] == prediction.digit
+            assert row["confidence"] == pytest.approx(prediction.confidence, abs=1e-5)
+            probabilities = [row[f"p{digit}"] for digit in range(10)]
+            assert probabilities == pytest.approx(prediction.probabilities.tolist(), abs=1e-5)
+            assert (row["width"], row["height"]) == (60, 60)
+            assert row["model_version"] == tiny_predictor.checkpoint.version
+
+
+def test_bad_files_are_rows_with_a_reason_and_no_digit(processor, pictures):
+    blank, empty = processor.process_folder(pictures)[:2]
+
+    assert (blank["status"], blank["digit"]) == ("not a digit", None)
+    assert (empty["status"], empty["digit"]) == ("error", None)
+    assert "blank" in blank["reason"]
+    assert "empty" in empty["reason"]
+
+
+def test_the_rows_are_the_same_with_any_number_of_workers(pictures, tiny_predictor, tmp_path):
+    rows = []
+    for workers in (0, 1, 3):
+        processor = BatchProcessor(
+            tiny_predictor, output=tmp_path / "out", workers=workers, progress=False
+        )
+        rows.append(comparable(processor.process_folder(pictures)))
+
+    assert rows[0] == rows[1] == rows[2]
+
+
+def test_a_second_run_does_not_mix_with_the_first(processor, pictures):
+    first = processor.process_folder(pictures)
+    second = processor.process_folder(pictures)
+
+    assert first.path != second.path
+    assert len(first) == len(second) == 14
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(processor, pictures, tiny_predictor):
+    undisturbed = comparable(processor.process_folder(pictures))
+    stopped = stop_after(processor, pictures, inputs=5)
+    assert len(stopped) == 4  # one of the five is a text
+
+    results = processor.process_folder(pictures, resume=True)
+
+    assert results.path == stopped.path
+    assert comparable(results) == undisturbed
+    assert processor.summary()["read_now"] == 14 - 3  # the empty file is tried again
+
+
+def stop_after(processor: BatchProcessor, folder: Path, *, inputs: int) -> Results:
+    """Begin a run that dies, as from kill -9, after so many inputs."""
+
+    class Killed(BaseException):
+        pass
+
+    def in_single_rows(answers, size):
+        for number, answered in enumerate(answers):
+            if number == inputs:
+                raise Killed
+            yield [answered]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batch_processor, "_in_batches", in_single_rows)
+        with pytest.raises(Killed):
+            processor.process_folder(folder)
+    return processor.results
+
+
+def test_resuming_notices_changed_new_and_vanished_files(processor, pictures, digit_png):
+    processor.process_folder(pictures)
+    digit_png(9, name="pictures/0/00.png", size=60)
+    digit_png(7, name="pictures/0/01-new.png", size=60)
+    (pictures / "1" / "01.png").unlink()
+
+    resumed = comparable(processor.process_folder(pictures, resume=True))
+    read_now = processor.summary()["read_now"]
+    fresh = comparable(processor.process_folder(pictures))
+
+    assert resumed == fresh
+    assert read_now == 3  # the changed, the new, and the empty file, which gave an error
+
+
+def test_resuming_with_another_model_reads_everything_again(
+    processor, pictures, models_folder, tmp_path
+):
+    from model import build_model
+    from predict import MNISTPredictor
+    from registry import save_checkpoint
+
+    processor.process_folder(pictures)
+    save_checkpoint(tmp_path / "models" / "other.pth", build_model("mlp"))
+    other = MNISTPredictor("other", device="cpu", folder=tmp_path / "models")
+    second = BatchProcessor(other, output=processor.output, workers=0, progress=False)
+
+    results = second.process_folder(pictures, resume=True)
+
+    assert {row["model"] for row in results} == {"other"}
+    assert second.summary()["read_now"] == 14
+
+
+def test_resuming_another_folder_begins_a_new_run(processor, pictures, digit_png, tmp_path):
+    first = processor.process_folder(pictures)
+    digit_png(3, name="elsewhere/3.png")
+
+    results = processor.process_folder(tmp_path / "elsewhere", resume=True)
+
+    assert results.path != first.path
+    assert (len(first), len(results)) == (14, 1)
+
+
+def test_known_digits_give_an_accuracy_and_the_worst_mistakes(processor, pictures, digit_png):
+    digit_png(2, name="pictures/4/wrong.png", size=60)
+
+    processor.process_folder(pictures)
+
+    summary = processor.summary()
+    assert summary["labelled"] == 13
+    assert summary["correct"] == 12
+    assert summary["confusion"][4][2] == 1
+    assert [Path(row["path"]).name for row, _ in processor.results.worst_mistakes(5)] == [
+        "wrong.png"
+    ]
+
+
+def test_ctrl_c_finishes_the_rows_in_flight_and_says_how_to_go_on(
+    pictures, models_folder, tmp_path
+):
+    """A list that would take minutes is stopped by one signal, from outside."""
+    picture = next(pictures.glob("0/*.png"))
+    (tmp_path / "list.txt").write_text(f"{picture}\n" * 200_000, encoding="utf-8")
+    command = [sys.executable, str(PROJECT / "batch_processor.py"), "list.txt", "--output", "out"]
+    command += ["--model", str(models_folder / "mnist_cnn_best.pth"), "--workers", "1"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+    while not any(has_rows(path) for path in tmp_path.glob("out/logs/*/rows.sqlite")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 1, errors
+    assert "--resume goes on" in output
+    assert "stopping" in errors
+    (results_csv,) = tmp_path.glob("out/reports/*/results.csv")
+    with results_csv.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert f"{len(rows):,} pictures" in output
+    assert {row["status"] for row in rows} <= {"ok", "unsure"}
+
+
+def has_rows(path: Path) -> bool:
+    """Whether a run has begun to write: its file grows beyond the empty tables."""
+    return path.stat().st_size > 60_000
+
+
+def test_the_command_line_writes_everything_and_reports_errors_by_its_exit_code(
+    pictures, models_folder, tmp_path, capsys
+):
+    model = str(models_folder / "mnist_cnn_best.pth")
+    options = ["--model", model, "--output", str(tmp_path / "out"), "--workers", "0", "--sha256"]
+
+    code = main([str(pictures), *options, "--format", "csv", "jsonl"])
+
+    (folder,) = (tmp_path / "out" / "reports").iterdir()
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "results.csv", "results.jsonl", "report.html", "summary.json", "skipped.csv"
+    }  # fmt: skip
+    assert code == 1
+    printed = capsys.readouterr()
+    assert "1 x the file is empty" in printed.out
+    assert str(folder) in printed.out
+    assert "14" in printed.err or "15" in printed.err  # the last line of the progress
+    (pictures / "empty.png").unlink()
+    assert main([str(pictures), *options]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "hint"),
+    [
+        (["nowhere"], 1, "no such folder"),
+        ([".", "--workers", "-1"], 2, "workers"),
+        ([".", "--batch-size", "0"], 2, "batch size"),
+        ([".", "--model", "unheard-of"], 1, "unheard-of"),
+    ],
+)
+def test_what_cannot_work_is_said_in_one_line(arguments, code, hint, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    assert main(arguments) == code
+
+    assert hint in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []  # nothing was begun
+
+
+def test_a_wrong_option_ends_with_two():
+    with pytest.raises(SystemExit) as caught:
+        main([".", "--format", "xlsx"])
+
+    assert caught.value.code == 2
+
+
+def test_an_empty_folder_is_not_a_success(models_folder, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    model = str(models_folder / "mnist_cnn_best.pth")
+
+    code = main(
+        [str(tmp_path / "empty"), "--model", model, "--output", str(tmp_path / "o"), "--quiet"]
+    )
+
+    assert code == 1
+    assert "0 pictures" in capsys.readouterr().out
+
+
+def test_an_output_folder_that_cannot_be_made_is_reported_before_the_work(
+    tiny_predictor, pictures, tmp_path
+):
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    processor = BatchProcessor(tiny_predictor, output=tmp_path / "file", workers=0, progress=False)
+
+    with pytest.raises(OutputError, match="choose another"):
+        processor.process_folder(pictures)
+
+
+def test_results_that_cannot_be_written_leave_the_rows_safe(processor, pictures, tmp_path):
+    processor.process_folder(pictures)
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+
+    with pytest.raises(OutputError, match="rows are safe in"):
+        processor.save_results_csv(tmp_path / "file" / "results.csv")
+
+    assert len(processor.results) == 14
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda processor: processor.save_results_csv(),
+        lambda processor: processor.print_summary(),
+        lambda processor: processor.process_folder("nowhere"),
+    ],
+)
+def test_wrong_use_is_said_in_words(processor, use):
+    with pytest.raises(SettingsError, match=r"process_folder|not a folder"):
+        use(processor)
+
+
+def test_kaggles_test_file_becomes_a_submission(processor, handwriting, tmp_path):
+    pixels = np.rint(handwriting.images[:20] * 255).astype(int).reshape(20, 784)
+    header = ",".join(f"pixel{i}" for i in range(784))
+    np.savetxt(tmp_path / "test.csv", pixels, "%d", ",", header=header, comments="")
+
+    processor.process(tmp_path / "test.csv")
+    lines = processor.save("submission").read_text(encoding="utf-8").split()
+
+    assert lines[0] == "ImageId,Label"
+    assert [line.split(",")[0] for line in lines[1:]] == [str(n) for n in range(1, 21)]
+    labels = [int(line.split(",")[1]) for line in lines[1:]]
+    assert np.mean(labels == handwriting.labels[:20]) > 0.9
+
+
+def test_importing_the_module_starts_nothing(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", "import batch_processor"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(tmp_path.iterdir()) == []

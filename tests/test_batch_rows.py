@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import csv
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from batch_rows import COLUMNS, WRITERS, Results, RowStore, relabel, summarise
+from batch_sources import Input
+from errors import OutputError
+
+ODD_NAMES = ['a "quoted", name.png', "two\nlines.png", "ünï çödé 七.png", "semi;colon.png"]
+
+
+def row(path: str = "a.png", **values) -> tuple:
+    """Return a row as `RowStore.add` takes it: a sure 3, unless told otherwise."""
+    probabilities = {f"p{digit}": 0.01 for digit in range(10)} | {"p3": 0.91}
+    given = {
+        "path": path, "status": "ok", "digit": 3, "confidence": 0.91, **probabilities,
+        "reason": "", "width": 28, "height": 28, "sha256": "", "label": None,
+        "model": "best", "model_version": "abc", "seconds": 0.001,
+        "size": 300, "stamp": 1, "seen": None,
+    } | values  # fmt: skip
+    return tuple(given.values())
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    store = RowStore(tmp_path / "rows.sqlite")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def filled(store: RowStore) -> Results:
+    """Return results with five rows, all odd in some way."""
+    store.add([row(name) for name in ODD_NAMES])
+    store.add([row("bad.png", status="error", reason="torn", digit=None, confidence=None)])
+    store.close()
+    return Results(store.path)
+
+
+def test_results_behave_like_a_list_of_dicts(filled):
+    assert len(filled) == 5
+    assert [each["path"] for each in filled] == [*ODD_NAMES, "bad.png"]
+    assert filled[0]["path"] == ODD_NAMES[0]
+    assert filled[-1]["status"] == "error"
+    assert [each["path"] for each in filled[1:3]] == ODD_NAMES[1:3]
+    assert filled[0] in filled
+    assert next(reversed(filled)) == filled[-1]
+    assert "5 rows" in repr(filled)
+    with pytest.raises(IndexError):
+        filled[5]
+
+
+def test_a_data_frame_takes_results_as_they_are(filled):
+    pandas = pytest.importorskip("pandas")
+
+    frame = pandas.DataFrame(filled)
+
+    assert list(frame.columns) == list(COLUMNS)
+    assert frame["path"].tolist() == [*ODD_NAMES, "bad.png"]
+
+
+def test_csv_keeps_odd_names_and_digits_stay_whole_numbers(filled, tmp_path):
+    path = WRITERS["csv"](filled, tmp_path / "results.csv")
+
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [each["path"] for each in rows] == [*ODD_NAMES, "bad.png"]
+    assert [each["digit"] for each in rows] == ["3", "3", "3", "3", ""]
+    assert b"\r\n" in path.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["=1+1.png", "+1.png", "-1.png", "@SUM(A1).png", "\t=1.png"])
+def test_a_name_that_is_a_formula_is_made_harmless_in_csv_and_stays_itself_in_json(
+    store, tmp_path, name
+):
+    store.add([row(name, reason="=cmd")])
+    store.close()
+    results = Results(store.path)
+
+    with WRITERS["csv"](results, tmp_path / "r.csv").open(newline="", encoding="utf-8") as file:
+        (from_csv,) = csv.DictReader(file)
+    (from_json,) = json.loads(WRITERS["json"](results, tmp_path / "r.json").read_text("utf-8"))
+
+    assert (from_csv["path"], from_csv["reason"]) == (f"'{name}", "'=cmd")
+    assert from_json["path"] == name
+
+
+def test_json_json_lines_and_parquet_hold_the_same_rows(filled, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = list(filled)
+
+    from_json = json.loads(WRITERS["json"](filled, tmp_path / "r.json").read_text("utf-8"))
+    lines = WRITERS["jsonl"](filled, tmp_path / "r.jsonl").read_text("utf-8").split("\n")[:-1]
+    from_parquet = parquet.read_table(WRITERS["parquet"](filled, tmp_path / "r.parquet"))
+
+    assert from_json == rows
+    assert [json.loads(line) for line in lines] == rows
+    assert from_parquet.to_pylist() == rows
+    assert str(from_parquet.schema.field("digit").type) == "int32"
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "jsonl", "submission"])
+def test_no_rows_make_a_valid_file(store, tmp_path, form):
+    store.close()
+
+    text = WRITERS[form](Results(store.path), tmp_path / "empty").read_text("utf-8")
+
+    assert {"csv": text.startswith("path,"), "json": text == "[]\n", "jsonl": text == "",
+            "submission": text == "ImageId,Label\n"}[form]  # fmt: skip
+
+
+def test_a_submission_has_what_kaggle_asks_for(store, tmp_path):
+    store.add([row(f"test.csv#{n}", digit=n) for n in (1, 2)])
+    store.close()
+
+    text = WRITERS["submission"](Results(store.path), tmp_path / "s.csv").read_text("utf-8")
+
+    assert text.split() == ["ImageId,Label", "1,1", "2,2"]
+
+
+def test_an_earlier_row_is_found_only_for_the_same_file_and_model(tmp_path):
+    first = RowStore(tmp_path / "rows.sqlite")
+    first.add([row("a.png"), row("bad.png", status="error")])
+    first.close()
+
+    store = RowStore(tmp_path / "rows.sqlite")
+
+    assert store.find_earlier(Input("a.png", size=300, stamp=1), "abc") == row("a.png")
+    assert store.find_earlier(Input("a.png", size=301, stamp=1), "abc") is None
+    assert store.find_earlier(Input("a.png", size=300, stamp=2), "abc") is None
+    assert store.find_earlier(Input("a.png", size=300, stamp=1), "def") is None
+    assert store.find_earlier(Input("bad.png", size=300, stamp=1), "abc") is None
+    store.close()
+
+
+def test_rows_that_a_second_interruption_did_not_reach_are_still_found(tmp_path):
+    for reached in ([row("a.png"), row("b.png"), row("c.png")], [row("a.png")], []):
+        store = RowStore(tmp_path / "rows.sqlite")
+        store.add(reached)
+        store.close()
+
+    store = RowStore(tmp_path / "rows.sqlite")
+
+    assert store.find_earlier(Input("c.png", size=300, stamp=1), "abc") is not None
+    store.close()
+
+
+def test_an_earlier_row_takes_the_label_of_today():
+    assert relabel(row(label=None), 7) == row(label=7)
+
+
+def test_rows_are_on_the_disk_when_add_returns(store):
+    store.add([row()])
+
+    copy = store.path.with_name("copy.sqlite")
+    copy.write_bytes(store.path.read_bytes())  # what a power cut would leave
+    assert len(Results(copy)) == 1
+
+
+def test_two_runs_cannot_write_the_same_rows(store):
+    store.add([row()])
+
+    with pytest.raises(OutputError, match="another process"):
+        RowStore(store.path)
+
+
+def test_a_full_disk_leaves_the_rows_before_intact(store):
+    store.add([row("kept.png")])
+    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+    store._db.execute(f"PRAGMA max_page_count = {pages}")  # SQLite then reports a full disk
+
+    with pytest.raises(OutputError, match=r"full.*1 rows.*--resume"):
+        store.add([row("x" * 100_000)])
+
+    store.close()
+    assert [each["path"] for each in Results(store.path)] == ["kept.png"]
+
+
+def test_a_damaged_file_of_rows_is_refused(tmp_path):
+    (tmp_path / "rows.sqlite").write_bytes(b"not a database" * 100)
+
+    with pytest.raises(OutputError, match="not a database"):
+        RowStore(tmp_path / "rows.sqlite")
+
+
+def test_results_can_only_be_read(filled):
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        filled.query("DELETE FROM rows")
+
+
+def test_a_summary_counts_and_scores(store):
+    store.add(
+        [
+            row("1", label=3),
+            row("2", label=8, confidence=0.99),
+            row("3", label=8, confidence=0.55, status="unsure"),
+            row("4", label=5, status="error", digit=None, confidence=None, reason="9 bytes"),
+            row("5", label=None, status="error", digit=None, confidence=None, reason="10 bytes"),
+            row("6", label=None, status="not a digit", digit=None, confidence=None),
+        ],
+        skipped=[("notes.txt", "not a picture")],
+    )
+    store.close()
+    results = Results(store.path)
+
+    summary = summarise(results)
+
+    assert (summary["pictures"], summary["skipped"], summary["error"]) == (6, 1, 2)
+    assert summary["digits"] == [0, 0, 0, 3, 0, 0, 0, 0, 0, 0]
+    assert summary["confidences"] == [0, 0, 0, 0, 0, 1, 0, 0, 0, 2]
+    assert summary["reasons"] == [{"count": 2, "reason": "10 bytes", "example": "5"}]
+    assert (summary["labelled"], summary["correct"], summary["accuracy"]) == (4, 1, 0.25)
+    assert summary["confusion"][8][3] == 2
+    assert [each["path"] for each, _ in results.worst_mistakes(5)] == ["2", "3"]
+    assert [each["path"] for each, _ in results.doubtful(5)] == ["3", "2", "6"]
+
+
+def test_without_labels_there_is_no_score(filled):
+    summary = summarise(filled)
+
+    assert (summary["labelled"], summary["accuracy"], summary["confusion"]) == (0, None, None)

@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import io
+import os
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from batch_sources import Input, open_source, read_list
+from errors import DataFormatError, DataNotFoundError, SettingsError
+
+
+def png(value: int = 200, side: int = 8) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((side, side), value, np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Return a folder with files at three levels; their content does not matter here."""
+    for name in ("b.png", "a.png", "7/x.jpg", "7/deep/y.png", "12/z.png"):
+        path = tmp_path / "tree" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png())
+    return tmp_path / "tree"
+
+
+def names(items: list[Input], folder: Path) -> list[str]:
+    return [Path(item.path).relative_to(folder).as_posix() for item in items]
+
+
+def test_a_folder_is_read_in_the_order_of_names_with_its_subfolders(tree):
+    source = open_source(tree)
+
+    items = list(source.read())
+
+    assert names(items, tree) == ["a.png", "b.png", "12/z.png", "7/x.jpg", "7/deep/y.png"]
+    assert source.count() == len(items) == 5
+    assert [item.path for item in source.read()] == [item.path for item in items]
+
+
+def test_subfolders_are_left_out_on_request(tree):
+    items = list(open_source(tree, recursive=False).read())
+
+    assert names(items, tree) == ["a.png", "b.png"]
+
+
+def test_links_in_a_circle_are_harmless_and_each_folder_is_read_once(tree):
+    (tree / "7" / "back").symlink_to(tree, target_is_directory=True)
+    (tree / "again").symlink_to(tree / "12", target_is_directory=True)
+
+    items = list(open_source(tree).read())
+
+    assert len(items) == 5
+
+
+def test_a_link_to_nowhere_is_an_input_with_a_reason(tree):
+    (tree / "lost.png").symlink_to(tree / "gone.png")
+
+    item = next(item for item in open_source(tree).read() if item.path.endswith("lost.png"))
+
+    assert "leads nowhere" in item.problem
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs named pipes")
+def test_a_named_pipe_is_not_opened(tree):
+    os.mkfifo(tree / "pipe.png")
+
+    item = next(item for item in open_source(tree).read() if item.path.endswith("pipe.png"))
+
+    assert "not a file" in item.problem
+
+
+@pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() == 0, reason="root may list every folder"
+)
+def test_a_folder_that_may_not_be_listed_is_an_input_with_a_reason(tree):
+    (tree / "12").chmod(0)
+
+    items = list(open_source(tree).read())
+
+    (tree / "12").chmod(0o755)
+    assert [item.path for item in items if "cannot be listed" in item.problem] == [str(tree / "12")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_name_that_is_not_unicode_is_shown_in_unicode_and_still_opened(tmp_path):
+    Path(tmp_path, os.fsdecode(b"caf\xe9.png")).write_bytes(png())
+
+    (item,) = open_source(tmp_path).read()
+
+    assert item.path.encode("utf-8").endswith(rb"caf\udce9.png")
+    assert item.file is not None
+    assert Path(item.file).read_bytes() == png()
+
+
+def test_a_glob_gives_what_matches_in_order(tree):
+    items = list(open_source(str(tree / "**" / "*.png")).read())
+
+    assert names(items, tree) == ["12/z.png", "7/deep/y.png", "a.png", "b.png"]
+
+
+def test_a_list_file_names_pictures_relative_to_itself(tree):
+    (tree / "list.txt").write_text("b.png\n\n7/x.jpg\nmissing.png\n", encoding="utf-8")
+
+    items = list(open_source(tree / "list.txt").read())
+
+    assert names(items, tree) == ["b.png", "7/x.jpg", "missing.png"]
+    assert all(item.is_listed for item in items)
+    assert [bool(item.problem) for item in items] == [False, False, True]
+
+
+def test_lines_with_carriage_returns_name_files_too(tree):
+    items = list(read_list([b"a.png\r\n", b"b.png\n"], tree))
+
+    assert [item.problem for item in items] == ["", ""]
+
+
+@pytest.mark.parametrize("header", ["path,label", "file,digit", "Label,Image", "\ufeffpath,label"])
+def test_a_manifest_gives_paths_and_labels_whatever_their_usual_names(tree, header):
+    cells = "a.png,3" if header.lower().startswith(("path", "file", "\ufeff")) else "3,a.png"
+    (tree / "pictures.csv").write_text(f"{header}\n{cells}\n", encoding="utf-8")
+
+    (item,) = open_source(tree / "pictures.csv").read()
+
+    assert (item.file, item.label) == (str(tree / "a.png"), 3)
+
+
+def test_a_manifest_may_have_no_labels_or_none_that_is_a_digit(tree):
+    (tree / "pictures.csv").write_text("path,label\na.png,none\nb.png,\n", encoding="utf-8")
+
+    items = list(open_source(tree / "pictures.csv").read())
+
+    assert [item.label for item in items] == [None, None]
+
+
+@pytest.fixture(params=["zip", "tar", "tar.gz"])
+def archive(request, tmp_path: Path) -> Path:
+    """Return an archive with two pictures, one in a folder called 4."""
+    path = tmp_path / f"scans.{request.param}"
+    members = {"4/one.png": png(10), "two.png": png(20)}
+    if request.param == "zip":
+        with zipfile.ZipFile(path, "w") as packed:
+            packed.mkdir("4") if hasattr(packed, "mkdir") else None
+            for name, content in members.items():
+                packed.writestr(name, content)
+        return path
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as packed:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            packed.addfile(info, io.BytesIO(content))
+    return path
+
+
+def test_an_archive_is_read_in_place_with_labels_from_its_folders(archive):
+    items = list(open_source(archive).read())
+
+    assert names(items, archive) == ["4/one.png", "two.png"]
+    assert [item.data for item in items] == [png(10), png(20)]
+    assert [item.label for item in items] == [4, None]
+
+
+def test_a_tar_that_ends_too_early_gives_its_whole_members_and_says_so(tmp_path):
+    path = tmp_path / "scans.tar"
+    with tarfile.open(path, "w") as packed:
+        for name in ("a.png", "b.png"):
+            info = tarfile.TarInfo(name)
+            info.size = 5000
+            packed.addfile(info, io.BytesIO(bytes(5000)))
+    path.write_bytes(path.read_bytes()[:7000])
+
+    items = list(open_source(path).read())
+
+    assert items[0].problem == ""
+    assert "cut off" in items[1].problem or "unpacked" in items[1].problem
+    assert all(item.problem for item in items[1:])
+
+
+def test_a_member_that_would_unpack_to_a_giant_is_not_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("zeros.png", bytes(65 * 2**20))
+
+    (item,) = open_source(tmp_path / "bomb.zip").read()
+
+    assert item.data is None
+    assert "save a smaller copy" in item.problem
+
+
+def test_kaggles_rows_become_pixels(tmp_path):
+    header = ",".join(f"pixel{i}" for i in range(784))
+    pixels = ",".join(str(i % 256) for i in range(784))
+    (tmp_path / "train.csv").write_text(f"label,{header}\n5,{pixels}\n", encoding="utf-8")
+    (tmp_path / "test.csv").write_text(f"{header}\n{pixels}\n{pixels}\n", encoding="utf-8")
+
+    (labelled,) = open_source(tmp_path / "train.csv").read()
+    unlabelled = list(open_source(tmp_path / "test.csv").read())
+
+    assert (labelled.label, labelled.is_raw) == (5, True)
+    assert labelled.data == bytes(i % 256 for i in range(784))
+    assert [item.path.rpartition("#")[2] for item in unlabelled] == ["1", "2"]
+    assert open_source(tmp_path / "test.csv").count() == 2
+
+
+@pytest.mark.parametrize("cell", ["256", "-1", "x", "", "1,2"])
+def test_a_damaged_kaggle_row_is_named(tmp_path, cell):
+    header = ",".join(f"pixel{i}" for i in range(784))
+    row = ",".join(["0"] * 783 + [cell])
+    (tmp_path / "test.csv").write_text(f"{header}\n{row}\n", encoding="utf-8")
+
+    with pytest.raises(DataFormatError, match="row 1"):
+        list(open_source(tmp_path / "test.csv").read())
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "label"),
+    [
+        ("7/a.png", "auto", 7),
+        ("12/a.png", "auto", None),
+        ("7_12.png", "auto", None),
+        ("7_12.png", "names", 7),
+        ("7.png", "names", 7),
+        ("72.png", "names", None),
+        ("3/7-a.png", "names", 7),
+        ("7/a.png", "none", None),
+    ],
+)
+def test_labels_come_from_folders_and_from_names_only_on_request(tmp_path, name, rule, label):
+    path = tmp_path / "pictures" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(png())
+
+    (item,) = open_source(tmp_path / "pictures", labels=rule).read()
+
+    assert item.label == label
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error", "hint"),
+    [
+        ("missing", None, DataNotFoundError, "no such folder or file"),
+        ("table.csv", b"a,b\n1,2\n", DataFormatError, "no column of paths"),
+        ("empty.csv", b"", DataFormatError, "nothing"),
+        ("torn.zip", b"PK\x03\x04 not really", DataFormatError, "damaged"),
+        ("torn.tar.gz", b"\x1f\x8b not really", DataFormatError, "damaged"),
+    ],
+)
+def test_a_source_that_cannot_be_read_is_refused_with_advice(tmp_path, name, content, error, hint):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(error, match=hint) as caught:
+        open_source(tmp_path / name)
+
+    assert name in str(caught.value)
+
+
+def test_an_unknown_rule_for_labels_is_refused(tmp_path):
+    with pytest.raises(SettingsError, match="auto, names, none"):
+        open_source(tmp_path, labels="folders")

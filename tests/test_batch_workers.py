@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import io
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import batch_workers
+from batch_sources import Input
+from batch_workers import Answer, WorkerPool, in_chunks, read_input
+
+
+def file_input(path: Path, **more) -> Input:
+    return Input(str(path), str(path), size=path.stat().st_size, **more)
+
+
+def encoded(form: str) -> bytes:
+    """Return a black bar on white, which any network may take for a one."""
+    values = np.full((40, 40), 255, np.uint8)
+    values[8:32, 18:23] = 0
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, form)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    path = tmp_path / "good.png"
+    path.write_bytes(encoded("PNG"))
+    return path
+
+
+def test_a_picture_is_prepared_and_measured(good):
+    answer = read_input(file_input(good))
+
+    assert answer.prepared is not None
+    assert answer.prepared.digit.shape == (28, 28)
+    assert (answer.status, answer.width, answer.height) == ("", 40, 40)
+
+
+BAD = [
+    # name, content, status, what the reason says
+    ("empty.png", b"", "error", "empty"),
+    ("text.png", b"not a picture", "error", "PNG or JPEG"),
+    ("torn.png", encoded("PNG")[:60], "error", "damaged"),
+    ("torn.jpg", encoded("JPEG")[:200], "error", "damaged"),
+    ("phone.heic", b"\0\0\0\x18ftypheic" + bytes(40), "error", "PNG or JPEG"),
+    ("torn.txt", encoded("PNG")[:60], "error", "damaged"),
+    ("notes.txt", b"buy milk", "skipped", "not a picture"),
+    ("empty.log", b"", "skipped", "empty"),
+    ("._good.png", bytes(100), "skipped", "not a picture"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "status", "hint"), BAD)
+def test_bad_files_get_a_reason_and_other_files_are_left_out(tmp_path, name, content, status, hint):
+    path = tmp_path / name
+    path.write_bytes(content)
+
+    answer = read_input(file_input(path))
+
+    assert (answer.prepared, answer.status) == (None, status)
+    assert hint in answer.reason
+    assert name not in answer.reason  # the row has it already
+
+
+def test_content_decides_and_not_the_name(tmp_path):
+    path = tmp_path / "picture.txt"
+    path.write_bytes(encoded("JPEG"))
+
+    assert read_input(file_input(path)).prepared is not None
+
+
+def test_a_text_that_somebody_listed_is_an_error(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_bytes(b"buy milk")
+
+    assert read_input(file_input(path, is_listed=True)).status == "error"
+
+
+def test_a_blank_picture_is_not_a_digit_and_keeps_its_size(tmp_path):
+    path = tmp_path / "blank.png"
+    Image.new("L", (30, 20), 255).save(path)
+
+    answer = read_input(file_input(path))
+
+    assert (answer.status, answer.width, answer.height) == ("not a digit", 30, 20)
+    assert "blank" in answer.reason
+
+
+def test_mnist_pixels_are_taken_as_they_are():
+    pixels = bytes(i % 256 for i in range(784))
+
+    answer = read_input(Input("test.csv#1", data=pixels, is_raw=True))
+
+    assert answer.prepared is not None
+    assert np.array_equal(np.rint(answer.prepared.digit * 255).astype(np.uint8).tobytes(), pixels)
+
+
+def test_the_checksum_is_that_of_the_file(good):
+    import hashlib
+
+    answer = read_input(file_input(good), with_hash=True)
+
+    assert answer.sha256 == hashlib.sha256(good.read_bytes()).hexdigest()
+    assert read_input(Input("a", data=good.read_bytes()), with_hash=True).sha256 == answer.sha256
+
+
+def test_an_error_that_nobody_foresaw_costs_one_row(good, monkeypatch):
+    def fail(source):
+        raise RuntimeError("the codec is confused")
+
+    monkeypatch.setattr(batch_workers, "prepare", fail)
+
+    answer = read_input(file_input(good))
+
+    assert answer.status == "error"
+    assert "RuntimeError: the codec is confused" in answer.reason
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_answers_come_in_the_order_of_the_inputs(tmp_path, workers):
+    inputs = []
+    for number in range(70):
+        path = tmp_path / f"{number:03}.png"
+        Image.new("L", (10 + number, 10), 255).save(path)
+        inputs.append(file_input(path))
+
+    with WorkerPool(workers) as pool:
+        answers = list(pool.answer((item, None) for item in inputs))
+
+    assert [item.path for item, _ in answers] == [item.path for item in inputs]
+    assert [answer.width for _, answer in answers] == list(range(10, 80))
+
+
+def test_known_answers_pass_through_in_their_places(good):
+    with WorkerPool(1) as pool:
+        answers = list(pool.answer([(file_input(good), "known"), (file_input(good), None)] * 2))
+
+    assert [type(answer) for _, answer in answers] == [str, Answer, str, Answer]
+
+
+def test_a_picture_that_kills_its_worker_is_an_error_and_its_neighbours_are_read(
+    good, tmp_path, monkeypatch
+):
+    deadly = tmp_path / "deadly.png"
+    deadly.write_bytes(good.read_bytes())
+    # A worker that ends as if a decoder had crashed, at one file.
+    code = batch_workers._START.replace(
+        "serve()",
+        "import batch_workers, os; read = batch_workers.prepare\n"
+        "def prepare(source):\n"
+        "    if str(source).endswith('deadly.png'): os.kill(os.getpid(), 9)\n"
+        "    return read(source)\n"
+        "batch_workers.prepare = prepare\n"
+        "serve()",
+    )
+    monkeypatch.setattr(batch_workers, "_START", code)
+
+    with WorkerPool(1) as pool:
+        answers = list(pool.answer((file_input(path), None) for path in (good, deadly, good)))
+
+    assert [answer.status for _, answer in answers] == ["", "error", ""]
+    assert "crashed" in answers[1][1].reason
+
+
+def test_workers_end_with_their_pool_and_ignore_ctrl_c(good):
+    with WorkerPool(2) as pool:
+        list(pool.answer([(file_input(good), None)]))
+        processes = [worker._process for worker in pool._workers]
+        os.kill(processes[0].pid, signal.SIGINT)
+        (answer,) = (answer for _, answer in pool.answer([(file_input(good), None)]))
+
+    assert answer.status == ""
+    assert [process.poll() for process in processes] == [0, 0]
+
+
+def test_large_files_travel_alone_and_small_ones_together():
+    small, large = Input("s", "s", size=300), Input("l", "l", size=5_000_000)
+
+    chunks = list(in_chunks((item, None) for item in [small] * 40 + [large] * 2))
+
+    assert [len(chunk) for chunk in chunks] == [32, 9, 1]
