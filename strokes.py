@@ -38,8 +38,8 @@ SIZE = 64  # side of a picture in pixels, unless told otherwise
 # steeper than the top bar of a 7, with a band between them that we leave to neither: people
 # write there too, but even people then read either digit.
 FLAG_SLOPE = (27.0, 76.0)
-BAR_SLOPE = (-17.0, 15.0)
-CROSSED_BAR_SLOPE = (-20.0, 24.0)  # the cross settles it, whatever the top bar does
+BAR_SLOPE = (-32.0, 15.0)
+CROSSED_BAR_SLOPE = (-32.0, 24.0)  # the cross settles it, whatever the top bar does
 
 _SAMPLES_A_SPAN = 7  # points drawn between two control points
 _CANVAS = 224  # pixels of the enlarged canvas we draw on; shrinking it smooths the edges
@@ -132,12 +132,12 @@ def random_hand(rng: np.random.Generator) -> Hand:
     return Hand(
         slant=float(np.clip(rng.normal(5, 12), -25, 35)),
         turn=float(np.clip(rng.normal(0, 5), -12, 12)),
-        aspect=float(np.clip(np.exp(rng.normal(0.0, 0.2)), 0.55, 1.4)),
+        aspect=float(np.clip(np.exp(rng.normal(0.0, 0.24)), 0.55, 1.5)),
         width=width,
         nib=nib,
         contrast=rng.uniform(0.2, 0.8),
         nib_angle=rng.uniform(15, 65),
-        jitter=0.006 + 0.022 * careless,
+        jitter=0.006 + 0.03 * careless,
         wobble=0.010 * rng.random() ** 2 + (0.004 if nib == "mouse" else 0.0),
         overshoot=rng.normal(0, 0.025) if rng.random() < 0.5 else 0.0,
         ink=1.0 if rng.random() < 0.6 else rng.uniform(0.55, 1.0),
@@ -172,6 +172,12 @@ _DIGITS: dict[int, dict[str, str]] = {
         "wavy base": "5 24, 16 5, 38 0, 57 14, 55 36, 34 66, 2 97*, 22 90, 44 99, 68 92",
         "angular": "3 16, 14 3, 52 5*, 30 48, 3 96*, 60 96",
         "rising base": "6 24, 18 4, 40 0, 58 15, 54 38, 30 70, 6 100*, 70 84",
+        "big loop": "8 20, 28 0, 50 10, 50 36, 26 76, 6 92, 0 76, 18 66, 44 84, 76 92",
+        "loop and rising base": "8 14, 36 0, 58 22, 42 72, 16 98, 0 82, 18 66, 46 80, 76 70",
+        "wide": "2 16, 22 0, 52 8, 46 34, 4 62*, 34 58, 84 66",
+        "drooping base": "8 14, 30 0, 50 12, 40 44, 4 74*, 34 72, 64 98",
+        "closed head": "26 38, 8 30, 14 5, 42 0, 54 22, 34 60, 2 96*, 58 92",
+        "slanted base": "0 12, 28 3, 54 8, 40 40, 3 90*, 66 76",
     },
     3: {
         "round": "6 14, 27 0, 50 8, 53 30, 24 46*, 54 58, 58 84, 30 100, 2 88",
@@ -181,6 +187,10 @@ _DIGITS: dict[int, dict[str, str]] = {
         "pointed": "6 9, 34 0, 54 15, 14 47*, 58 62, 54 90, 26 100, 0 91",
         "smooth middle": "6 12, 30 0, 52 14, 44 38, 30 47, 50 56, 58 80, 32 100, 2 90",
         "curled": "14 22, 6 12, 27 0, 50 10, 48 34, 24 46*, 56 58, 58 88, 26 100, 4 86, 16 78",
+        "wide": "0 14, 34 0, 64 14, 26 46*, 62 58, 60 88, 24 98, -4 80",
+        "short tail": "8 10, 30 0, 52 12, 24 44*, 50 58, 48 84, 20 100",
+        "hanging": "2 8, 34 0, 50 13, 26 42*, 50 53, 48 78, 16 99",
+        "hooked end": "6 12, 34 0, 52 16, 26 44*, 54 58, 50 90, 16 100, -4 86, 5 73",
     },
     4: {
         "open": "16 0, 3 57*, 66 56 | 50 14, 46 100",
@@ -193,6 +203,7 @@ _DIGITS: dict[int, dict[str, str]] = {
         "closed, no crossing": "46 0, 1 66*, 46 66 | 46 0, 46 100",
         "lightning": "36 0, 3 62*, 62 60 | 45 34, 38 100",
         "sail": "58 64, 20 66, 4 60*, 50 0*, 44 100",
+        "flat": "12 0, 4 40*, 40 38, 78 32 | 62 6, 50 60, 46 100",
     },
     5: {
         "one stroke": "58 2, 14 2*, 9 44*, 34 37, 58 56, 54 86, 26 100, 0 90",
@@ -203,6 +214,12 @@ _DIGITS: dict[int, dict[str, str]] = {
         "angular": "56 2, 12 2*, 9 46*, 52 47*, 52 97*, 4 97",
         "leaning": "72 -3, 28 3*, 12 44*, 36 36, 56 54, 48 86, 22 100, 0 92",
         "big belly": "52 2, 16 2*, 10 32*, 40 28, 66 52, 56 88, 26 100, 0 90",
+        "long bar": "84 -4, 34 6*, 26 40, 46 50, 46 78, 24 100, 0 92",
+        "no corner": "66 0, 30 7, 16 28, 34 46, 48 66, 34 94, 0 92",
+        "small body": "80 0, 28 14*, 20 44, 40 54, 40 82, 16 100, 0 92",
+        "closing belly": "54 2, 18 6*, 12 42, 38 38, 54 60, 38 96, 10 92, 4 77",
+        "detached long bar": "20 20, 16 52*, 38 50, 46 78, 22 100, 0 94 | 16 18, 80 0",
+        "narrow": "46 0, 20 4*, 16 42*, 30 46, 36 72, 18 99, 0 95",
     },
     6: {
         "straight": "40 0, 14 42, 4 76, 20 99, 48 96, 56 74, 36 58, 8 74",
@@ -225,6 +242,14 @@ _DIGITS: dict[int, dict[str, str]] = {
         "open top": "49 11, 26 1, 6 18, 22 42, 50 64, 48 94, 20 99, 5 78, 30 50, 59 7",
         "narrow": "30 8, 18 0, 5 14, 12 38, 26 56, 33 82, 18 100, 3 84, 10 58, 24 40, 32 12",
         "small top": "44 10, 30 2, 16 12, 22 32, 48 58, 56 84, 30 100, 3 84, 14 56, 38 32, 45 12",
+        "crossing at the top": "62 4, 36 1, 10 18, 30 44, 48 70, 30 98, 6 84, 22 56, 48 32, 66 -4",
+        "long end": "50 16, 28 4, 10 20, 30 46, 46 70, 26 98, 4 80, 24 56, 46 32, 80 -4",
+        "small bottom": "60 10, 34 0, 6 14, 16 38, 44 56, 44 84, 24 100, 10 84, 26 60, 54 38, "
+        "62 12",
+        "wide top": "70 12, 40 0, 8 12, 14 36, 42 54, 46 80, 28 98, 12 86, 20 62, 52 38, 72 14",
+        "wide": "66 8, 30 0, 6 18, 34 44, 60 72, 36 98, 8 80, 34 52, 52 34, 66 10",
+        "from the middle": "32 48, 12 28, 14 6, 40 0, 54 18, 34 48, 8 70, 16 98, 44 96, 54 74, "
+        "30 46",
     },
     9: {
         "straight stem": "54 13, 34 1, 8 12, 5 38, 27 51, 49 38, 55 6*, 51 100",
@@ -236,6 +261,7 @@ _DIGITS: dict[int, dict[str, str]] = {
         "loop and stick": "50 11, 26 0, 4 20, 16 46, 42 42, 50 13 | 54 3, 51 100",
         "small loop": "48 9, 32 0, 13 10, 15 31, 34 34, 49 12*, 50 60, 46 100",
         "one curve": "52 20, 34 0, 8 10, 6 38, 32 46, 52 26, 54 12*, 50 62, 30 100",
+        "big head": "52 12, 28 0, 3 26, 10 62, 36 62, 55 14*, 58 100",
     },
 }
 
@@ -350,8 +376,9 @@ VARIANTS: dict[int, tuple[str, ...]] = {
 _SHARES: dict[int, dict[str, float]] = {
     0: {"slashed": 0.3, "oval": 2.0, "round": 1.5},
     1: {"plain": 2.0},
-    3: {"round": 2.0},
+    3: {"round": 2.0, "hanging": 0.6},
     5: {"one stroke": 2.0, "angular": 0.5, "square": 0.5},
+    6: {"triangle": 0.6},
     7: {"plain": 2.0, "curved stem": 2.0},
     8: {"one stroke": 2.0},
 }
@@ -441,7 +468,7 @@ def _seven(variant: str, hand: Hand, rng: np.random.Generator) -> list[Stroke]:
     """Write a 7 with its angles as they will stand on the paper; the corner is at (0, 0)."""
     crossed, serif, curved = _SEVENS[variant]
     bounds = CROSSED_BAR_SLOPE if crossed else BAR_SLOPE
-    slope = np.clip(rng.normal(2 - 0.5 * hand.turn, 6), bounds[0] + 3, bounds[1] - 3)
+    slope = np.clip(rng.normal(1 - 0.6 * hand.turn, 9), bounds[0] + 3, bounds[1] - 3)
     # A short and rising bar would be the flag of a 1.
     shortest = 0.32 if crossed else 0.36 + 0.012 * max(0.0, slope)
     run = max(shortest, 0.55 * hand.aspect + rng.normal(0, 0.08))
@@ -513,7 +540,8 @@ def _spline(count: int, corners: tuple[int, ...]) -> np.ndarray:
 
 def _warp(strokes: tuple[Stroke, ...], hand: Hand, rng: np.random.Generator) -> list[Stroke]:
     """Bring a template into a hand: uneven proportions, then aspect, slant and turn."""
-    high, wide, lower = rng.normal(0, (0.12, 0.08, 0.10))
+    high, wide, lower, *sway = rng.normal(0, (0.18, 0.15, 0.18, 0.03, 0.03))
+    rate, phase = rng.uniform(-6, 6, 4).reshape(2, 2), rng.uniform(0, 2 * np.pi, 2)
     slant, turn = np.tan(np.radians(hand.slant)), np.radians(hand.turn)
     cos, sin = np.cos(turn), np.sin(turn)
     # Columns of an affine map: aspect, then shear to the right above the base, then rotation.
@@ -525,6 +553,7 @@ def _warp(strokes: tuple[Stroke, ...], hand: Hand, rng: np.random.Generator) -> 
         bent = np.empty_like(points)
         bent[:, 1] = y + high * y * (1 - y)
         bent[:, 0] = (x - 0.3) * (1 + lower * (y - 0.5)) + wide * x * (0.6 - x)
+        bent += sway * np.sin(points @ rate + phase)  # and no two bows are alike
         warped.append(Stroke(bent @ affine, corners))
     return warped
 
@@ -569,16 +598,25 @@ def _widths(line: np.ndarray, hand: Hand, pen: float) -> np.ndarray:
     return pen * width
 
 
-def _ink(lines: list[np.ndarray], hand: Hand, rng: np.random.Generator, size: int) -> np.ndarray:
+def _ink(
+    lines: list[np.ndarray],
+    hand: Hand,
+    rng: np.random.Generator,
+    size: int,
+    *,
+    boldest: float = 0.2,
+    bar: bool = False,
+) -> np.ndarray:
     """Draw lines of points with the hand's pen, fitted into a square picture."""
     zoom = max(1, round(_CANVAS / size))
     side = size * zoom
     every = np.concatenate(lines)
     low, high = every.min(axis=0), every.max(axis=0)
     extent = high - low
-    # A pen wider than a fifth of the digit's height, or a third of its width, makes a blob of it.
-    narrow = max(float(extent.min() / extent.max()), 0.3)
-    pen = min(hand.width / SIZE, hand.fill * min(0.2, 0.3 * narrow)) * side
+    # A pen that is wider than a part of the digit's height, or of its width, makes a blob of it.
+    # (A narrow 1 stays legible all the same.)
+    widest = min(boldest, 0.36 * max(float(extent.min() / extent.max()), 0.5 if bar else 0.0))
+    pen = min(hand.width / SIZE, hand.fill * widest) * side
     room = max(0.25 * side, hand.fill * side - pen)
     scale = room / max(float(extent.max()), 0.05)
     slack = side - pen - scale * extent - 2
@@ -671,10 +709,16 @@ def draw_digit(
         hand = replace(hand, jitter=0.6 * hand.jitter)
         strokes = (_one if digit == 1 else _seven)(variant, hand, rng)
     else:
-        if digit in (0, 4, 6, 8, 9):  # a marker would fill the loops
-            hand = replace(hand, width=min(hand.width, 11.0))
         strokes = _warp(_parse(_DIGITS[digit][variant]), hand, rng)
-    return _ink(_trace(strokes, hand, rng), hand, rng, size)
+    lines = _trace(strokes, hand, rng)
+    return _ink(lines, hand, rng, size, boldest=_boldest(digit, variant), bar=digit == 1)
+
+
+def _boldest(digit: int, variant: str) -> float:
+    """Return how wide a pen may be, in heights of the digit, before its parts run together."""
+    if digit == 1:
+        return 0.17 if "flag" in variant else 0.25
+    return 0.16 if digit in (0, 4, 6, 8, 9) else 0.19  # loops fill first
 
 
 # ------------------------------------------------------------------------------------------------
