@@ -33,9 +33,15 @@ MIN_CONTRAST = 3 / 255  # nearly white ink on white is read; less is the roundin
 NOISE_FACTOR = 6.0  # ink has to stand out from the noise of the paper by so many deviations
 STRONG, WEAK = 0.42, 0.20  # of full ink: where ink surely is, and how far it then reaches
 
+LINE_LEAN = 0.03  # height over length of a line that is not quite level, 1.7 degrees
 LINE_SPAN = 0.92  # of the frame: what runs through all of it is printed, not written
+FRAME_SIDE = 0.3  # of the frame's shorter side; a drawn box is at least as large
+FRAME_BAND = 0.09  # of the box's shorter side; its lines lie so close to its bounding box
+FRAME_COVER = 0.9  # of each side that has to have ink
 SMALLEST_DIGIT = 0.12  # of the frame's shorter side; what is left of lines is smaller
 SPECK = 0.06  # of the digit's longer side: smaller parts are dirt
+SMALL_PART, SMALL_PART_GAP = 0.25, 0.04  # of the same; torn strokes, but not captions
+LINE_SLIMNESS = 0.08  # width over length below which a component is a line
 JOIN_GAP = 0.30  # of the digit's longer side: parts farther away belong to something else
 
 # Stroke widths at MNIST size (twice the area over the outline, in pixels of the 20x20 box) that
@@ -124,7 +130,7 @@ def prepare(source: PictureSource, *, keep_steps: bool = False) -> Prepared:
         grey = _enlarge(grey)
         ink, dark_ink = find_ink(grey)
         stages.append(("ink found", ink))
-        mask, others = choose_digit(remove_printed_lines(ink_mask(ink)))
+        mask, others = choose_digit(remove_boxes(remove_printed_lines(ink_mask(ink))))
         ink = np.where(cv2.dilate(mask, np.ones((3, 3), np.uint8)) > 0, ink, 0)
         stages.append(("the digit alone", ink))
         left, top, right, bottom = bounding_box(mask)
@@ -399,8 +405,8 @@ def remove_printed_lines(mask: np.ndarray) -> np.ndarray:
 def _lines_through(mask: np.ndarray) -> list[np.ndarray]:
     """Find the straight, nearly level lines that run through the whole width of a mask."""
     height, width = mask.shape
-    # A line that leans by a degree leaves its row; a dilation by a few pixels keeps it whole.
-    lean = max(1, width // 60)
+    # A line that leans leaves its row; a dilation by a few pixels keeps it whole.
+    lean = max(1, round(LINE_LEAN * width))
     thick = cv2.dilate(mask, np.ones((lean, 1), np.uint8))
     runs = cv2.morphologyEx(thick, cv2.MORPH_OPEN, np.ones((1, max(3, width // 3)), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(runs, connectivity=8)
@@ -435,6 +441,57 @@ def _is_printed(line: np.ndarray, rest: np.ndarray, *, vertical: bool) -> bool:
     return bool(along[0] >= margin and along[-1] < length - margin)
 
 
+def remove_boxes(mask: np.ndarray) -> np.ndarray:
+    """Take away frames drawn around the digit, whole or cut off by the picture's rim.
+
+    A frame is a component with straight ink along at least two sides of its bounding box, and
+    with something inside that is large enough to be a digit. If the two touch, all four sides
+    have to be there, and the inside must not reach from side to side: the middle bar of a
+    calculator's 8 does.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (height, width), uint8, 0 or 1
+
+    Returns
+    -------
+    ndarray of shape (height, width), uint8, 0 or 1
+    """
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    result = mask.copy()
+    for label in range(1, len(stats)):
+        left, top, wide, tall, _ = stats[label]
+        if min(wide, tall) < FRAME_SIDE * min(mask.shape):
+            continue
+        window = (slice(top, top + tall), slice(left, left + wide))
+        part = (labels[window] == label).astype(np.uint8)
+        sides = _inked_sides(part)
+        loose = _drop_small(mask[window] & (1 - part))
+        if sides >= 2 and loose.any():
+            result[window][part > 0] = 0
+        elif sides == 4:
+            core = _inside(part)
+            joins = [core[0].any() and core[-1].any(), core[:, 0].any() and core[:, -1].any()]
+            if core.any() and not any(joins):
+                result[window] *= core
+    return result
+
+
+def _inked_sides(part: np.ndarray) -> int:
+    """Count the sides of its bounding box along which a component has ink nearly everywhere."""
+    band = max(2, round(FRAME_BAND * min(part.shape)))
+    sides = (part[:band], part[-band:], part[:, :band].T, part[:, -band:].T)
+    return sum(bool(side.any(axis=0).mean() >= FRAME_COVER) for side in sides)
+
+
+def _inside(part: np.ndarray) -> np.ndarray:
+    """Keep what a component has inside its rim, if that is large enough to be a digit."""
+    band = max(2, round(FRAME_BAND * min(part.shape)))
+    inside = np.zeros_like(part)
+    inside[band:-band, band:-band] = part[band:-band, band:-band]
+    return _drop_small(inside)
+
+
 def choose_digit(mask: np.ndarray) -> tuple[np.ndarray, int]:
     """Keep the parts of one digit: the best component, and what belongs to it.
 
@@ -458,34 +515,43 @@ def choose_digit(mask: np.ndarray) -> tuple[np.ndarray, int]:
     if count == 1:
         raise BlankImageError("the picture is blank: draw a digit, or raise the contrast")
     height, width = mask.shape
-    boxes = stats[1:, :4].astype(float)
-    left, top, wide, tall = boxes.T
+    left, top, wide, tall = stats[1:, :4].astype(float).T
     area = stats[1:, cv2.CC_STAT_AREA].astype(float)
     right, bottom = left + wide, top + tall
     longest = np.maximum(wide, tall)
     at_rim = (left <= 1) | (top <= 1) | (right >= width - 1) | (bottom >= height - 1)
+    # A thin straight thing that runs into the rim is the side of a box or a ruled line.
+    is_line = at_rim & (np.minimum(wide, tall) < LINE_SLIMNESS * longest)
+    is_line &= longest > 0.35 * min(width, height)
     off_centre = np.hypot(centres[1:, 0] / width - 0.5, centres[1:, 1] / height - 0.5)
     # Size decides; being in the middle helps; being cut off by the rim counts against.
-    score = longest * np.sqrt(area) * (1.2 - off_centre) * np.where(at_rim, 0.35, 1.0)
+    score = longest * np.sqrt(area) * (1.2 - off_centre)
+    score *= np.where(is_line, 0.1, np.where(at_rim, 0.35, 1.0))
     main = int(score.argmax())
 
-    keep = np.zeros(count - 1, bool)
-    keep[main] = True
     size = longest[main]
-    worthy = (longest > SPECK * size) & (area > 0.004 * area[main])
+    worthy = (longest > SPECK * size) & (area > 0.004 * area[main]) & ~is_line
+    # What the rim cuts off is rather a part of a neighbour.
+    reach = JOIN_GAP * size * np.where(at_rim & ~at_rim[main], 0.3, 1.0)
+    small = longest < SMALL_PART * size
+    keep = np.arange(count - 1) == main
     for _ in range(3):  # a part may hang on a part
-        box = (left[keep].min(), top[keep].min(), right[keep].max(), bottom[keep].max())
-        gap_x = np.maximum(np.maximum(left - box[2], box[0] - right), 0)
-        gap_y = np.maximum(np.maximum(top - box[3], box[1] - bottom), 0)
-        gap = np.hypot(gap_x, gap_y)
-        # Small parts have to be nearer: a stroke may be torn, a speck may lie anywhere.
-        reach = JOIN_GAP * size * np.clip(longest / (0.5 * size), 0.15, 1)
-        # What the rim cuts off is rather a part of a neighbour.
-        reach = np.where(at_rim & ~at_rim[main], 0.3 * reach, reach)
-        keep |= worthy & (gap <= reach)
+        keep |= worthy & ~small & (_gaps(left, top, right, bottom, keep) <= reach)
+    # Small parts do not reach for others, or a line of print would be drawn in letter by letter.
+    near = _gaps(left, top, right, bottom, keep) <= SMALL_PART_GAP * size
+    keep |= worthy & small & near
     others = int((~keep & ~at_rim & (longest > 0.55 * size)).sum())
     chosen = np.concatenate([[False], keep])
     return chosen[labels].astype(np.uint8), others
+
+
+def _gaps(
+    left: np.ndarray, top: np.ndarray, right: np.ndarray, bottom: np.ndarray, kept: np.ndarray
+) -> np.ndarray:
+    """Distance of each box from the box around all those that are kept, pixels."""
+    across = np.maximum(left - right[kept].max(), left[kept].min() - right)
+    down = np.maximum(top - bottom[kept].max(), top[kept].min() - bottom)
+    return np.hypot(np.maximum(across, 0), np.maximum(down, 0))
 
 
 def bounding_box(mask: np.ndarray) -> tuple[int, int, int, int]:
