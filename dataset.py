@@ -77,6 +77,12 @@ class Digits:
         return Digits(self.images.to(device), labels)
 
 
+def join(parts: Sequence[Digits]) -> Digits:
+    """Put several sets of labelled pictures into one."""
+    labels = [part.labels for part in parts if part.labels is not None]
+    return Digits(torch.cat([part.images for part in parts]), torch.cat(labels))
+
+
 def data_dir(argument: str | Path | None = None) -> Path:
     """Find the folder of the data sets: the argument, else $DIGITS_DATA, else `data/` here."""
     return Path(argument or os.environ.get("DIGITS_DATA") or PROJECT / "data")

@@ -39,8 +39,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import plots
-from dataset import SPLIT_SEED, Augmentation, Digits, augment, data_dir, load_mnist
+from dataset import SPLIT_SEED, Augmentation, Digits, augment, data_dir, join, load_mnist
 from errors import CheckpointError, DigitError, ModelNotFoundError, SettingsError
+from hands import NOT_A_DIGIT, make_hands, make_non_digits
 from model import (
     CLASSES,
     DEFAULT_ARCHITECTURE,
@@ -71,6 +72,8 @@ CHECKPOINT_METRICS = (
     "train_accuracy",
     "validation_loss",
     "validation_accuracy",
+    "hands_loss",
+    "hands_accuracy",
     "elapsed",
 )
 SHARE_OF_WARM_UP = 0.2  # part of all steps in which the learning rate climbs
@@ -111,6 +114,12 @@ class Settings:
         Part of the loss that comes from the teachers.
     teacher_temperature : float
         Softens what teachers and pupil say before they are compared.
+    hands : int
+        Digits of other hands than MNIST's to learn from besides, in each epoch; see `hands.py`.
+    non_digits : int
+        Pictures of no digit to learn doubt from, in each epoch.
+    shards : int
+        How many sets of such pictures are made; the epochs take them in turn.
     limit : int
         Use only this many pictures of each split; 0 uses all.
     precision : {"auto", "fp32", "bf16"}
@@ -134,6 +143,9 @@ class Settings:
     teachers: tuple[str, ...] = ()
     teaching: float = 0.5
     teacher_temperature: float = 3.0
+    hands: int = 0
+    non_digits: int = 0
+    shards: int = 1
     limit: int = 0
     precision: str = "auto"
     seed: int = 0
@@ -232,6 +244,7 @@ class RunningAverage:
         """Start from a copy of `model`."""
         self.model = build_model(model.name, model.scaling)
         self.model.load_state_dict(model.state_dict())
+        pool_before_relu(self.model)
         self.model.to(next(model.parameters()).device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model.eval().requires_grad_(False)
         self.decay = decay
@@ -331,6 +344,7 @@ def compute_loss(
     ----------
     logits : Tensor of shape (B, 10)
     labels : Tensor of shape (B,), int64
+        0 to 9, or `hands.NOT_A_DIGIT`.
     settings : Settings
     advice : Tensor of shape (B, 10), optional
         Probabilities from `ask_teachers`.
@@ -340,7 +354,19 @@ def compute_loss(
     Hinton, Vinyals, Dean 2015, "Distilling the knowledge in a neural network", section 2: the
     factor T squared keeps the size of the gradients when the temperature changes.
     """
-    loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+    # What is no digit has no right answer: there, all ten should seem equally likely
+    # (Hendrycks, Mazeika, Dietterich 2018, "Deep anomaly detection with outlier exposure").
+    losses = torch.where(
+        labels == NOT_A_DIGIT,
+        -F.log_softmax(logits, dim=1).mean(dim=1),
+        F.cross_entropy(
+            logits,
+            labels.clamp(min=0),
+            label_smoothing=settings.label_smoothing,
+            reduction="none",
+        ),
+    )
+    loss = losses.mean()
     if advice is None:
         return loss
     heat = settings.teacher_temperature
@@ -448,24 +474,32 @@ class Run:
         return max(row["epoch"] for row in self.history if row["best"])
 
     def add_epoch(
-        self, epoch: int, train: Score, validation: Score, *, lr: float, seconds: float
+        self,
+        epoch: int,
+        train: Score,
+        validation: Score,
+        hands: Score | None,
+        *,
+        lr: float,
+        seconds: float,
     ) -> dict[str, Any]:
         """Write a row to the history, and decide whether it is the best so far."""
-        # Accuracy comes in steps of 1/5000, so ties are common; the loss decides between them.
-        rank = (validation.accuracy, -validation.loss)
-        ranks = [(row["validation_accuracy"], -row["validation_loss"]) for row in self.history]
-        row = {
+        row: dict[str, Any] = {
             "epoch": epoch,
             "epochs": self.settings.epochs,
             "train_loss": train.loss,
             "train_accuracy": train.accuracy,
             "validation_loss": validation.loss,
             "validation_accuracy": validation.accuracy,
+        }
+        if hands:
+            row |= {"hands_loss": hands.loss, "hands_accuracy": hands.accuracy}
+        row |= {
             "lr": lr,
             "seconds": round(seconds, 3),
             "elapsed": round(sum(row["seconds"] for row in self.history) + seconds, 3),
-            "best": rank > max(ranks, default=(-1.0, 0.0)),
         }
+        row["best"] = all(rank(row) > rank(earlier) for earlier in self.history)
         self.history.append(row)
         self._append(row)
         return row
@@ -511,15 +545,25 @@ class Run:
         }
 
 
-ROW_TITLE = "epoch      loss  accuracy  validation loss  accuracy        lr  seconds"
+def rank(row: dict[str, Any]) -> tuple[float, float]:
+    """Order epochs by validation accuracy, MNIST's and (if there are any) other hands' alike.
+
+    Accuracy comes in steps of 1/5000, so ties are common; the loss decides between them.
+    """
+    accuracy = row["validation_accuracy"] + row.get("hands_accuracy", 0.0)
+    return accuracy, -row["validation_loss"] - row.get("hands_loss", 0.0)
+
+
+ROW_TITLE = "  epoch    loss  accuracy  validation loss  accuracy     hands        lr  seconds"
 
 
 def format_row(row: dict[str, Any]) -> str:
     """Write one epoch as a line under `ROW_TITLE`; a star marks the best so far."""
+    hands = f"{row['hands_accuracy']:.2%}" if "hands_accuracy" in row else "-"
     return (
-        f"{row['epoch']:>3}/{row['epochs']:<4} {row['train_loss']:>6.4f}  "
+        f"{row['epoch']:>3}/{row['epochs']:<3}  {row['train_loss']:.4f}  "
         f"{row['train_accuracy']:>8.2%}  {row['validation_loss']:>15.4f}  "
-        f"{row['validation_accuracy']:>8.2%}  {row['lr']:>8.2e}  {row['seconds']:>7.1f}"
+        f"{row['validation_accuracy']:>8.2%}  {hands:>8}  {row['lr']:>8.2e}  {row['seconds']:>7.1f}"
         f"{' *' if row['best'] else ''}"
     )
 
@@ -544,6 +588,76 @@ def may_replace(path: Path, metrics: dict[str, Any], settings: dict[str, Any]) -
         return bool(old.settings.get("limit", 0))
     same_data = bool(old.settings.get("hands")) == bool(settings.get("hands"))
     return same_data and metrics["validation_accuracy"] >= old.metrics.get("validation_accuracy", 0)
+
+
+# --- the data ---------------------------------------------------------------------------------
+
+HANDS_VALIDATION = 3_000  # pictures
+HANDS_VALIDATION_SEED = 0  # shards of training pictures have the seeds 1, 2, ...
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run learns from and is measured by.
+
+    Attributes
+    ----------
+    train : list of Digits
+        One for each shard; the epochs take them in turn. Labels may be `hands.NOT_A_DIGIT`.
+    validation : Digits
+        Of MNIST.
+    hands : Digits or None
+        Of other hands, made from MNIST's validation pictures where they are made from MNIST.
+    """
+
+    train: list[Digits]
+    validation: Digits
+    hands: Digits | None
+
+    def describe(self) -> dict[str, Any]:
+        """Say in plain values what the data were."""
+        return {
+            "name": "MNIST",
+            "split_seed": SPLIT_SEED,
+            "training_pictures": len(self.train[0]),
+            "shards": len(self.train),
+            "validation_pictures": len(self.validation),
+            "hands_validation_pictures": len(self.hands) if self.hands else 0,
+        }
+
+
+def load_data(settings: Settings, folder: Path, device: torch.device) -> Data:
+    """Read MNIST and make (or find again) the pictures of other hands; all on the device."""
+    mnist = _limited(load_mnist("train", folder), settings.limit)
+    validation = _limited(load_mnist("validation", folder), settings.limit)
+    train = []
+    for shard in range(1, settings.shards + 1):
+        parts = [mnist]
+        if settings.hands:
+            parts.append(_make_hands(settings.hands, shard, folder, mnist))
+        if settings.non_digits:
+            images, _ = make_non_digits(settings.non_digits, seed=shard, folder=folder)
+            nothing = torch.full((len(images),), NOT_A_DIGIT)
+            parts.append(Digits(torch.from_numpy(images), nothing))
+        train.append(join(parts).to(device))
+    hands = None
+    if settings.hands:
+        hands = _make_hands(
+            min(settings.limit or HANDS_VALIDATION, HANDS_VALIDATION),
+            HANDS_VALIDATION_SEED,
+            folder,
+            validation,
+        ).to(device)
+    return Data(train, validation.to(device), hands)
+
+
+def _make_hands(count: int, seed: int, folder: Path, mnist: Digits) -> Digits:
+    """Make digits of other hands, some of them from MNIST pictures."""
+    assert mnist.labels is not None
+    images, labels = make_hands(
+        count, seed=seed, folder=folder, mnist=(mnist.images.numpy(), mnist.labels.numpy())
+    )
+    return Digits(torch.from_numpy(images), torch.from_numpy(labels))
 
 
 # --- the run ----------------------------------------------------------------------------------
@@ -602,8 +716,7 @@ def train(
     set_seed(settings.seed)
     device = device or pick_device()
     precision = choose_precision(settings.precision, device)
-    train_digits = _limited(load_mnist("train", data_folder), settings.limit).to(device)
-    validation = _limited(load_mnist("validation", data_folder), settings.limit).to(device)
+    data = load_data(settings, data_folder, device)
 
     model = build_model(settings.model)
     pool_before_relu(model)
@@ -615,21 +728,23 @@ def train(
     average = RunningAverage(model, settings.ema) if settings.ema else None
     # Adam's plain form is the MLP's recipe; for the others weight decay is worth having.
     optimizer_type = torch.optim.Adam if settings.model == "mlp" else torch.optim.AdamW
-    decay = {} if settings.model == "mlp" else {"weight_decay": settings.weight_decay}
-    optimizer = optimizer_type(model.parameters(), lr=settings.lr, **decay)
+    decay = 0.0 if settings.model == "mlp" else settings.weight_decay
+    optimizer = optimizer_type(
+        model.parameters(), lr=settings.lr, weight_decay=decay, fused=device.type != "mps"
+    )
     generator = torch.Generator().manual_seed(settings.seed)  # for the order of pictures
     changes = torch.Generator(device).manual_seed(settings.seed)  # for augmentation
     augmentation = Augmentation(elastic_px=settings.elastic_px, thickness=settings.thickness)
 
-    per_epoch = steps_in_epoch(len(train_digits), settings.batch_size)
+    per_epoch = steps_in_epoch(len(data.train[0]), settings.batch_size)
     steps = per_epoch * settings.epochs
     run = Run(folder, settings)
     state = Resumable(model, average, optimizer, generator, changes)
     first_epoch = run.load(state) if resume else run.start()
     print(
         f"{settings.model}, {count_parameters(model):,} parameters, on {device.type} in "
-        f"{str(precision).removeprefix('torch.')}; seed {settings.seed}; {len(train_digits):,} "
-        f"training and {len(validation):,} validation pictures\n"
+        f"{str(precision).removeprefix('torch.')}; seed {settings.seed}; {len(data.train[0]):,} "
+        f"training and {len(data.validation):,} validation pictures\n"
         f"results in {_shorten(folder)}\n{ROW_TITLE}",
         flush=True,
     )
@@ -639,11 +754,13 @@ def train(
         for epoch in range(first_epoch, settings.epochs + 1):
             started = time.perf_counter()
             model.train()
+            shard = data.train[(epoch - 1) % len(data.train)]
             loss_sum = torch.zeros((), device=device)
-            right = torch.zeros((), device=device)
+            right = torch.zeros((), dtype=torch.int64, device=device)
+            digits_seen = torch.zeros_like(right)
             step = (epoch - 1) * per_epoch
             for pixels, labels in _show_progress(
-                batches(train_digits, settings.batch_size, generator), per_epoch, epoch, settings
+                batches(shard, settings.batch_size, generator), per_epoch, epoch, settings
             ):
                 if settings.augment:
                     pixels = augment(pixels, changes, augmentation)
@@ -663,11 +780,13 @@ def train(
                 optimizer.step()
                 if average:
                     average.update(model)
-                loss_sum += loss.detach() * len(labels)
+                loss_sum += loss.detach()
                 right += (logits.detach().argmax(dim=1) == labels).sum()
+                digits_seen += (labels != NOT_A_DIGIT).sum()
                 step += 1
-            seen = per_epoch * min(settings.batch_size, len(train_digits))
-            train_score = Score(float(loss_sum) / seen, float(right) / seen)
+            train_score = Score(
+                float(loss_sum) / per_epoch, float(right) / max(int(digits_seen), 1)
+            )
             if not math.isfinite(train_score.loss):
                 raise SettingsError(
                     f"training diverged in epoch {epoch} (the loss is not a number any more); "
@@ -677,23 +796,20 @@ def train(
             row = run.add_epoch(
                 epoch,
                 train_score,
-                measure(shipped, validation),
+                measure(shipped, data.validation),
+                measure(shipped, data.hands) if data.hands else None,
                 lr=optimizer.param_groups[0]["lr"],
                 seconds=time.perf_counter() - started,
             )
-            describe = {
-                "settings": _plain(settings),
-                "metrics": {key: row[key] for key in CHECKPOINT_METRICS},
-                "data": {
-                    "name": "MNIST",
-                    "split_seed": SPLIT_SEED,
-                    "training_pictures": len(train_digits),
-                    "validation_pictures": len(validation),
-                },
-            }
-            save_checkpoint(folder / "last.pth", shipped, **describe)
+            save_checkpoint(
+                folder / "last.pth",
+                shipped,
+                settings=_plain(settings),
+                metrics={key: row[key] for key in CHECKPOINT_METRICS if key in row},
+                data=data.describe(),
+            )
             if row["best"]:
-                save_checkpoint(folder / "best.pth", shipped, **describe)
+                publish(folder / "last.pth", folder / "best.pth")
             run.save(state, epoch)
             print(format_row(row), flush=True)
             on_epoch(row)
@@ -762,6 +878,9 @@ def check_settings(settings: Settings) -> None:
         ("patience", settings.patience >= 0, "0 or more"),
         ("teaching", 0 <= settings.teaching <= 1, "from 0 to 1"),
         ("teacher-temperature", 0 < settings.teacher_temperature < math.inf, "above 0"),
+        ("hands", settings.hands >= 0, "0 or more"),
+        ("non-digits", settings.non_digits >= 0, "0 or more"),
+        ("shards", settings.shards >= 1, "at least 1"),
         ("limit", settings.limit >= 0, "0 or more"),
         ("seed", 0 <= settings.seed <= MAX_SEED, f"from 0 to {MAX_SEED}"),
     ]
@@ -841,6 +960,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--teaching", type=float, metavar="X", help="part of the loss that is the teachers'")
     add("--teacher-temperature", type=float, metavar="X", help="softens the teachers' answers")
     add("--precision", choices=PRECISIONS, help="arithmetic; auto: bf16 where it is faster")
+    add("--hands", type=int, metavar="N", help="digits of other hands to learn from as well")
+    add("--non-digits", type=int, metavar="N", help="pictures of no digit to learn doubt from")
+    add("--shards", type=int, metavar="N", help="sets of such pictures, taken in turn")
     add("--limit", type=int, metavar="N", help="only N pictures of each split; 0: all")
     add("--seed", type=int, metavar="N", help="same seed, same weights (on one CPU)")
     places = parser.add_argument_group("places")
@@ -853,6 +975,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
     doing = parser.add_argument_group("running")
     add = doing.add_argument
+    add("--threads", type=int, default=0, metavar="N", help="CPU threads; 0: one for each core")
     add("--no-cuda", action="store_true", help="stay on the CPU; short for --device cpu")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
     add("--no-test", action="store_true", help="leave the test pictures alone (experiments)")
@@ -894,6 +1017,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args, settings = parse_settings(argv)
         set_up_logging()
+        if args.threads < 0:
+            raise SettingsError(f"--threads {args.threads} cannot work: it has to be 0 or more")
+        if args.threads:
+            torch.set_num_threads(args.threads)
         run_name = args.run or f"{settings.model}-{datetime.now():%Y%m%d-%H%M%S}"
         outcome = train(
             settings,
