@@ -173,6 +173,7 @@ _DIGITS: dict[int, dict[str, str]] = {
         "angular": "3 16, 14 3, 52 5*, 30 48, 3 96*, 60 96",
         "rising base": "6 24, 18 4, 40 0, 58 15, 54 38, 30 70, 6 100*, 70 84",
         "big loop": "8 20, 28 0, 50 10, 50 36, 26 76, 6 92, 0 76, 18 66, 44 84, 76 92",
+        "wide loop": "4 22, 24 2, 52 8, 56 36, 48 70, 24 94, 4 92, 0 76, 16 64, 40 72, 76 98",
         "loop and rising base": "8 14, 36 0, 58 22, 42 72, 16 98, 0 82, 18 66, 46 80, 76 70",
         "wide": "2 16, 22 0, 52 8, 46 34, 4 62*, 34 58, 84 66",
         "drooping base": "8 14, 30 0, 50 12, 40 44, 4 74*, 34 72, 64 98",
@@ -204,6 +205,7 @@ _DIGITS: dict[int, dict[str, str]] = {
         "lightning": "36 0, 3 62*, 62 60 | 45 34, 38 100",
         "sail": "58 64, 20 66, 4 60*, 50 0*, 44 100",
         "flat": "12 0, 4 40*, 40 38, 78 32 | 62 6, 50 60, 46 100",
+        "rising bar": "18 0, 4 38, 16 50, 78 30 | 66 6, 44 100",
     },
     5: {
         "one stroke": "58 2, 14 2*, 9 44*, 34 37, 58 56, 54 86, 26 100, 0 90",
@@ -230,6 +232,7 @@ _DIGITS: dict[int, dict[str, str]] = {
         "triangle": "34 0, 2 96*, 56 93*, 14 57",
         "open loop": "48 0, 16 34, 2 74, 22 99, 50 92, 53 68, 34 60, 24 66",
         "upright": "10 0, 5 50, 7 90, 30 100, 53 84, 48 60, 26 56, 6 72",
+        "wide loop": "16 0, 2 40, 8 80, 36 98, 74 88, 78 60, 52 48, 22 64, 10 84",
         "spiral": "46 0, 16 28, 3 70, 24 100, 54 88, 50 62, 26 58, 12 78, 26 86",
     },
     8: {
@@ -356,14 +359,16 @@ _ONES: dict[str, tuple[str, bool]] = {  # name: (the up-stroke, with a bar under
     "flag and base bar": ("medium", True),
     "long flag and base bar": ("long", True),
 }
-_SEVENS: dict[str, tuple[bool, bool, bool]] = {  # name: (crossed?, hook at the bar's left end?,
-    "plain": (False, False, False),  #                   stem bent?)
-    "curved stem": (False, False, True),
-    "serif": (False, True, False),
-    "serif, curved stem": (False, True, True),
-    "crossed": (True, False, False),
-    "crossed, curved stem": (True, False, True),
-    "crossed, serif": (True, True, False),
+# name: (crossed?, lengths of the hook at the bar's left end, stem bent?)
+_SEVENS: dict[str, tuple[bool, tuple[float, float], bool]] = {
+    "plain": (False, (0.0, 0.0), False),
+    "curved stem": (False, (0.0, 0.0), True),
+    "serif": (False, (0.08, 0.24), False),
+    "serif, curved stem": (False, (0.08, 0.24), True),
+    "long serif": (False, (0.2, 0.42), True),
+    "crossed": (True, (0.0, 0.0), False),
+    "crossed, curved stem": (True, (0.0, 0.0), True),
+    "crossed, serif": (True, (0.08, 0.24), False),
 }
 
 VARIANTS: dict[int, tuple[str, ...]] = {
@@ -482,9 +487,11 @@ def _seven(variant: str, hand: Hand, rng: np.random.Generator) -> list[Stroke]:
 
     points = [left, 0.5 * left + wave, np.zeros(2), 0.5 * foot + bow * across, foot]
     corners: tuple[int, ...] = (2,)
-    if serif:
-        hook = left + np.array([rng.normal(-0.01, 0.02), rng.uniform(0.08, 0.24)])
-        points, corners = [hook, *points], (1, 3)
+    if any(serif):
+        hook = left + np.array([rng.normal(-0.01, 0.02), rng.uniform(*serif)])
+        points = [hook, *points]
+        # A long hook is often the start of a bow that runs through to the stem.
+        corners = () if serif[1] > 0.3 and rng.random() < 0.5 else (1, 3)
     elif curved and rng.random() < 0.3:
         corners = ()
     strokes = [Stroke(np.array(points), corners)]

@@ -120,7 +120,7 @@ def test_the_up_stroke_of_a_one_is_always_steep(variant):
 def test_the_top_bar_of_a_seven_is_always_flat_and_long(variant):
     rng = np.random.default_rng(2)
     bounds = CROSSED_BAR_SLOPE if variant.startswith("crossed") else BAR_SLOPE
-    left = 1 if "serif" in variant else 0
+    left = 1 if "serif" in variant else 0  # the hook comes first
 
     for _ in range(500):
         points = _seven(variant, random_hand(rng), rng)[0].points
