@@ -1,6 +1,6 @@
 """Training digits of more hands than MNIST has: drawn, printed and photographed, then prepared.
 
-    strokes, fonts, MNIST -> a photograph of each (degrade) -> preprocess -> 28x28, as a reader sees it
+    strokes, fonts, MNIST -> a photograph of each (degrade) -> preprocess -> 28x28 as readers see it
 
 MNIST has almost no flagged 1, no marker, no ruled paper. What is made here passes through the same
 preprocessing as a user's picture, so the network learns what really reaches it, mistakes of the
@@ -37,6 +37,8 @@ SHARES = {"strokes": 0.50, "fonts": 0.10, "mnist": 0.40}
 CLEAN_SHARE = 0.35  # of the drawn and printed: on even paper, as drawing programs give them
 HARD = {1: 2.0, 7: 1.5}  # drawn so much more often than other digits: they are the ones confused
 SIZES = (36, 144)  # pixels; side of the picture that is drawn or enlarged
+COARSE_SHARE = 0.06  # of all digits: sampled as coarsely as the oldest scanners and cameras did
+COARSE = (10, 18)  # pixels; side of the whole field then
 NOT_A_DIGIT = -1
 
 # A change in one of these files changes the pictures.
@@ -168,7 +170,8 @@ def _draw_chunk(
     """Draw `count` pictures with a random stream of their own."""
     rng = np.random.default_rng(seed)
     draw, arguments = _worker
-    images, labels = [], []
+    images: list[np.ndarray] = []
+    labels: list[int] = []
     while len(images) < count:
         picture, label = draw(rng, *arguments)
         try:
@@ -193,11 +196,12 @@ def _draw_labelled(
         assert mnist is not None
         place = int(rng.integers(len(mnist[0])))
         ink = cv2.resize(mnist[0][place], (size, size), interpolation=cv2.INTER_CUBIC)
-        return photograph(ink, rng, strength=rng.uniform(0.2, 1.0)), int(mnist[1][place])
+        photo = photograph(_coarsen(ink, rng), rng, strength=rng.uniform(0.2, 1.0))
+        return photo, int(mnist[1][place])
     weights = np.array([HARD.get(digit, 1.0) for digit in VARIANTS])
     label = int(rng.choice(len(weights), p=weights / weights.sum()))
     draw = draw_digit if ingredient == "strokes" else draw_font_digit
-    return _on_paper(draw(label, rng, size=size), rng), label
+    return _on_paper(_coarsen(draw(label, rng, size=size), rng), rng), label
 
 
 def _draw_non_digit(rng: np.random.Generator) -> _Drawing:
@@ -205,6 +209,15 @@ def _draw_non_digit(rng: np.random.Generator) -> _Drawing:
     kind = int(rng.integers(len(NON_DIGITS)))
     ink = draw_non_digit(NON_DIGITS[kind], rng, size=int(rng.integers(*SIZES)))
     return _on_paper(ink, rng), kind
+
+
+def _coarsen(ink: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Sample a few pictures very coarsely and enlarge them again."""
+    if rng.random() >= COARSE_SHARE:
+        return ink
+    side = int(rng.integers(*COARSE))
+    small = cv2.resize(ink, (side, side), interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, ink.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _on_paper(ink: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -105,11 +105,7 @@ def _open_file(path: Path) -> Picture:
     """Read and decode a file; every error names it."""
     try:
         size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ImageTooLargeError(
-                f"{path}: {size:,} bytes; at most {MAX_BYTES:,} are read: save a smaller copy"
-            )
-        content = path.read_bytes()
+        content = path.read_bytes() if size <= MAX_BYTES else b""
     except FileNotFoundError as error:
         raise ImageNotFoundError(f"{path}: no such file; check the name and the folder") from error
     except IsADirectoryError as error:
@@ -119,6 +115,7 @@ def _open_file(path: Path) -> Picture:
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{path}: cannot be opened ({reason}); check its permissions") from error
+    _check_bytes(size, str(path))
     return _decode(content, str(path))
 
 
@@ -126,8 +123,7 @@ def _decode(content: bytes, name: str) -> Picture:
     """Decode the bytes of a file."""
     if not content:
         raise ImageError(f"{name}: the file is empty; save or copy it again")
-    if len(content) > MAX_BYTES:
-        raise ImageTooLargeError(f"{name}: {len(content):,} bytes; at most {MAX_BYTES:,} are read")
+    _check_bytes(len(content), name)
     try:
         image = Image.open(io.BytesIO(content))
     except Image.DecompressionBombError as error:
@@ -226,6 +222,14 @@ def _check_size(width: int, height: int, name: str) -> None:
         raise ImageTooLargeError(
             f"{name}: {width}x{height} pixels are too large; at most {MAX_SIDE:,} on a side and "
             f"{MAX_PIXELS // 10**6} million in all are read: save a smaller copy"
+        )
+
+
+def _check_bytes(count: int, name: str) -> None:
+    """Refuse files that are too large to take into memory."""
+    if count > MAX_BYTES:
+        raise ImageTooLargeError(
+            f"{name}: {count:,} bytes; at most {MAX_BYTES:,} are read: save a smaller copy"
         )
 
 

@@ -36,6 +36,7 @@ STRONG, WEAK = 0.42, 0.20  # of full ink: where ink surely is, and how far it th
 LINE_LEAN = 0.03  # height over length of a line that is not quite level, 1.7 degrees
 LINE_SPAN = 0.92  # of the frame: what runs through all of it is printed, not written
 FRAME_SIDE = 0.3  # of the frame's shorter side; a drawn box is at least as large
+FRAME_SIDE_PX = 12  # pixels; in less there is no room for a digit
 FRAME_BAND = 0.09  # of the box's shorter side; its lines lie so close to its bounding box
 FRAME_COVER = 0.9  # of each side that has to have ink
 SMALLEST_DIGIT = 0.12  # of the frame's shorter side; what is left of lines is smaller
@@ -241,6 +242,7 @@ def find_ink(grey: np.ndarray) -> tuple[np.ndarray, bool]:
     BlankImageError
         If nothing stands out from the ground.
     """
+    grey = grey - _slope_of_light(grey)
     dark_ink = is_ink_dark(grey)
     bright = -grey if dark_ink else grey
     height = bright - estimate_ground(bright)
@@ -268,11 +270,10 @@ def is_ink_dark(grey: np.ndarray) -> bool:
     that fills the frame, a thick marker, a dark bar along one edge.
     """
     small = _shrink(grey, 96)
-    flat = small - _smooth_light(small)
-    span = float(flat.max() - flat.min())
+    span = float(small.max() - small.min())
     if span <= 0:
         return True
-    levels = to_bytes((flat - flat.min()) / span)
+    levels = to_bytes((small - small.min()) / span)
     _, bright = cv2.threshold(levels, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     rim = np.concatenate([bright[0], bright[-1], bright[1:-1, 0], bright[1:-1, -1]]).mean()
     openness = [_widest_place(side) for side in (bright, 1 - bright)]
@@ -280,24 +281,35 @@ def is_ink_dark(grey: np.ndarray) -> bool:
     return bool(2.0 * (rim - 0.5) + (bright.mean() - 0.5) + 1.5 * (wide - 0.5) > 0)
 
 
-def _smooth_light(grey: np.ndarray) -> np.ndarray:
+def _slope_of_light(grey: np.ndarray) -> np.ndarray:
     """Fit a slope to the light on the picture's rim, leaving out what stands far from it.
 
     The rim is mostly ground. A curve, or a fit to the whole picture, follows a thick digit.
     """
-    rows, cols = np.indices(grey.shape, dtype=np.float32)
-    y, x = rows / grey.shape[0] - 0.5, cols / grey.shape[1] - 0.5
-    rim = np.maximum(np.abs(x), np.abs(y)) > 0.42
-    terms = np.stack([np.ones_like(x), x, y], axis=-1)
-    values, points = grey[rim], terms[rim]
-    keep = np.abs(values - np.median(values)) <= np.quantile(
-        np.abs(values - np.median(values)), 0.7
+    small = _shrink(grey, 96)
+    y, x = _axes(small.shape)
+    rim = np.maximum(np.abs(y), np.abs(x)) > 0.42
+    values = small[rim]
+    points = np.stack(
+        [np.ones(len(values), np.float32), *(np.broadcast_to(a, small.shape)[rim] for a in (y, x))],
+        axis=1,
     )
+    distance = np.abs(values - np.median(values))
+    keep = distance <= np.quantile(distance, 0.7)
     for _ in range(2):
         slope = np.linalg.lstsq(points[keep], values[keep], rcond=None)[0]
         distance = np.abs(values - points @ slope)
         keep = distance <= 3 * np.median(distance) + 1e-6
-    return (terms @ slope).astype(np.float32)
+    y, x = _axes(grey.shape)
+    return (slope[0] + slope[1] * y + slope[2] * x).astype(np.float32)
+
+
+def _axes(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows as a column and columns as a row, both from -0.5 to 0.5."""
+    height, width = shape[:2]
+    rows = (np.arange(height, dtype=np.float32) + 0.5) / height - 0.5
+    cols = (np.arange(width, dtype=np.float32) + 0.5) / width - 0.5
+    return rows[:, None], cols[None, :]
 
 
 def _widest_place(region: np.ndarray) -> float:
@@ -372,31 +384,30 @@ def remove_printed_lines(mask: np.ndarray) -> np.ndarray:
     -------
     ndarray of shape (height, width), uint8, 0 or 1
     """
-    lines_across = [(line, False) for line in _lines_through(mask)]
-    lines_down = [(line.T, True) for line in _lines_through(mask.T)]
-    lines = lines_across + lines_down
-    if not lines:
-        return mask
-    rest = mask.copy()
-    for line, _ in lines:
-        rest[line > 0] = 0
-    rest = _drop_small(rest)
-    if not rest.any():
+    lines = [(line, False) for line in _lines_through(mask)]
+    lines += [(line.T, True) for line in _lines_through(mask.T)]
+    while True:
+        rest = mask.copy()
+        for line, _ in lines:
+            rest[line > 0] = 0
+        rest = _drop_small(rest)
+        printed = [pair for pair in lines if _is_printed(pair[0], rest, vertical=pair[1])]
+        if len(printed) == len(lines):
+            break
+        lines = printed  # what is not printed is ink, which the others may touch
+    if not lines or not rest.any():
         return mask
     result, gone = mask.copy(), np.zeros_like(mask)
     for line, is_vertical in lines:
-        if not _is_printed(line, rest, vertical=is_vertical):
-            continue
         thickness = int(np.ceil(line.sum() / max(line.shape[is_vertical ^ 1], 1))) + 2
-        bridge = np.ones(
-            (1, thickness * 2 + 1) if is_vertical else (thickness * 2 + 1, 1), np.uint8
-        )
+        reach = 2 * thickness + 1
+        bridge = np.ones((1, reach) if is_vertical else (reach, 1), np.uint8)
         crossing = cv2.morphologyEx(rest, cv2.MORPH_CLOSE, bridge) & line
         result[(line > 0) & (crossing == 0)] = 0
         gone |= line
     # The ragged edge of a line is not ink either.
     beside = cv2.dilate(gone, np.ones((5, 5), np.uint8)) & result
-    ragged = result & ~_drop_small(result) & 1
+    ragged = result & (1 - _drop_small(result))
     _, labels = cv2.connectedComponents(ragged, connectivity=8)
     result[np.isin(labels, np.unique(labels[beside > 0])) & (ragged > 0)] = 0
     return result
@@ -461,7 +472,7 @@ def remove_boxes(mask: np.ndarray) -> np.ndarray:
     result = mask.copy()
     for label in range(1, len(stats)):
         left, top, wide, tall, _ = stats[label]
-        if min(wide, tall) < FRAME_SIDE * min(mask.shape):
+        if min(wide, tall) < max(FRAME_SIDE * min(mask.shape), FRAME_SIDE_PX):
             continue
         window = (slice(top, top + tall), slice(left, left + wide))
         part = (labels[window] == label).astype(np.uint8)
@@ -470,9 +481,10 @@ def remove_boxes(mask: np.ndarray) -> np.ndarray:
         if sides >= 2 and loose.any():
             result[window][part > 0] = 0
         elif sides == 4:
-            core = _inside(part)
-            joins = [core[0].any() and core[-1].any(), core[:, 0].any() and core[:, -1].any()]
-            if core.any() and not any(joins):
+            core, band = _inside(part)
+            ends = core[band], core[-band - 1], core[:, band], core[:, -band - 1]
+            above, below, before, after = (bool(end.any()) for end in ends)
+            if core.any() and not (above and below) and not (before and after):
                 result[window] *= core
     return result
 
@@ -484,12 +496,12 @@ def _inked_sides(part: np.ndarray) -> int:
     return sum(bool(side.any(axis=0).mean() >= FRAME_COVER) for side in sides)
 
 
-def _inside(part: np.ndarray) -> np.ndarray:
+def _inside(part: np.ndarray) -> tuple[np.ndarray, int]:
     """Keep what a component has inside its rim, if that is large enough to be a digit."""
     band = max(2, round(FRAME_BAND * min(part.shape)))
     inside = np.zeros_like(part)
     inside[band:-band, band:-band] = part[band:-band, band:-band]
-    return _drop_small(inside)
+    return _drop_small(inside), band
 
 
 def choose_digit(mask: np.ndarray) -> tuple[np.ndarray, int]:

@@ -369,6 +369,7 @@ _SEVENS: dict[str, tuple[bool, tuple[float, float], bool]] = {
     "crossed": (True, (0.0, 0.0), False),
     "crossed, curved stem": (True, (0.0, 0.0), True),
     "crossed, serif": (True, (0.08, 0.24), False),
+    "crossed, long serif": (True, (0.2, 0.42), True),
 }
 
 VARIANTS: dict[int, tuple[str, ...]] = {
@@ -479,7 +480,11 @@ def _seven(variant: str, hand: Hand, rng: np.random.Generator) -> list[Stroke]:
     run = max(shortest, 0.55 * hand.aspect + rng.normal(0, 0.08))
     slope = np.radians(slope)
     left = run * np.array([-np.cos(slope), np.sin(slope)])
-    wave = [0, rng.normal(0, 0.02)]
+    # Many who begin with a serif let the bar sag like a wave before it reaches the corner.
+    wave = [
+        0,
+        rng.uniform(0.03, 0.14) if any(serif) and rng.random() < 0.5 else rng.normal(0, 0.02),
+    ]
     lean = float(np.radians(np.clip(rng.normal(20, 8) + 0.7 * hand.slant, 0, 46)))
     foot = np.array([-np.sin(lean), np.cos(lean)])
     across = np.array([np.cos(lean), np.sin(lean)])

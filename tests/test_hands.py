@@ -1,0 +1,73 @@
+"""Training hands are repeatable, kept on disk, and made anew when the code changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hands
+from errors import SettingsError
+from hands import make_hands, make_non_digits
+from strokes import NON_DIGITS
+from tests.conftest import Handwriting
+
+
+@pytest.fixture
+def mnist_like(handwriting: Handwriting) -> tuple[np.ndarray, np.ndarray]:
+    """Stand in for MNIST's training pictures."""
+    return (handwriting.images[:200] * 255).astype(np.uint8), handwriting.labels[:200]
+
+
+def test_the_same_seed_makes_the_same_pictures_with_any_number_of_workers(
+    tmp_path: Path,
+    mnist_like: tuple[np.ndarray, np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = make_hands(520, seed=3, folder=tmp_path / "a", mnist=mnist_like, workers=1)
+    two = make_hands(520, seed=3, folder=tmp_path / "b", mnist=mnist_like, workers=2)
+
+    assert np.array_equal(one[0], two[0])
+    assert np.array_equal(one[1], two[1])
+    assert one[0].shape == (520, 28, 28)
+    assert set(one[1]) == set(range(10))
+    # Ink everywhere: a blank picture would teach nonsense.
+    assert (one[0].reshape(520, -1).max(axis=1) > 100).all()
+
+
+def test_pictures_made_before_are_found_again_and_others_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = make_hands(20, seed=1, folder=tmp_path, ingredients=("strokes",), workers=1)
+
+    def explode(*_: object, **__: object) -> None:
+        raise AssertionError("made again")
+
+    monkeypatch.setattr(hands, "ProcessPoolExecutor", explode)
+    again = make_hands(20, seed=1, folder=tmp_path, ingredients=("strokes",), workers=1)
+    assert np.array_equal(first[0], again[0])
+
+    with pytest.raises(AssertionError, match="made again"):
+        make_hands(20, seed=2, folder=tmp_path, ingredients=("strokes",), workers=1)
+    monkeypatch.setattr(hands, "_SOURCES", ("errors.py",))
+    with pytest.raises(AssertionError, match="made again"):
+        make_hands(20, seed=1, folder=tmp_path, ingredients=("strokes",), workers=1)
+
+
+def test_non_digits_come_in_every_kind(tmp_path: Path) -> None:
+    images, kinds = make_non_digits(200, seed=0, folder=tmp_path, workers=1)
+
+    assert images.shape == (200, 28, 28)
+    assert set(kinds) == set(range(len(NON_DIGITS)))
+
+
+@pytest.mark.parametrize(
+    ("ingredients", "hint"),
+    [((), "choose from"), (("ink",), "ink"), (("mnist",), "needs MNIST")],
+)
+def test_ingredients_that_cannot_be_had_are_refused(
+    tmp_path: Path, ingredients: tuple[str, ...], hint: str
+) -> None:
+    with pytest.raises(SettingsError, match=hint):
+        make_hands(10, seed=0, folder=tmp_path, ingredients=ingredients)

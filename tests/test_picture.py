@@ -1,0 +1,249 @@
+"""Any picture comes in; what cannot be one is refused with its name and with advice."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import picture as picture_module
+from errors import ImageError, ImageNotFoundError, ImageTooLargeError
+from picture import WORKING_SIDE, open_picture
+
+
+def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    """Write a picture to bytes."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png_header(width: int, height: int) -> bytes:
+    """Write the beginning of a PNG that claims to be so large."""
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", 13)
+        + body
+        + struct.pack(">I", zlib.crc32(body))
+        + struct.pack(">I", 4)
+        + b"IDAT1234"
+    )
+
+
+def half_red() -> Image.Image:
+    """Draw a picture whose left half is red and whose right half is white."""
+    image = Image.new("RGB", (40, 20), "white")
+    image.paste("red", (0, 0, 20, 20))
+    return image
+
+
+BAD_FILES = [
+    ("empty", b"", ImageError, "empty"),
+    ("text", b"I am a poem, not a picture.", ImageError, "PNG or JPEG"),
+    ("svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", ImageError, "PNG or JPEG"),
+    ("truncated", encode(half_red().resize((400, 300)))[:300], ImageError, "damaged"),
+    ("truncated JPEG", encode(half_red().resize((400, 300)), "JPEG")[:400], ImageError, "damaged"),
+    ("0x0", png_header(0, 0), ImageError, "damaged|nothing|known format"),
+    ("bomb", png_header(60_000, 60_000), ImageTooLargeError, "too large"),
+    ("20,000 px wide", encode(Image.new("1", (20_000, 4))), ImageTooLargeError, "16,384"),
+]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "hint"),
+    [row[1:] for row in BAD_FILES],
+    ids=[row[0] for row in BAD_FILES],
+)
+def test_a_bad_file_is_refused_with_its_name_and_advice(
+    tmp_path: Path, content: bytes, kind: type[ImageError], hint: str
+) -> None:
+    path = tmp_path / "bad.png"
+    path.write_bytes(content)
+
+    with pytest.raises(kind, match=hint) as caught:
+        open_picture(path)
+
+    assert "bad.png" in str(caught.value)
+
+
+def test_a_missing_file_can_be_caught_as_file_not_found(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no\.png") as caught:
+        open_picture(tmp_path / "no.png")
+
+    assert isinstance(caught.value, ImageNotFoundError)
+
+
+def test_a_folder_is_refused_and_the_batch_program_named(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"batch_processor\.py"):
+        open_picture(tmp_path)
+
+
+def test_an_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "locked.png"
+    path.write_bytes(encode(half_red()))
+
+    def refuse(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+
+    with pytest.raises(ImageError, match=r"locked\.png.*Permission denied"):
+        open_picture(path)
+
+
+def test_a_name_with_a_zero_byte_is_refused() -> None:
+    with pytest.raises(ImageError, match="cannot be opened"):
+        open_picture("a\0b.png")
+
+
+def test_a_file_of_too_many_bytes_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "large.png"
+    path.write_bytes(encode(half_red()))
+    monkeypatch.setattr(picture_module, "MAX_BYTES", 50)
+
+    with pytest.raises(ImageTooLargeError, match=r"large\.png"):
+        open_picture(path)
+
+
+BAD_ARRAYS = [
+    ("empty", np.zeros((0, 0), np.uint8), "0x0"),
+    ("no height", np.zeros((0, 28), np.uint8), "0 pixels|28x0"),
+    ("one row of numbers", np.zeros(784, np.uint8), "shape"),
+    ("a batch", np.zeros((2, 28, 28, 1), np.uint8), "shape"),
+    ("two channels", np.zeros((28, 28, 2), np.uint8), "shape"),
+    ("NaN", np.full((28, 28), np.nan), "NaN"),
+    ("infinity", np.full((28, 28), np.inf), "infinity"),
+    ("bytes as floats", np.full((28, 28), 255.0), "scale it first"),
+    ("standardised", np.full((28, 28), -0.42), "scale it first"),
+    ("negative integers", np.full((28, 28), -1), "scale it first"),
+    ("too large integers", np.full((28, 28), 256), "scale it first"),
+    ("text", np.full((28, 28), "ink"), "uint8 or float32"),
+    ("complex", np.zeros((28, 28), complex), "uint8 or float32"),
+    ("objects", np.full((28, 28), None), "uint8 or float32"),
+]
+
+
+@pytest.mark.parametrize(
+    ("values", "hint"), [row[1:] for row in BAD_ARRAYS], ids=[row[0] for row in BAD_ARRAYS]
+)
+def test_an_array_that_is_no_picture_is_refused(values: np.ndarray, hint: str) -> None:
+    with pytest.raises(ImageError, match=hint):
+        open_picture(values)
+
+
+@pytest.mark.parametrize("thing", [None, 7, [[0, 1], [1, 0]], object()])
+def test_what_is_no_kind_of_picture_is_refused(thing: object) -> None:
+    with pytest.raises(ImageError, match="NumPy array"):
+        open_picture(thing)  # type: ignore[arg-type]
+
+
+SAME_PICTURE: list[tuple[str, Callable[[np.ndarray], object]]] = [
+    ("uint8", lambda grey: grey),
+    ("float32", lambda grey: (grey / 255).astype(np.float32)),
+    ("float64", lambda grey: grey / 255),
+    ("int64", lambda grey: grey.astype(np.int64)),
+    ("uint16", lambda grey: grey.astype(np.uint16) * 257),
+    ("one channel", lambda grey: grey[..., None]),
+    ("RGB", lambda grey: np.dstack([grey] * 3)),
+    ("RGBA", lambda grey: np.dstack([grey] * 3 + [np.full_like(grey, 255)])),
+    ("a batch of one", lambda grey: grey[None, ..., None]),
+    ("torch", lambda grey: torch.from_numpy(grey)[None]),
+    ("torch RGB", lambda grey: torch.from_numpy(np.stack([grey] * 3)) / 255),
+    ("PIL", lambda grey: Image.fromarray(grey)),
+    ("PNG", lambda grey: encode(Image.fromarray(grey))),
+    ("16-bit PNG", lambda grey: encode(Image.fromarray(grey.astype(np.uint16) * 257))),
+    ("BMP", lambda grey: encode(Image.fromarray(grey), "BMP")),
+    ("TIFF of floats", lambda grey: encode(Image.fromarray((grey / 255).astype("f4")), "TIFF")),
+    ("palette", lambda grey: encode(Image.fromarray(grey).convert("P"))),
+    ("grey with alpha", lambda grey: encode(Image.fromarray(grey).convert("LA"))),
+    ("lossless WebP", lambda grey: encode(Image.fromarray(grey), "WEBP", lossless=True)),
+    ("CMYK", lambda grey: Image.fromarray(grey).convert("RGB").convert("CMYK")),
+    ("memoryview", lambda grey: memoryview(encode(Image.fromarray(grey)))),
+]
+
+
+@pytest.mark.parametrize(
+    "form", [row[1] for row in SAME_PICTURE], ids=[row[0] for row in SAME_PICTURE]
+)
+def test_the_same_picture_in_any_form_gives_the_same_pixels(
+    form: Callable[[np.ndarray], object],
+) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (20, 30), dtype=np.uint8)
+
+    pixels = open_picture(form(grey)).pixels  # type: ignore[arg-type]
+
+    assert pixels.shape == (20, 30, 3)
+    assert np.allclose(pixels[..., 0], grey / 255, atol=0.006)
+
+
+def test_a_jpeg_with_the_name_of_a_png_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    path.write_bytes(encode(half_red(), "JPEG"))
+
+    assert open_picture(path).pixels.shape == (20, 40, 3)
+
+
+def test_a_sideways_photograph_is_turned_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise to show
+    content = encode(half_red(), "JPEG", exif=exif, quality=95)
+
+    photo = open_picture(content)
+
+    assert (photo.width, photo.height) == (20, 40)
+    assert photo.pixels[5, 10, 1] < 0.3  # red is on top now
+    assert photo.pixels[35, 10, 1] > 0.9
+
+
+def test_the_first_frame_of_an_animation_is_read() -> None:
+    frames = [half_red().convert("P"), Image.new("P", (40, 20))]
+    content = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+
+    pixels = open_picture(content).pixels
+
+    assert pixels[0, 0, 1] < 0.1
+    assert pixels[0, 39, 1] > 0.9
+
+
+def test_a_large_photograph_is_reduced_but_tells_its_size() -> None:
+    content = encode(half_red().resize((3000, 1500)), "JPEG")
+
+    photo = open_picture(content)
+
+    assert photo.pixels.shape == (WORKING_SIDE // 2, WORKING_SIDE, 3)
+    assert (photo.width, photo.height) == (3000, 1500)
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (200, 30, 30)])
+def test_strokes_that_live_in_the_alpha_channel_stand_out(colour: tuple[int, int, int]) -> None:
+    drawing = np.zeros((60, 60, 4), np.uint8)
+    drawing[..., :3] = colour
+    drawing[10:50, 28:33, 3] = 255
+
+    pixels = open_picture(drawing).pixels
+
+    assert abs(pixels[30, 30].mean() - pixels[5, 5].mean()) > 0.3
+
+
+def test_a_cut_out_sheet_is_continued_in_its_own_colour() -> None:
+    sheet = np.zeros((100, 100, 4), np.uint8)
+    sheet[60:, 60:] = (255, 200, 120, 255)
+    sheet[70:90, 78:82, :3] = 0
+
+    pixels = open_picture(sheet).pixels
+
+    assert np.allclose(pixels[10, 10], pixels[62, 62])
+
+
+def test_a_picture_without_anything_opaque_is_blank_and_not_an_error() -> None:
+    assert np.ptp(open_picture(np.zeros((9, 9, 4), np.uint8)).pixels) == 0

@@ -1,0 +1,310 @@
+"""What reaches the network: the same digit, however it was drawn, lit, framed or stored."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+import preprocess
+from degrade import photograph
+from errors import BlankImageError
+from preprocess import (
+    BOX,
+    FIELD,
+    centre_by_mass,
+    is_ink_dark,
+    prepare,
+    remove_boxes,
+    remove_printed_lines,
+    stroke_width,
+    to_mnist,
+)
+from strokes import draw_digit
+from tests.conftest import Handwriting
+
+
+def likeness(first: np.ndarray, second: np.ndarray) -> float:
+    """Cosine of two pictures, after a blur that forgives half a pixel."""
+    one, two = (cv2.GaussianBlur(each, (0, 0), 1.0).ravel() for each in (first, second))
+    return float(one @ two / (np.linalg.norm(one) * np.linalg.norm(two)))
+
+
+@pytest.fixture
+def five() -> np.ndarray:
+    """Draw a 5 with a medium pen: (96, 96) uint8, white ink on black."""
+    return draw_digit(5, np.random.default_rng(4), size=96)
+
+
+def jpeg(picture: np.ndarray) -> bytes:
+    """Save as a camera does."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=60)
+    return buffer.getvalue()
+
+
+def in_alpha(ink: np.ndarray) -> np.ndarray:
+    """Put the ink into the alpha channel and nowhere else."""
+    return np.dstack([np.zeros_like(ink)] * 3 + [ink])
+
+
+def on_slope(ink: np.ndarray) -> np.ndarray:
+    """Write on paper that lies half in the dark, nowhere as bright as mid-grey."""
+    light = np.linspace(0.15, 0.48, ink.shape[1], dtype=np.float32)[None, :]
+    return np.asarray(light * (1 - 0.5 * ink / np.float32(255)), np.float32)
+
+
+def small_in_frame(ink: np.ndarray) -> np.ndarray:
+    """Leave it small in a corner of a large sheet."""
+    sheet = np.full((600, 800), 255, np.uint8)
+    sheet[420:516, 620:716] = 255 - ink
+    return sheet
+
+
+def with_specks(ink: np.ndarray) -> np.ndarray:
+    """Sprinkle dirt."""
+    dirty = 255 - ink
+    dirty[5:7, 5:7] = 40
+    dirty[90:92, 4:6] = 40
+    return dirty
+
+
+def in_red_on_grey(ink: np.ndarray) -> np.ndarray:
+    """Use ink and ground of the same brightness."""
+    coverage = ink[..., None] / np.float32(255)
+    ground, red = np.float32([0.42, 0.42, 0.42]), np.float32([0.9, 0.22, 0.2])
+    return coverage * red + (1 - coverage) * ground
+
+
+DISGUISES: list[tuple[str, Callable[[np.ndarray], object]]] = [
+    ("white on black", lambda ink: ink),
+    ("enlarged", lambda ink: cv2.resize(ink, (500, 500))),
+    ("low contrast", lambda ink: (250 - ink // 50).astype(np.uint8)),
+    ("JPEG on grey paper", lambda ink: jpeg((150 - ink // 2).astype(np.uint8))),
+    ("alpha only", in_alpha),
+    ("sloping light on dark paper", on_slope),
+    ("small in a large frame", small_in_frame),
+    ("specks", with_specks),
+    ("red on equally bright grey", in_red_on_grey),
+    ("one bit", lambda ink: Image.fromarray(255 - ink).convert("1", dither=Image.Dither.NONE)),
+]
+
+
+@pytest.mark.parametrize(
+    "disguise", [row[1] for row in DISGUISES], ids=[row[0] for row in DISGUISES]
+)
+def test_a_digit_looks_the_same_in_any_disguise(
+    five: np.ndarray, disguise: Callable[[np.ndarray], object]
+) -> None:
+    plain = to_mnist(255 - five)
+
+    disguised = to_mnist(disguise(five))  # type: ignore[arg-type]
+
+    assert likeness(plain, disguised) > 0.97
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_pictures_in_mnist_form_pass_unchanged(handwriting: Handwriting, inverted: bool) -> None:
+    pictures = np.rint(handwriting.images[:50] * 255).astype(np.uint8)
+    shown = 255 - pictures if inverted else pictures
+
+    # scikit-learn's digits are 20 pixels long or shorter; the shorter ones are not in this form.
+    in_form = [preprocess.as_mnist_form(p / np.float32(255)) is not None for p in pictures]
+
+    assert sum(in_form) > 10
+    for picture, image in zip(pictures[in_form], shown[in_form], strict=True):
+        assert np.allclose(to_mnist(image) * 255, picture, atol=1e-3)
+
+
+@pytest.mark.parametrize("digit", range(10))
+def test_every_digit_fills_the_box_and_is_centred_by_mass(digit: int) -> None:
+    prepared = to_mnist(255 - draw_digit(digit, np.random.default_rng(digit), size=120))
+
+    rows, cols = np.nonzero(prepared > 0.05)
+    indices = np.indices(prepared.shape)
+    centre = [float(np.average(axis, weights=prepared)) for axis in indices]
+
+    assert prepared.shape == (FIELD, FIELD)
+    assert prepared.dtype == np.float32
+    assert prepared.min() >= 0
+    assert prepared.max() <= 1
+    assert max(np.ptp(rows), np.ptp(cols)) + 1 in (BOX - 1, BOX, BOX + 1)
+    assert np.allclose(centre, 14, atol=1.0)
+
+
+BLANKS: list[tuple[str, object]] = [
+    ("white", np.full((100, 100), 255, np.uint8)),
+    ("black", np.zeros((28, 28), np.uint8)),
+    ("one pixel", np.zeros((1, 1), np.uint8)),
+    ("one level of grey", np.full((50, 50), 128, np.uint8) + np.eye(50, dtype=np.uint8)),
+    ("transparent", np.zeros((40, 40, 4), np.uint8)),
+    ("even slope", np.linspace(100, 200, 160 * 120).reshape(120, 160).astype(np.uint8)),
+    (
+        "grain",
+        np.random.default_rng(0).normal(180, 4, (200, 200)).clip(0, 255).astype(np.uint8),
+    ),
+]
+
+
+@pytest.mark.parametrize("blank", [row[1] for row in BLANKS], ids=[row[0] for row in BLANKS])
+def test_a_blank_picture_is_an_error_and_not_a_digit(blank: np.ndarray) -> None:
+    with pytest.raises(BlankImageError, match="draw a digit"):
+        to_mnist(blank)
+
+
+@pytest.mark.parametrize("thickness", [2, 5, 9])
+@pytest.mark.parametrize("digit", [0, 1, 4, 8])
+def test_the_ground_is_what_the_rim_shows(digit: int, thickness: int) -> None:
+    ink = draw_digit(digit, np.random.default_rng(thickness), size=96) / np.float32(255)
+
+    assert is_ink_dark(1 - ink)
+    assert not is_ink_dark(ink)
+
+
+def ruled(sheet: np.ndarray, rows: tuple[int, ...], cols: tuple[int, ...] = ()) -> np.ndarray:
+    """Draw dark lines through the whole sheet."""
+    lined = sheet.copy()
+    for row in rows:
+        lined[row : row + 3] = 0
+    for col in cols:
+        lined[:, col : col + 3] = 0
+    return lined
+
+
+@pytest.mark.parametrize(
+    ("rows", "cols"),
+    [((6, 150), ()), ((6, 150), (8, 148)), ((80,), ()), ((), (10,))],
+    ids=["above and below", "a form cell", "through the digit", "a margin line"],
+)
+def test_ruled_lines_go_and_strokes_stay(
+    five: np.ndarray, rows: tuple[int, ...], cols: tuple[int, ...]
+) -> None:
+    sheet = np.full((160, 160), 255, np.uint8)
+    sheet[32:128, 32:128] = 255 - five
+
+    assert likeness(to_mnist(sheet), to_mnist(ruled(sheet, rows, cols))) > 0.9
+
+
+def test_a_frame_around_the_digit_goes(five: np.ndarray) -> None:
+    sheet = np.full((180, 180), 255, np.uint8)
+    sheet[42:138, 42:138] = 255 - five
+    framed = cv2.rectangle(sheet.copy(), (30, 25), (150, 150), 0, 2)
+
+    assert likeness(to_mnist(sheet), to_mnist(framed)) > 0.97
+
+
+def test_the_stem_of_a_tightly_cut_four_is_not_taken_for_a_line() -> None:
+    four = np.zeros((60, 40), np.uint8)
+    cv2.polylines(four, [np.array([[20, 2], [2, 36], [38, 36]])], False, 1, 4)
+    four[:, 26:31] = 1
+
+    assert np.array_equal(remove_printed_lines(four), four)
+
+
+def test_a_calculator_eight_is_not_taken_for_a_frame() -> None:
+    eight = np.zeros((100, 100), np.uint8)
+    cv2.rectangle(eight, (30, 10), (70, 90), 1, 3)
+    eight[48:52, 30:71] = 1
+
+    assert np.array_equal(remove_boxes(eight), eight)
+
+
+def test_a_neighbour_at_the_rim_is_left_out(five: np.ndarray) -> None:
+    sheet = np.full((120, 180), 255, np.uint8)
+    sheet[12:108, 40:136] = 255 - five
+    alone = to_mnist(sheet)
+    sheet[20:100, 172:] = 0
+
+    assert likeness(alone, to_mnist(sheet)) > 0.97
+
+
+def test_another_digit_in_the_picture_is_counted(five: np.ndarray) -> None:
+    sheet = np.full((140, 420), 255, np.uint8)
+    sheet[20:116, 20:116] = sheet[20:116, 300:396] = 255 - five
+
+    assert prepare(sheet).others == 1
+    assert prepare(sheet[:, :140]).others == 0
+
+
+def test_the_box_is_told_in_pixels_of_the_picture_as_it_came() -> None:
+    sheet = np.full((1000, 2000), 255, np.uint8)
+    sheet[300:700, 900:960] = 0
+
+    prepared = prepare(sheet)
+
+    assert (prepared.width, prepared.height) == (2000, 1000)
+    assert np.allclose(prepared.box, (900, 300, 960, 700), atol=8)
+    assert prepared.dark_ink
+
+
+@pytest.mark.parametrize("pen", [1, 2, 4, 10, 16])
+def test_pens_from_hairline_to_marker_come_out_alike(pen: int) -> None:
+    sheet = np.full((140, 140), 255, np.uint8)
+    cv2.polylines(sheet, [np.array([[40, 30], [100, 30], [60, 115]])], False, 0, pen)
+
+    ink = cv2.resize(to_mnist(sheet), None, fx=4, fy=4)
+
+    assert 1.5 < stroke_width((ink > 0.5).astype(np.uint8)) / 4 < 5.5
+
+
+def test_steps_are_kept_only_when_asked_for(five: np.ndarray) -> None:
+    silent, spoken = prepare(255 - five), prepare(255 - five, keep_steps=True)
+
+    assert silent.steps == ()
+    assert [title for title, _ in spoken.steps] == [
+        "your picture",
+        "ink found",
+        "the digit alone",
+        "what the model sees",
+    ]
+    assert all(picture.dtype == np.uint8 for _, picture in spoken.steps)
+    assert np.array_equal(silent.digit, spoken.digit)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_photograph_gives_a_digit_or_a_clear_error(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    photo = photograph(draw_digit(seed % 10, rng), rng, strength=1.0)
+
+    try:
+        digit = to_mnist(photo)
+    except BlankImageError:
+        return
+
+    assert digit.shape == (FIELD, FIELD)
+    assert np.isfinite(digit).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 50), (50, 1), (2, 2), (3, 700), (700, 3)])
+def test_odd_shapes_do_not_break_anything(shape: tuple[int, int]) -> None:
+    picture = np.zeros(shape, np.uint8)
+    picture[shape[0] // 2, shape[1] // 2] = 255
+
+    try:
+        digit = to_mnist(picture)
+    except BlankImageError:
+        return
+
+    assert digit.shape == (FIELD, FIELD)
+
+
+def test_whole_ink_beats_exact_centre() -> None:
+    comma = np.zeros((20, 20), np.float32)
+    comma[0, :] = 1.0
+    comma[1:, 0] = 0.01
+
+    assert np.isclose(centre_by_mass(comma).sum(), comma.sum())
+
+
+def test_the_same_picture_gives_the_same_answer_from_file_and_array(
+    tmp_path: Path, five: np.ndarray
+) -> None:
+    path = tmp_path / "five.png"
+    Image.fromarray(255 - five).save(path)
+
+    assert np.array_equal(to_mnist(path), to_mnist(255 - five))
