@@ -135,19 +135,24 @@ def _decode(content: bytes, name: str) -> Picture:
     except _DAMAGE as error:
         raise ImageError(f"{name}: the file is damaged ({error}); save or copy it again") from error
     with image:
-        return _from_image(image, name)
+        return _from_image(image, name, reduce=True)
 
 
-def _from_image(image: Image.Image, name: str) -> Picture:
-    """Decode a PIL image: check its size, turn it upright, lay transparent parts on a ground."""
+def _from_image(image: Image.Image, name: str, *, reduce: bool = False) -> Picture:
+    """Decode a PIL image: check its size, turn it upright, lay transparent parts on a ground.
+
+    A JPEG can be decoded at a half, a quarter or an eighth for a fraction of the time; `reduce`
+    allows that. It changes the image itself, so not to one that belongs to somebody else.
+    """
     width, height = image.size
     _check_size(width, height, name)
     try:
-        # A JPEG can be decoded at a half, a quarter or an eighth for a fraction of the time.
-        image.draft(None, (WORKING_SIDE, WORKING_SIDE))
+        if reduce:
+            image.draft(None, (WORKING_SIDE, WORKING_SIDE))
+        image.load()  # turns TIFF files upright by itself, and takes the orientation away
         if image.getexif().get(ExifTags.Base.Orientation, 1) >= _FIRST_SIDEWAYS_ORIENTATION:
             width, height = height, width
-        values = _values_of(ImageOps.exif_transpose(image))
+        values = _values_of(image)
     except _DAMAGE as error:
         raise ImageError(f"{name}: the file is damaged ({error}); save or copy it again") from error
     return Picture(_lay_on_ground(_reduce(values)), width, height)
@@ -156,9 +161,15 @@ def _from_image(image: Image.Image, name: str) -> Picture:
 def _values_of(image: Image.Image) -> np.ndarray:
     """Decode to uint8 or float32 of shape (height, width, 3), or 4 where there is transparency."""
     if image.mode in _DEEP_MODES:
-        return _grey_to_colour(_deep_to_unit(np.asarray(image)))
+        return _grey_to_colour(_deep_to_unit(np.asarray(ImageOps.exif_transpose(image))))
     mode = "RGBA" if image.has_transparency_data else "RGB"
-    return np.asarray(image.convert(mode))
+    shrinkage = max(image.size) // WORKING_SIDE
+    # Shrinking a large photograph first saves turning, converting and copying all its pixels.
+    if shrinkage > 1 and image.mode in {"L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"}:
+        exif = image.getexif()
+        image = image.reduce(shrinkage)
+        image.info["exif"] = exif.tobytes()
+    return np.asarray(ImageOps.exif_transpose(image).convert(mode))
 
 
 def _deep_to_unit(values: np.ndarray) -> np.ndarray:
@@ -259,6 +270,8 @@ def _lay_on_ground(values: np.ndarray) -> np.ndarray:
     if unit.shape[2] == 3:
         return unit
     colour, alpha = unit[..., :3], unit[..., 3:]
+    if alpha.min() == 1:
+        return colour
     # Pale strokes may be nowhere opaque; they are strokes all the same.
     opaque = _largest_part(alpha[..., 0] > 0.5 * max(float(alpha.max()), 1e-6))
     inside = colour[opaque]

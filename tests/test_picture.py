@@ -193,16 +193,19 @@ def test_a_jpeg_with_the_name_of_a_png_is_read(tmp_path: Path) -> None:
     assert open_picture(path).pixels.shape == (20, 40, 3)
 
 
-def test_a_sideways_photograph_is_turned_upright() -> None:
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+@pytest.mark.parametrize("enlargement", [1, 50])
+def test_a_sideways_photograph_is_turned_upright(kind: str, enlargement: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise to show
-    content = encode(half_red(), "JPEG", exif=exif, quality=95)
+    large = half_red().resize((40 * enlargement, 20 * enlargement))
 
-    photo = open_picture(content)
+    photo = open_picture(encode(large, kind, exif=exif))
 
-    assert (photo.width, photo.height) == (20, 40)
-    assert photo.pixels[5, 10, 1] < 0.3  # red is on top now
-    assert photo.pixels[35, 10, 1] > 0.9
+    rows, cols = photo.pixels.shape[:2]
+    assert (photo.width, photo.height) == (20 * enlargement, 40 * enlargement)
+    assert photo.pixels[rows // 4, cols // 2, 1] < 0.3  # red is on top now
+    assert photo.pixels[rows * 3 // 4, cols // 2, 1] > 0.9
 
 
 def test_the_first_frame_of_an_animation_is_read() -> None:
@@ -247,3 +250,12 @@ def test_a_cut_out_sheet_is_continued_in_its_own_colour() -> None:
 
 def test_a_picture_without_anything_opaque_is_blank_and_not_an_error() -> None:
     assert np.ptp(open_picture(np.zeros((9, 9, 4), np.uint8)).pixels) == 0
+
+
+def test_an_image_that_belongs_to_the_caller_is_left_as_it_was() -> None:
+    image = Image.open(io.BytesIO(encode(half_red().resize((3000, 1500)), "JPEG")))
+
+    open_picture(image)
+
+    assert image.size == (3000, 1500)
+    assert image.getpixel((2999, 1499)) == (255, 255, 255)
