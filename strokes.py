@@ -7,14 +7,15 @@ draws them, so that a model can learn hands that MNIST does not know, and so tha
 notebook and demonstration pictures have as many labelled pictures as they like, free of rights.
 
 Everything random comes from the NumPy generator that the caller passes: the same seed draws the
-same picture. One digit of 64 pixels takes about a quarter of a millisecond.
+same picture. One digit of 64 pixels takes about 0.2 ms of one core. (In worker processes call
+`cv2.setNumThreads(1)`: for pictures this small, OpenCV's threads wait more than they work.)
 
     >>> rng = np.random.default_rng(0)
     >>> draw_digit(7, rng, variant="crossed").shape
     (64, 64)
 
 The border that matters most is the one between 1 and 7 (more than half of all mistakes on real
-pictures are a flagged 1 read as 7). Its rule is `FLAG_SLOPE` and `BAR_SLOPE` below.
+pictures are a flagged 1 read as 7). Its rule is `FLATTEST_FLAG` and `BAR_SLOPE` below.
 """
 
 from __future__ import annotations
@@ -34,10 +35,12 @@ from errors import SettingsError
 
 SIZE = 64  # side of a picture in pixels, unless told otherwise
 
-# Degrees above the horizontal on the finished paper. The up-stroke of a flagged 1 is always
-# steeper than the top bar of a 7, with a band between them that we leave to neither: people
-# write there too, but even people then read either digit.
-FLAG_SLOPE = (27.0, 76.0)
+# Degrees above the horizontal on the finished paper. The up-stroke of a 1 is steeper than the top
+# bar of a 7, and the steeper the longer it is: a short tick may lie flat, a long one would be a
+# bar. Between the two is a band that we leave to neither: people write there too, but even people
+# then read either digit.
+FLATTEST_FLAG = ((0.18, 0.36, 0.95), (12.0, 29.0, 40.0))  # lengths in heights of the 1; degrees
+STEEPEST_FLAG = 74.0
 BAR_SLOPE = (-32.0, 15.0)
 CROSSED_BAR_SLOPE = (-32.0, 24.0)  # the cross settles it, whatever the top bar does
 
@@ -462,10 +465,9 @@ def _flag(kind: str, lean: float, rng: np.random.Generator) -> tuple[float, floa
         "very long": (0.65, 0.95),
     }[kind]
     length = rng.uniform(low, high)
-    # The longer the up-stroke, the steeper people draw it: a long flat one would be a 7's bar.
-    flattest = FLAG_SLOPE[0] + 4 + 22 * max(0.0, length - 0.3)
+    flattest = float(np.interp(length, *FLATTEST_FLAG))
     # It must not fall onto the stem either.
-    steepest = max(flattest + 4, min(FLAG_SLOPE[1] - 6, 90 - np.degrees(lean) - 16))
+    steepest = max(flattest + 8, min(STEEPEST_FLAG, 90 - np.degrees(lean) - 16))
     slope = np.radians(flattest + (steepest - flattest) * rng.beta(1.6, 1.8))
     return float(slope), float(min(length, 0.72 / np.sin(slope)))
 
@@ -493,7 +495,9 @@ def _seven(variant: str, hand: Hand, rng: np.random.Generator) -> list[Stroke]:
     points = [left, 0.5 * left + wave, np.zeros(2), 0.5 * foot + bow * across, foot]
     corners: tuple[int, ...] = (2,)
     if any(serif):
-        hook = left + np.array([rng.normal(-0.01, 0.02), rng.uniform(*serif)])
+        # A hook that came near a slanted stem would close the 7 to a 9.
+        longest = 0.5 * run / max(np.tan(lean), 0.01)
+        hook = left + np.array([rng.normal(-0.01, 0.02), min(rng.uniform(*serif), longest)])
         points = [hook, *points]
         # A long hook is often the start of a bow that runs through to the stem.
         corners = () if serif[1] > 0.3 and rng.random() < 0.5 else (1, 3)
@@ -953,9 +957,11 @@ def _half(rng: np.random.Generator, size: int) -> np.ndarray:
     hand = replace(random_hand(rng), turn=0.0)
     whole = _crop(draw_digit(digit, rng, size=size, hand=hand))
     if side == "left":
-        part = whole[:, : round(rng.uniform(0.35, 0.55) * whole.shape[1])]
+        part = whole[:, : round(rng.uniform(0.45, 0.58) * whole.shape[1])]
     else:
-        rows = round(rng.uniform(0.35, 0.5) * whole.shape[0])
+        # Little of the top: people complete a 5 from less than its half.
+        share = rng.uniform(0.27, 0.37) if side == "top" else rng.uniform(0.35, 0.5)
+        rows = round(share * whole.shape[0])
         part = whole[:rows] if side == "top" else whole[-rows:]
     picture = np.zeros((size, size), np.uint8)
     height, width = part.shape

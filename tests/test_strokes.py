@@ -12,8 +12,9 @@ from errors import SettingsError
 from strokes import (
     BAR_SLOPE,
     CROSSED_BAR_SLOPE,
-    FLAG_SLOPE,
+    FLATTEST_FLAG,
     NON_DIGITS,
+    STEEPEST_FLAG,
     VARIANTS,
     Hand,
     _one,
@@ -106,13 +107,14 @@ def test_the_up_stroke_of_a_one_is_always_steep(variant):
     """Most real mistakes are a flagged 1 read as 7: here the two never meet."""
     rng = np.random.default_rng(1)
 
-    slopes = []
+    slopes, flattest = [], []
     for _ in range(500):
         up = _one(variant, random_hand(rng), rng)[0].points
         slopes.append(slope(up[0], up[2]))
+        flattest.append(np.interp(np.hypot(*(up[2] - up[0])), *FLATTEST_FLAG))
 
-    assert min(slopes) >= FLAG_SLOPE[0]
-    assert max(slopes) <= FLAG_SLOPE[1]
+    assert (np.array(slopes) >= np.array(flattest) - 1e-6).all()
+    assert max(slopes) <= STEEPEST_FLAG
     assert max(slopes) - min(slopes) > 15  # and its whole natural range is there
 
 
@@ -131,7 +133,8 @@ def test_the_top_bar_of_a_seven_is_always_flat_and_long(variant):
 
 
 def test_one_and_seven_leave_a_band_of_doubt_between_them():
-    assert FLAG_SLOPE[0] - BAR_SLOPE[1] >= 10
+    """A bar is at least 0.36 long; up-strokes of that length and more are steeper by 10 degrees."""
+    assert np.interp(0.36, *FLATTEST_FLAG) - BAR_SLOPE[1] >= 10
 
 
 def test_a_very_long_flag_reaches_far_down_the_stem():
