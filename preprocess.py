@@ -386,7 +386,7 @@ def remove_printed_lines(mask: np.ndarray) -> np.ndarray:
     """
     lines = [(line, False) for line in _lines_through(mask)]
     lines += [(line.T, True) for line in _lines_through(mask.T)]
-    while True:
+    while lines:
         rest = mask.copy()
         for line, _ in lines:
             rest[line > 0] = 0
@@ -420,6 +420,8 @@ def _lines_through(mask: np.ndarray) -> list[np.ndarray]:
     lean = max(1, round(LINE_LEAN * width))
     thick = cv2.dilate(mask, np.ones((lean, 1), np.uint8))
     runs = cv2.morphologyEx(thick, cv2.MORPH_OPEN, np.ones((1, max(3, width // 3)), np.uint8))
+    if not runs.any():
+        return []
     count, labels, stats, _ = cv2.connectedComponentsWithStats(runs, connectivity=8)
     lines = []
     for label in range(1, count):
