@@ -49,7 +49,7 @@ bench: $(APP_STAMP) ## measure speed on this machine
 	@$(PY) bench.py $(ARGS)
 
 screenshots: $(DEV_STAMP) ## take the README's pictures of the page anew
-	@$(PY) -m pytest tests/test_app.py --screenshots docs $(ARGS)
+	@$(PY) screenshots.py $(ARGS)
 
 clean: ## delete the environment and what the tools left behind; data, models and results stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .gradio

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -35,10 +36,6 @@ class Handwriting(NamedTuple):
 
     images: np.ndarray  # (1797, 28, 28) float32, 0..1, white ink on black
     labels: np.ndarray  # (1797,) int64
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--screenshots", metavar="DIR", help="where browser tests keep their pictures")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -143,6 +140,23 @@ def digit_png(tmp_path: Path, handwriting: Handwriting) -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture(scope="session")
+def mnist_folder(tmp_path_factory: pytest.TempPathFactory, handwriting: Handwriting) -> Path:
+    """Return a data folder with `handwriting` as MNIST files: 1,200 to train, 300 to test."""
+    folder = tmp_path_factory.mktemp("data")
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    parts = {"train": slice(0, 1200), "t10k": slice(1200, 1500)}
+    for name, part in parts.items():
+        images = np.rint(handwriting.images[part] * 255).astype(np.uint8)
+        header = struct.pack(">iiii", 0x803, *images.shape)
+        (raw / f"{name}-images-idx3-ubyte").write_bytes(header + images.tobytes())
+        labels = handwriting.labels[part].astype(np.uint8)
+        header = struct.pack(">ii", 0x801, len(labels))
+        (raw / f"{name}-labels-idx1-ubyte").write_bytes(header + labels.tobytes())
+    return folder
+
+
 @pytest.fixture
 def free_port() -> int:
     """Return a port of this machine that nobody listens on."""
@@ -172,11 +186,3 @@ def chromium() -> str:
     if os.environ.get("REQUIRE_BROWSER"):
         pytest.fail(advice)
     pytest.skip(advice)
-
-
-@pytest.fixture
-def screenshots(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Return the folder for pictures of the page: --screenshots DIR, else one that is dropped."""
-    folder = Path(request.config.getoption("--screenshots") or tmp_path / "screenshots")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

@@ -289,9 +289,12 @@ def supply_pictures(
             _put(digit_png(number % 10), project_copy / name)
         folders = re.findall(r"batch_processor\.py (\w[\w/]*|\./[\w/]*)", text)
         folders += re.findall(r"process_folder\([\"']([\w./]+)", text)
+        folders += re.findall(r"([\w/]+)\.zip", text)
         for folder in folders:
             for digit in (3, 7):
                 _put(digit_png(digit), project_copy / folder / f"{digit}.png")
+        for name in re.findall(r"([\w/]+)\.zip", text):
+            shutil.make_archive(str(project_copy / name), "zip", project_copy / name)
 
     return supply
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections.abc import Iterable
 from importlib.metadata import packages_distributions
+from pathlib import Path
 
 from utils import PROJECT
 
+FOR_MAINTAINERS = {"screenshots.py"}  # programs that need what the tests need
 TOOLS = {"pytest", "pytest-timeout", "ruff", "mypy"}  # started from the Makefile, not imported
 
 
@@ -19,13 +22,14 @@ def read_requirements(name: str) -> dict[str, str]:
     return dict(rows)
 
 
-def find_libraries(folder: str, *, optional: bool = False) -> set[str]:
-    """Name the packages whose modules the files of a folder import.
+def find_libraries(paths: Iterable[Path], *, optional: bool = False) -> set[str]:
+    """Name the packages whose modules some files import.
 
     An import inside `try ... except ImportError` is optional: the program says what to install.
     """
-    needed, tried = set(), set()
-    for path in (PROJECT / folder).glob("*.py"):
+    needed: set[str] = set()
+    tried: set[str] = set()
+    for path in paths:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         guarded = {
             inner
@@ -37,36 +41,38 @@ def find_libraries(folder: str, *, optional: bool = False) -> set[str]:
         }
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
-                modules = [alias.name for alias in node.names]
+                names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module:
-                modules = [node.module]
+                names = [node.module]
             else:
                 continue
-            (tried if node in guarded else needed).update(m.split(".")[0] for m in modules)
+            (tried if node in guarded else needed).update(name.split(".")[0] for name in names)
     own = {path.stem for path in PROJECT.glob("*.py")} | {"tests"} | sys.stdlib_module_names
     packages = packages_distributions()
     modules = (tried - needed if optional else needed) - own
     return {packages.get(m, [m])[0].lower().replace("_", "-") for m in modules}
 
 
+PROGRAM = [path for path in PROJECT.glob("*.py") if path.name not in FOR_MAINTAINERS]
+TESTS = [*PROJECT.glob("tests/*.py"), *(PROJECT / name for name in FOR_MAINTAINERS)]
 APP = read_requirements("requirements.txt")
 DEV = read_requirements("requirements-dev.txt")
 
 
 def test_every_library_that_the_program_imports_is_installed_with_it() -> None:
-    assert find_libraries(".") - APP.keys() == set()
+    assert find_libraries(PROGRAM) - APP.keys() == set()
 
 
 def test_every_library_that_only_the_tests_or_an_option_need_is_installed_for_the_tests() -> None:
-    needed = find_libraries("tests") | find_libraries(".", optional=True)
+    needed = find_libraries(TESTS) | find_libraries(PROGRAM, optional=True)
 
     assert needed - APP.keys() - DEV.keys() == set()
 
 
 def test_nothing_is_installed_that_nobody_imports() -> None:
-    used = find_libraries(".") | find_libraries("tests") | find_libraries(".", optional=True)
+    used = find_libraries(PROGRAM) | find_libraries(TESTS) | find_libraries(PROGRAM, optional=True)
 
-    assert APP.keys() - find_libraries(".") == set()
+    assert APP.keys() - find_libraries(PROGRAM) == set()
     assert DEV.keys() - used - TOOLS == set()
 
 
