@@ -144,7 +144,7 @@ def test_an_array_that_is_no_picture_is_refused(values: np.ndarray, hint: str) -
 @pytest.mark.parametrize("thing", [None, 7, [[0, 1], [1, 0]], object()])
 def test_what_is_no_kind_of_picture_is_refused(thing: object) -> None:
     with pytest.raises(ImageError, match="NumPy array"):
-        open_picture(thing)  # type: ignore[arg-type]
+        open_picture(thing)
 
 
 SAME_PICTURE: list[tuple[str, Callable[[np.ndarray], object]]] = [
@@ -180,7 +180,7 @@ def test_the_same_picture_in_any_form_gives_the_same_pixels(
 ) -> None:
     grey = np.random.default_rng(0).integers(0, 256, (20, 30), dtype=np.uint8)
 
-    pixels = open_picture(form(grey)).pixels  # type: ignore[arg-type]
+    pixels = open_picture(form(grey)).pixels
 
     assert pixels.shape == (20, 30, 3)
     assert np.allclose(pixels[..., 0], grey / 255, atol=0.006)

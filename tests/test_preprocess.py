@@ -103,7 +103,7 @@ def test_a_digit_looks_the_same_in_any_disguise(
 ) -> None:
     plain = to_mnist(255 - five)
 
-    disguised = to_mnist(disguise(five))  # type: ignore[arg-type]
+    disguised = to_mnist(disguise(five))
 
     assert likeness(plain, disguised) > 0.97
 
