@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -127,15 +127,16 @@ def _read_mnist(folder: Path, *, train: bool) -> tuple[Tensor, Tensor]:
     raw = Path(folder) / "MNIST" / "raw"
     try:
         mnist = MNIST(str(folder), train=train, download=True)
-    except (RuntimeError, OSError) as error:
+    # torchvision raises RuntimeError for what it cannot fetch, and nearly anything for bad bytes.
+    except (RuntimeError, OSError, ValueError, AssertionError, LookupError, TypeError) as error:
+        if all((raw / name).with_suffix("").is_file() for name in MNIST_FILES):
+            raise DataFormatError(
+                f"a file of MNIST in {raw} is damaged ({error}); delete them to download them again"
+            ) from error
         raise DataNotFoundError(
             f"MNIST is not in {raw} and could not be downloaded ({error}); put these four files "
             f"there: {', '.join(MNIST_FILES)}; or name the folder that holds MNIST/raw with "
             "--data-dir or DIGITS_DATA"
-        ) from error
-    except (ValueError, AssertionError, IndexError, KeyError, TypeError) as error:
-        raise DataFormatError(
-            f"a file of MNIST in {raw} is damaged ({error}); delete the folder to download it again"
         ) from error
     images, labels = mnist.data, mnist.targets
     if images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE) or len(images) != len(labels):
@@ -173,8 +174,6 @@ def load_kaggle(path: Path) -> Digits:
         table = np.loadtxt(path, dtype=np.int32, delimiter=",", skiprows=1, ndmin=2)
     except (ValueError, OverflowError) as error:
         raise DataFormatError(_first_fault(path, columns)) from error
-    if table.size == 0:
-        raise DataFormatError(f"{path}: no pictures after the first line")
     if table.shape[1] != len(columns):
         raise DataFormatError(_first_fault(path, columns))
     labelled = columns[0] == "label"
@@ -192,7 +191,9 @@ def _kaggle_columns(path: Path) -> list[str]:
     """Read the names in the first line and check that they are Kaggle's."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            columns = [name.strip() for name in next(csv.reader(file), [])]
+            reader = csv.reader(file)
+            columns = [name.strip() for name in next(reader, [])]
+            is_empty = not any(reader)  # stops at the first line with anything in it
     except FileNotFoundError as error:
         raise DataNotFoundError(
             f"no file {path}; Kaggle's files are train.csv and test.csv"
@@ -206,6 +207,8 @@ def _kaggle_columns(path: Path) -> list[str]:
             f"{path}, line 1: expected the names label,pixel0,...,pixel{PIXELS - 1} (or only the "
             f"pixels), found {len(columns)} names beginning {found!r}"
         )
+    if is_empty:
+        raise DataFormatError(f"{path}: no pictures after the first line")
     return columns
 
 
@@ -226,6 +229,37 @@ def _first_fault(path: Path, columns: Sequence[str]) -> str:
                         f"whole number from 0 to {limit}"
                     )
     return f"{path} cannot be read as a table of whole numbers"
+
+
+def steps_in_epoch(count: int, batch_size: int) -> int:
+    """Count the batches of one epoch: whole ones, but at least one."""
+    return max(count // batch_size, 1)
+
+
+def batches(
+    digits: Digits, batch_size: int, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Draw the shuffled batches of one epoch; pictures that fill no batch wait for another epoch.
+
+    Parameters
+    ----------
+    digits : Digits
+        Labelled.
+    batch_size : int
+    generator : torch.Generator
+        Decides the order; on the CPU, so that the order is the same on every device.
+
+    Yields
+    ------
+    pixels : Tensor of shape (B, 1, 28, 28), float, 0.0 to 1.0
+    labels : Tensor of shape (B,), int64
+    """
+    assert digits.labels is not None
+    order = torch.randperm(len(digits), generator=generator).to(digits.images.device)
+    for number in range(steps_in_epoch(len(digits), batch_size)):
+        places = order[number * batch_size : (number + 1) * batch_size]
+        images = digits.images.index_select(0, places).unsqueeze(1)
+        yield images.float() / FULL_INK, digits.labels.index_select(0, places)
 
 
 @dataclass(frozen=True)

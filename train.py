@@ -9,13 +9,8 @@ The test pictures are looked at once, after training, with those weights.
     $ python train.py --epochs 20 --batch-size 128 --lr 0.0005 --no-cuda
     $ python train.py --recipe fast
 
-What a run leaves behind:
-
-    models/NAME.pth, NAME_best.pth      the last weights, and the best on validation
-    outputs/RUN/config.json             every setting
-    outputs/RUN/history.jsonl           one line for each epoch, written as it ends
-    outputs/RUN/resume.pt               all that `--resume outputs/RUN` needs
-    outputs/RUN/*.png, report.txt       curves, confusion matrix, samples, scores of each digit
+The weights go to `models/NAME.pth` (the last) and `models/NAME_best.pth` (the best); everything
+else that a run leaves behind lies in its folder under `outputs/`, see `runs.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +20,6 @@ import contextlib
 import dataclasses
 import json
 import math
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,37 +29,62 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from tqdm import tqdm
 
-import plots
-from dataset import SPLIT_SEED, Augmentation, Digits, augment, data_dir, join, load_mnist
+from dataset import (
+    SPLIT_SEED,
+    Augmentation,
+    Digits,
+    Split,
+    augment,
+    batches,
+    data_dir,
+    join,
+    load_mnist,
+    steps_in_epoch,
+)
 from errors import CheckpointError, DigitError, ModelNotFoundError, SettingsError
 from hands import NOT_A_DIGIT, make_hands, make_non_digits
+from learning import (
+    PRECISIONS,
+    SCHEDULES,
+    RunningAverage,
+    StripDropout,
+    ask_teachers,
+    choose_precision,
+    compute_loss,
+    distillation_loss,
+    learning_rate_factor,
+    prepare_network,
+)
 from model import (
-    CLASSES,
     DEFAULT_ARCHITECTURE,
+    IMAGE_SIZE,
     DigitNetwork,
     build_model,
-    compute_logits,
     count_parameters,
     list_models,
 )
 from registry import MODELS_DIR, load_checkpoint, save_checkpoint
+from runs import ROW_TITLE, Resumable, Run, Score, format_row, measure, publish
 from utils import (
     MAX_SEED,
     PROJECT,
     HelpFormatter,
-    atomic_write,
     pick_device,
     set_seed,
     set_up_logging,
 )
 
 OUTPUTS = PROJECT / "outputs"
-SCHEDULES = ("one-cycle", "cosine", "constant")
-PRECISIONS = ("auto", "fp32", "bf16")
 INTERRUPTED = 130  # what shells report for Ctrl-C
+ADAM = "mlp"  # the network whose recipe asks for Adam; all others learn by AdamW
+DEFAULT_NAME = "mnist_cnn"  # of the default network's checkpoints
+
+SMALL_SIZE = 24  # pixels; MNIST's ink lies in the middle 20, and three poolings leave 3 as from 28
+
+# What a checkpoint keeps of the epoch that it comes from.
 CHECKPOINT_METRICS = (
     "epoch",
     "train_loss",
@@ -76,7 +95,6 @@ CHECKPOINT_METRICS = (
     "hands_accuracy",
     "elapsed",
 )
-SHARE_OF_WARM_UP = 0.2  # part of all steps in which the learning rate climbs
 
 
 @dataclass(frozen=True)
@@ -92,8 +110,7 @@ class Settings:
     lr : float
         Highest learning rate of the schedule.
     schedule : {"one-cycle", "cosine", "constant"}
-        One-cycle climbs for a fifth of the steps and falls to zero; cosine climbs for one
-        epoch; constant stays.
+        See `learning.learning_rate_factor`.
     weight_decay : float
     label_smoothing : float
         Part of the target that is spread over all ten digits.
@@ -106,6 +123,8 @@ class Settings:
         Change every picture a little each time it is seen.
     elastic_px, thickness : float
         See `dataset.Augmentation`.
+    small_epochs : int
+        So many epochs at the start see only the middle 24x24 pixels, for speed; `mnistnet` only.
     patience : int
         Stop after this many epochs without a better validation result; 0 never stops early.
     teachers : tuple of str
@@ -139,6 +158,7 @@ class Settings:
     augment: bool = True
     elastic_px: float = 0.0
     thickness: float = 0.0
+    small_epochs: int = 0
     patience: int = 0
     teachers: tuple[str, ...] = ()
     teaching: float = 0.5
@@ -166,14 +186,6 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Score:
-    """How a network does on labelled pictures."""
-
-    loss: float
-    accuracy: float
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What a run came to.
 
@@ -196,398 +208,6 @@ class Outcome:
     history: list[dict[str, Any]]
     metrics: dict[str, Any]
     interrupted: bool
-
-
-# --- the pieces of a step ---------------------------------------------------------------------
-
-
-def learning_rate_factor(step: int, steps: int, steps_per_epoch: int, schedule: str) -> float:
-    """Say which part of the highest learning rate a step uses.
-
-    Parameters
-    ----------
-    step : int
-        From 0 to `steps` - 1.
-    steps, steps_per_epoch : int
-        In the whole run, and in one epoch.
-    schedule : {"one-cycle", "cosine", "constant"}
-
-    Returns
-    -------
-    float
-        Above 0, at most 1.
-
-    References
-    ----------
-    Smith and Topin 2017, "Super-convergence"; Loshchilov and Hutter 2016, "SGDR".
-    """
-    if schedule == "constant":
-        return 1.0
-    warm_up = (
-        steps * SHARE_OF_WARM_UP if schedule == "one-cycle" else min(steps_per_epoch, steps / 2)
-    )
-    if step < warm_up:
-        return max((step + 1) / (warm_up + 1), 0.02)
-    done = (step - warm_up) / max(steps - warm_up, 1)
-    return max((1 + math.cos(math.pi * done)) / 2, 1e-4)
-
-
-class RunningAverage:
-    """An exponential average of a network's weights and batch statistics over the steps.
-
-    Weights jump about their optimum while the learning rate is high; their average lies nearer
-    to it (Polyak and Juditsky 1992). It starts short, so the first epochs are not dominated by
-    the random weights.
-    """
-
-    def __init__(self, model: DigitNetwork, decay: float) -> None:
-        """Start from a copy of `model`."""
-        self.model = build_model(model.name, model.scaling)
-        self.model.load_state_dict(model.state_dict())
-        pool_before_relu(self.model)
-        self.model.to(next(model.parameters()).device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.model.eval().requires_grad_(False)
-        self.decay = decay
-        self.count = 0
-
-    @torch.no_grad()
-    def update(self, model: DigitNetwork) -> None:
-        """Move the average towards the weights as they are now."""
-        self.count += 1
-        decay = min(self.decay, self.count / (self.count + 10))
-        for mean, value in zip(
-            self.model.state_dict().values(), model.state_dict().values(), strict=True
-        ):
-            if mean.is_floating_point():
-                mean.lerp_(value, 1 - decay)
-            else:
-                mean.copy_(value)
-
-
-def pool_before_relu(model: nn.Module) -> None:
-    """Let neighbouring ReLU and max-pooling change places: same result, a quarter of the work.
-
-    Both only ever keep the order of values, so they commute; neither has weights, so the state
-    dict keeps its names. Measured on 2 cores with AMX, batches of 256: 78 -> 58 ms a step.
-    """
-    for block in model.modules():
-        if isinstance(block, nn.Sequential):
-            for place in range(len(block) - 1):
-                first, second = block[place], block[place + 1]
-                if isinstance(first, nn.ReLU | nn.LeakyReLU) and isinstance(second, nn.MaxPool2d):
-                    block[place], block[place + 1] = second, first
-
-
-def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
-    """Take bfloat16 where the hardware multiplies it faster than float32.
-
-    Parameters
-    ----------
-    wanted : {"auto", "fp32", "bf16"}
-    device : torch.device
-
-    Returns
-    -------
-    torch.dtype
-        torch.float32 or torch.bfloat16.
-    """
-    if wanted != "auto":
-        return torch.bfloat16 if wanted == "bf16" else torch.float32
-    if device.type == "cuda":
-        return (
-            torch.bfloat16
-            if torch.cuda.is_bf16_supported(including_emulation=False)
-            else torch.float32
-        )
-    # Matrix tiles (AMX) make a step 1.6 times as fast; without them bfloat16 gains little. The
-    # question has no public name in PyTorch yet.
-    has_tiles = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    return torch.bfloat16 if device.type == "cpu" and has_tiles() else torch.float32
-
-
-def batches(
-    digits: Digits, batch_size: int, generator: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Draw shuffled batches of one epoch; a last, smaller batch is left for another epoch.
-
-    Yields
-    ------
-    pixels : Tensor of shape (B, 1, 28, 28), float, 0.0 to 1.0
-    labels : Tensor of shape (B,), int64
-    """
-    assert digits.labels is not None
-    order = torch.randperm(len(digits), generator=generator).to(digits.images.device)
-    for number in range(steps_in_epoch(len(digits), batch_size)):
-        places = order[number * batch_size : (number + 1) * batch_size]
-        images = digits.images.index_select(0, places).unsqueeze(1)
-        yield images.float().mul_(1 / 255), digits.labels.index_select(0, places)
-
-
-def steps_in_epoch(count: int, batch_size: int) -> int:
-    """Count the batches of one epoch: whole ones, but at least one."""
-    return max(count // batch_size, 1)
-
-
-@torch.inference_mode()
-def ask_teachers(teachers: Sequence[nn.Module], pixels: Tensor, temperature: float) -> Tensor:
-    """Average what the teachers say about a batch, softened by the temperature: (B, 10)."""
-    answers = [F.softmax(teacher(pixels).float() / temperature, dim=1) for teacher in teachers]
-    return torch.stack(answers).mean(dim=0)
-
-
-def compute_loss(
-    logits: Tensor, labels: Tensor, settings: Settings, advice: Tensor | None = None
-) -> Tensor:
-    """Cross entropy with the labels, blended with that to the teachers' advice if there is any.
-
-    Parameters
-    ----------
-    logits : Tensor of shape (B, 10)
-    labels : Tensor of shape (B,), int64
-        0 to 9, or `hands.NOT_A_DIGIT`.
-    settings : Settings
-    advice : Tensor of shape (B, 10), optional
-        Probabilities from `ask_teachers`.
-
-    References
-    ----------
-    Hinton, Vinyals, Dean 2015, "Distilling the knowledge in a neural network", section 2: the
-    factor T squared keeps the size of the gradients when the temperature changes.
-    """
-    # What is no digit has no right answer: there, all ten should seem equally likely
-    # (Hendrycks, Mazeika, Dietterich 2018, "Deep anomaly detection with outlier exposure").
-    losses = torch.where(
-        labels == NOT_A_DIGIT,
-        -F.log_softmax(logits, dim=1).mean(dim=1),
-        F.cross_entropy(
-            logits,
-            labels.clamp(min=0),
-            label_smoothing=settings.label_smoothing,
-            reduction="none",
-        ),
-    )
-    loss = losses.mean()
-    if advice is None:
-        return loss
-    heat = settings.teacher_temperature
-    softened = F.cross_entropy(logits / heat, advice) * heat**2
-    return (1 - settings.teaching) * loss + settings.teaching * softened
-
-
-def measure(model: nn.Module, digits: Digits) -> Score:
-    """Compute loss and accuracy of a network on labelled pictures, in float32."""
-    logits = compute_logits(model, digits.images.unsqueeze(1))
-    labels = digits.labels
-    assert labels is not None
-    return Score(
-        loss=float(F.cross_entropy(logits, labels)),
-        accuracy=float((logits.argmax(dim=1) == labels).float().mean()),
-    )
-
-
-# --- what a run writes --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Resumable:
-    """Everything that changes while training, so that a run can go on as if it never stopped."""
-
-    model: nn.Module
-    average: RunningAverage | None
-    optimizer: torch.optim.Optimizer
-    order: torch.Generator
-    changes: torch.Generator
-
-    def state_dict(self) -> dict[str, Any]:
-        """Collect tensors and plain values."""
-        return {
-            "model": self.model.state_dict(),
-            "average": self.average and self.average.model.state_dict(),
-            "average_count": self.average.count if self.average else 0,
-            "optimizer": self.optimizer.state_dict(),
-            "order": self.order.get_state(),
-            "changes": self.changes.get_state(),
-            "dropout": torch.get_rng_state(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put everything back."""
-        self.model.load_state_dict(state["model"])
-        if self.average:
-            self.average.model.load_state_dict(state["average"] or state["model"])
-            self.average.count = state["average_count"]
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.order.set_state(state["order"].cpu())
-        self.changes.set_state(state["changes"].cpu())
-        torch.set_rng_state(state["dropout"].cpu())
-
-
-class Run:
-    """The folder of one run: its settings, the history that a page can follow, its reports."""
-
-    def __init__(self, folder: Path, settings: Settings) -> None:
-        self.folder = folder
-        self.settings = settings
-        self.history: list[dict[str, Any]] = []
-
-    def start(self) -> int:
-        """Begin with an empty history; the first epoch is 1."""
-        with atomic_write(self.folder / "config.json") as path:
-            path.write_text(json.dumps(_plain(self.settings), indent=2) + "\n", encoding="utf-8")
-        with atomic_write(self.folder / "history.jsonl") as path:
-            path.write_text("", encoding="utf-8")
-        return 1
-
-    def load(self, state: Resumable) -> int:
-        """Put a stopped run back where it was, and say which epoch comes next."""
-        path = self.folder / "resume.pt"
-        if not path.is_file():
-            raise SettingsError(f"nothing to resume: no {path}; name the folder of a stopped run")
-        try:
-            saved = torch.load(path, map_location="cpu", weights_only=True)
-            state.load_state_dict(saved["state"])
-            epoch, self.history = int(saved["epoch"]), list(saved["history"])
-        # A damaged file, or one of another network, fails in as many ways as there are bytes.
-        except Exception as error:
-            raise CheckpointError(
-                f"{path} does not fit a run of {self.settings.model!r}, or is damaged "
-                f"({str(error).splitlines()[0]}); start again without --resume"
-            ) from error
-        if epoch >= self.settings.epochs:
-            raise SettingsError(
-                f"the run in {self.folder} has finished its {epoch} epochs; "
-                f"ask for more with --epochs"
-            )
-        self.start()
-        for row in self.history:
-            self._append(row)
-        return epoch + 1
-
-    def save(self, state: Resumable, epoch: int) -> None:
-        """Write what `load` needs."""
-        with atomic_write(self.folder / "resume.pt") as path:
-            torch.save({"epoch": epoch, "history": self.history, "state": state.state_dict()}, path)
-
-    @property
-    def best_epoch(self) -> int:
-        """The last epoch that was better than all before it."""
-        return max(row["epoch"] for row in self.history if row["best"])
-
-    def add_epoch(
-        self,
-        epoch: int,
-        train: Score,
-        validation: Score,
-        hands: Score | None,
-        *,
-        lr: float,
-        seconds: float,
-    ) -> dict[str, Any]:
-        """Write a row to the history, and decide whether it is the best so far."""
-        row: dict[str, Any] = {
-            "epoch": epoch,
-            "epochs": self.settings.epochs,
-            "train_loss": train.loss,
-            "train_accuracy": train.accuracy,
-            "validation_loss": validation.loss,
-            "validation_accuracy": validation.accuracy,
-        }
-        if hands:
-            row |= {"hands_loss": hands.loss, "hands_accuracy": hands.accuracy}
-        row |= {
-            "lr": lr,
-            "seconds": round(seconds, 3),
-            "elapsed": round(sum(row["seconds"] for row in self.history) + seconds, 3),
-        }
-        row["best"] = all(rank(row) > rank(earlier) for earlier in self.history)
-        self.history.append(row)
-        self._append(row)
-        return row
-
-    def _append(self, row: dict[str, Any]) -> None:
-        """Add one line to history.jsonl; a reader sees whole lines only."""
-        with (self.folder / "history.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-
-    def report(self, model: nn.Module, digits: Digits, split: str) -> dict[str, Any]:
-        """Write pictures and scores of the finished run, and return the scores."""
-        from sklearn.metrics import classification_report
-
-        labels = digits.labels
-        assert labels is not None
-        logits = compute_logits(model, digits.images.unsqueeze(1)).float()
-        probabilities = logits.softmax(dim=1).numpy()
-        answers = probabilities.argmax(axis=1)
-        truth = labels.numpy()
-        text = classification_report(
-            truth, answers, labels=range(CLASSES), digits=4, zero_division=0
-        )
-        title = f"{len(digits):,} {split} pictures"
-        figures = {
-            "training_curves": plots.training_curves(self.history),
-            "confusion_matrix": plots.confusion_matrix(truth, answers, title=title),
-            "sample_predictions": plots.sample_predictions(
-                digits.images.numpy(), truth, probabilities, title=title
-            ),
-        }
-        for name, figure in figures.items():
-            with atomic_write(self.folder / f"{name}.png") as path:
-                figure.savefig(path)
-            # The newest run's pictures also lie where one looks first.
-            publish(self.folder / f"{name}.png", self.folder.parent / f"{name}.png")
-        with atomic_write(self.folder / "report.txt") as path:
-            path.write_text(f"{title}\n\n{text}", encoding="utf-8")
-        right = int((answers == truth).sum())
-        print(f"\n{title}: {right:,} right, {right / len(truth):.2%}\n\n{text}", flush=True)
-        return {
-            f"{split}_accuracy": right / len(truth),
-            f"{split}_loss": float(F.cross_entropy(logits, labels)),
-        }
-
-
-def rank(row: dict[str, Any]) -> tuple[float, float]:
-    """Order epochs by validation accuracy, MNIST's and (if there are any) other hands' alike.
-
-    Accuracy comes in steps of 1/5000, so ties are common; the loss decides between them.
-    """
-    accuracy = row["validation_accuracy"] + row.get("hands_accuracy", 0.0)
-    return accuracy, -row["validation_loss"] - row.get("hands_loss", 0.0)
-
-
-ROW_TITLE = "  epoch    loss  accuracy  validation loss  accuracy     hands        lr  seconds"
-
-
-def format_row(row: dict[str, Any]) -> str:
-    """Write one epoch as a line under `ROW_TITLE`; a star marks the best so far."""
-    hands = f"{row['hands_accuracy']:.2%}" if "hands_accuracy" in row else "-"
-    return (
-        f"{row['epoch']:>3}/{row['epochs']:<3}  {row['train_loss']:.4f}  "
-        f"{row['train_accuracy']:>8.2%}  {row['validation_loss']:>15.4f}  "
-        f"{row['validation_accuracy']:>8.2%}  {hands:>8}  {row['lr']:>8.2e}  {row['seconds']:>7.1f}"
-        f"{' *' if row['best'] else ''}"
-    )
-
-
-def publish(source: Path, target: Path) -> None:
-    """Copy a finished file over another in one step."""
-    with atomic_write(target) as path:
-        shutil.copyfile(source, path)
-
-
-def may_replace(path: Path, metrics: dict[str, Any], settings: dict[str, Any]) -> bool:
-    """Say whether a finished run may replace the best checkpoint: only by doing better.
-
-    A short trial must not destroy a model that took hours. Validation results only compare
-    between runs that learned from the same kind of data.
-    """
-    try:
-        old = load_checkpoint(path)
-    except (ModelNotFoundError, CheckpointError):
-        return True
-    if settings.get("limit") or old.settings.get("limit", 0):
-        return bool(old.settings.get("limit", 0))
-    same_data = bool(old.settings.get("hands")) == bool(settings.get("hands"))
-    return same_data and metrics["validation_accuracy"] >= old.metrics.get("validation_accuracy", 0)
 
 
 # --- the data ---------------------------------------------------------------------------------
@@ -637,8 +257,8 @@ def load_data(settings: Settings, folder: Path, device: torch.device) -> Data:
             parts.append(_make_hands(settings.hands, shard, folder, mnist))
         if settings.non_digits:
             images, _ = make_non_digits(settings.non_digits, seed=shard, folder=folder)
-            nothing = torch.full((len(images),), NOT_A_DIGIT)
-            parts.append(Digits(torch.from_numpy(images), nothing))
+            labels = torch.full((len(images),), NOT_A_DIGIT)
+            parts.append(Digits(torch.from_numpy(images), labels))
         train.append(join(parts).to(device))
     hands = None
     if settings.hands:
@@ -711,40 +331,37 @@ def train(
         If a setting cannot work, or there is nothing to resume.
     DataNotFoundError, DataFormatError
         If MNIST cannot be read.
+    ModelNotFoundError
+        If there is no such teacher.
+    OutputError
+        If a result cannot be written.
     """
     check_settings(settings)
     set_seed(settings.seed)
     device = device or pick_device()
-    precision = choose_precision(settings.precision, device)
     data = load_data(settings, data_folder, device)
-
     model = build_model(settings.model)
-    pool_before_relu(model)
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for layer in model.modules():
-        if isinstance(layer, nn.Dropout):
-            layer.p *= settings.dropout
-    teachers = [load_checkpoint(teacher).model.to(device) for teacher in settings.teachers]
-    average = RunningAverage(model, settings.ema) if settings.ema else None
-    # Adam's plain form is the MLP's recipe; for the others weight decay is worth having.
-    optimizer_type = torch.optim.Adam if settings.model == "mlp" else torch.optim.AdamW
-    decay = 0.0 if settings.model == "mlp" else settings.weight_decay
-    optimizer = optimizer_type(
-        model.parameters(), lr=settings.lr, weight_decay=decay, fused=device.type != "mps"
+    prepare_network(model, device, dropout=settings.dropout)
+    learner = Learner(
+        settings=settings,
+        model=model,
+        average=RunningAverage(model, settings.ema) if settings.ema else None,
+        optimizer=_build_optimizer(model, settings),
+        order=torch.Generator().manual_seed(settings.seed),
+        changes=torch.Generator(device).manual_seed(settings.seed),
+        teachers=[
+            load_checkpoint(name, models_folder).model.to(device) for name in settings.teachers
+        ],
+        precision=choose_precision(settings.precision, device),
+        device=device,
     )
-    generator = torch.Generator().manual_seed(settings.seed)  # for the order of pictures
-    changes = torch.Generator(device).manual_seed(settings.seed)  # for augmentation
-    augmentation = Augmentation(elastic_px=settings.elastic_px, thickness=settings.thickness)
-
-    per_epoch = steps_in_epoch(len(data.train[0]), settings.batch_size)
-    steps = per_epoch * settings.epochs
-    run = Run(folder, settings)
-    state = Resumable(model, average, optimizer, generator, changes)
-    first_epoch = run.load(state) if resume else run.start()
+    state = Resumable(model, learner.average, learner.optimizer, learner.order, learner.changes)
+    run = Run(folder, _plain(settings), epochs=settings.epochs)
+    first_epoch = run.resume(state) if resume else run.start()
     print(
         f"{settings.model}, {count_parameters(model):,} parameters, on {device.type} in "
-        f"{str(precision).removeprefix('torch.')}; seed {settings.seed}; {len(data.train[0]):,} "
-        f"training and {len(data.validation):,} validation pictures\n"
+        f"{str(learner.precision).removeprefix('torch.')}; seed {settings.seed}; "
+        f"{len(data.train[0]):,} training and {len(data.validation):,} validation pictures\n"
         f"results in {_shorten(folder)}\n{ROW_TITLE}",
         flush=True,
     )
@@ -753,64 +370,24 @@ def train(
     try:
         for epoch in range(first_epoch, settings.epochs + 1):
             started = time.perf_counter()
-            model.train()
-            shard = data.train[(epoch - 1) % len(data.train)]
-            loss_sum = torch.zeros((), device=device)
-            right = torch.zeros((), dtype=torch.int64, device=device)
-            digits_seen = torch.zeros_like(right)
-            step = (epoch - 1) * per_epoch
-            for pixels, labels in _show_progress(
-                batches(shard, settings.batch_size, generator), per_epoch, epoch, settings
-            ):
-                if settings.augment:
-                    pixels = augment(pixels, changes, augmentation)
-                factor = learning_rate_factor(step, steps, per_epoch, settings.schedule)
-                for group in optimizer.param_groups:
-                    group["lr"] = settings.lr * factor
-                with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-                    advice = (
-                        ask_teachers(teachers, pixels, settings.teacher_temperature)
-                        if teachers
-                        else None
-                    )
-                    logits = model(pixels).float()
-                loss = compute_loss(logits, labels, settings, advice)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                if average:
-                    average.update(model)
-                loss_sum += loss.detach()
-                right += (logits.detach().argmax(dim=1) == labels).sum()
-                digits_seen += (labels != NOT_A_DIGIT).sum()
-                step += 1
-            train_score = Score(
-                float(loss_sum) / per_epoch, float(right) / max(int(digits_seen), 1)
-            )
-            if not math.isfinite(train_score.loss):
-                raise SettingsError(
-                    f"training diverged in epoch {epoch} (the loss is not a number any more); "
-                    f"use a smaller --lr than {settings.lr:g}"
-                )
-            shipped = average.model if average else model
+            train_score = learner.learn(data.train[(epoch - 1) % len(data.train)], epoch)
             row = run.add_epoch(
-                epoch,
                 train_score,
-                measure(shipped, data.validation),
-                measure(shipped, data.hands) if data.hands else None,
-                lr=optimizer.param_groups[0]["lr"],
+                measure(learner.result, data.validation),
+                measure(learner.result, data.hands) if data.hands else None,
+                lr=learner.optimizer.param_groups[0]["lr"],
                 seconds=time.perf_counter() - started,
             )
             save_checkpoint(
                 folder / "last.pth",
-                shipped,
+                learner.result,
                 settings=_plain(settings),
                 metrics={key: row[key] for key in CHECKPOINT_METRICS if key in row},
                 data=data.describe(),
             )
             if row["best"]:
                 publish(folder / "last.pth", folder / "best.pth")
-            run.save(state, epoch)
+            run.save(state)
             print(format_row(row), flush=True)
             on_epoch(row)
             if settings.patience and epoch - run.best_epoch >= settings.patience:
@@ -818,39 +395,172 @@ def train(
                 break
     except KeyboardInterrupt:
         interrupted = True
-
     if not run.history:
         raise SettingsError("stopped before the first epoch ended: there is nothing to keep")
-    stem = name or ("mnist_cnn" if settings.model == DEFAULT_ARCHITECTURE else settings.model)
-    best = load_checkpoint(folder / "best.pth")
-    metrics = dict(best.metrics)
-    if test and not interrupted:
-        digits = _limited(load_mnist("test", data_folder), settings.limit)
-        metrics |= run.report(best.model, digits, "test")
+    if not interrupted:
+        _report(run, settings, data_folder, test=test)
+    stem = name or (DEFAULT_NAME if settings.model == DEFAULT_ARCHITECTURE else settings.model)
+    best_path = hand_over(folder, models_folder, stem, replace=replace)
+    metrics = load_checkpoint(folder / "best.pth").metrics
+    return Outcome(folder, best_path, run.history, metrics, interrupted)
+
+
+@dataclass
+class Learner:
+    """A network while it learns, with all that one epoch after another changes."""
+
+    settings: Settings
+    model: DigitNetwork
+    average: RunningAverage | None
+    optimizer: torch.optim.Optimizer
+    order: torch.Generator
+    changes: torch.Generator
+    teachers: Sequence[nn.Module]
+    precision: torch.dtype
+    device: torch.device
+
+    @property
+    def result(self) -> DigitNetwork:
+        """The weights that count: averaged, if an average is kept."""
+        return self.average.model if self.average else self.model
+
+    def learn(self, digits: Digits, epoch: int) -> Score:
+        """See every picture once, and say how it went.
+
+        Raises
+        ------
+        SettingsError
+            If the loss is not a number any more.
+        """
+        settings = self.settings
+        self.model.train()
+        for layer in self.model.modules():
+            if isinstance(layer, StripDropout):
+                layer.renew()
+        per_epoch = steps_in_epoch(len(digits), settings.batch_size)
+        steps = per_epoch * settings.epochs
+        augmentation = Augmentation(elastic_px=settings.elastic_px, thickness=settings.thickness)
+        size = SMALL_SIZE if epoch <= settings.small_epochs else IMAGE_SIZE
+        # Sums stay on the device: asking for a number would make a GPU wait at every step.
+        losses = torch.zeros((), device=self.device)
+        right = torch.zeros((), dtype=torch.int64, device=self.device)
+        seen = torch.zeros_like(right)
+        drawn = batches(digits, settings.batch_size, self.order)
+        for number, (pixels, labels) in enumerate(
+            _show_progress(drawn, per_epoch, epoch, settings)
+        ):
+            if settings.augment:
+                pixels = augment(pixels, self.changes, augmentation, size=size)
+            step = (epoch - 1) * per_epoch + number
+            factor = learning_rate_factor(step, steps, per_epoch, settings.schedule)
+            for group in self.optimizer.param_groups:
+                group["lr"] = settings.lr * factor
+            loss, logits = self._compute(pixels, labels)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            if self.average:
+                self.average.update(self.model)
+            losses += loss.detach()
+            right += (logits.argmax(dim=1) == labels).sum()
+            seen += (labels != NOT_A_DIGIT).sum()
+        score = Score(float(losses) / per_epoch, int(right) / max(int(seen), 1))
+        if not math.isfinite(score.loss):
+            raise SettingsError(
+                f"training diverged in epoch {epoch} (the loss is not a number any more); "
+                f"use a smaller --lr than {settings.lr:g}"
+            )
+        return score
+
+    def _compute(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the network forward: the loss, and the logits without their history."""
+        settings = self.settings
+        reduced = self.precision != torch.float32
+        with torch.autocast(self.device.type, self.precision, enabled=reduced):
+            logits = self.model(pixels).float()
+            heat = settings.teacher_temperature
+            advice = ask_teachers(self.teachers, pixels, heat) if self.teachers else None
+        loss = compute_loss(logits, labels, label_smoothing=settings.label_smoothing)
+        if advice is not None:
+            taught = distillation_loss(logits, advice, heat)
+            loss = (1 - settings.teaching) * loss + settings.teaching * taught
+        return loss, logits.detach()
+
+
+def _build_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    """Choose Adam for the network that asks for it, and AdamW for the others."""
+    if settings.model == ADAM:
+        return torch.optim.Adam(model.parameters(), lr=settings.lr, fused=True)
+    return torch.optim.AdamW(
+        model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
+    )
+
+
+def _report(run: Run, settings: Settings, data_folder: Path, *, test: bool) -> None:
+    """Measure the best weights on the test pictures, once, and note it in their checkpoint.
+
+    Without `test` the report is about the validation pictures, and nothing is noted.
+    """
+    split: Split = "test" if test else "validation"
+    digits = _limited(load_mnist(split, data_folder), settings.limit)
+    best = load_checkpoint(run.folder / "best.pth")
+    scores = run.report(best.model, digits, split)
+    print("\n" + (run.folder / "report.txt").read_text(encoding="utf-8"), flush=True)
+    if test:
         save_checkpoint(
-            folder / "best.pth",
+            best.path,
             best.model,
             settings=best.settings,
-            metrics=metrics,
-            data={**best.data, "test_pictures": len(digits)},
+            metrics=best.metrics | scores,
+            data=best.data | {"test_pictures": len(digits)},
         )
-    elif not interrupted:
-        run.report(
-            best.model,
-            _limited(load_mnist("validation", data_folder), settings.limit),
-            "validation",
-        )
+
+
+def hand_over(folder: Path, models_folder: Path, stem: str, *, replace: bool = False) -> Path:
+    """Copy a run's weights to `models/`: the last always, the best only if they are better.
+
+    A short trial must not destroy a model that took hours, and validation results compare only
+    between runs that learned from the same kind of data.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run; holds last.pth and best.pth.
+    models_folder : Path
+    stem : str
+        The files become STEM.pth and STEM_best.pth.
+    replace : bool, default=False
+        Replace STEM_best.pth in any case.
+
+    Returns
+    -------
+    Path
+        Where the best weights of this run are now: in `models_folder`, or still in `folder`.
+    """
     publish(folder / "last.pth", models_folder / f"{stem}.pth")
-    best_path = models_folder / f"{stem}_best.pth"
-    if replace or may_replace(best_path, metrics, best.settings):
-        publish(folder / "best.pth", best_path)
-    else:
-        print(
-            f"{_shorten(best_path)} stays as it is: it did better on validation, or learned from "
-            f"other data; this run's best is {_shorten(folder / 'best.pth')} (--replace takes it)"
-        )
-        best_path = folder / "best.pth"
-    return Outcome(folder, best_path, run.history, metrics, interrupted)
+    target = models_folder / f"{stem}_best.pth"
+    if replace or _is_better(folder / "best.pth", target):
+        publish(folder / "best.pth", target)
+        return target
+    print(
+        f"{_shorten(target)} stays as it is, for it did better on validation or learned from other "
+        f"data; this run's best is {_shorten(folder / 'best.pth')} (--replace would take it)"
+    )
+    return folder / "best.pth"
+
+
+def _is_better(path: Path, standing: Path) -> bool:
+    """Say whether the checkpoint at `path` may take the place of the one that stands."""
+    new = load_checkpoint(path)
+    try:
+        old = load_checkpoint(standing)
+    except (ModelNotFoundError, CheckpointError):
+        return True
+    if bool(old.settings.get("limit")) != bool(new.settings.get("limit")):
+        return bool(old.settings.get("limit"))  # a trial gives way to a run on all pictures
+    same_data = bool(old.settings.get("hands")) == bool(new.settings.get("hands"))
+    accuracy = new.metrics["validation_accuracy"]
+    return same_data and accuracy >= old.metrics.get("validation_accuracy", 0.0)
 
 
 def check_settings(settings: Settings) -> None:
@@ -875,6 +585,7 @@ def check_settings(settings: Settings) -> None:
         ("ema", 0 <= settings.ema < 1, "from 0 to below 1"),
         ("elastic-px", 0 <= settings.elastic_px < math.inf, "0 or more"),
         ("thickness", 0 <= settings.thickness <= 1, "from 0 to 1"),
+        ("small-epochs", settings.small_epochs >= 0, "0 or more"),
         ("patience", settings.patience >= 0, "0 or more"),
         ("teaching", 0 <= settings.teaching <= 1, "from 0 to 1"),
         ("teacher-temperature", 0 < settings.teacher_temperature < math.inf, "above 0"),
@@ -888,6 +599,10 @@ def check_settings(settings: Settings) -> None:
         if not is_fine:
             value = getattr(settings, flag.replace("-", "_"))
             raise SettingsError(f"--{flag} {value} cannot work: it has to be {wanted}")
+    if settings.small_epochs and not (settings.model == DEFAULT_ARCHITECTURE and settings.augment):
+        raise SettingsError(
+            f"--small-epochs needs the network {DEFAULT_ARCHITECTURE!r} and augmentation"
+        )
 
 
 def _limited(digits: Digits, limit: int) -> Digits:
@@ -907,8 +622,6 @@ def _show_progress(
     steps: Iterator[tuple[Tensor, Tensor]], count: int, epoch: int, settings: Settings
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Draw a bar on a terminal while the epoch runs, and remove it afterwards."""
-    from tqdm import tqdm
-
     label = f"epoch {epoch}/{settings.epochs}"
     yield from tqdm(steps, desc=label, total=count, leave=False, unit="batch", disable=None)
 
@@ -955,6 +668,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--elastic-px", type=float, metavar="X", help="smooth bending of strokes, in pixels")
     add("--thickness", type=float, metavar="X", help="part of pictures with other stroke widths")
+    add("--small-epochs", type=int, metavar="N", help="first epochs on the middle 24x24 pixels")
     add("--patience", type=int, metavar="N", help="epochs without progress to stop; 0: never")
     add("--teachers", nargs="*", metavar="NAME", help="checkpoints to learn from as well")
     add("--teaching", type=float, metavar="X", help="part of the loss that is the teachers'")

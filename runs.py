@@ -1,0 +1,284 @@
+"""The folder of one training run: its settings, the history that a page can follow, its reports.
+
+outputs/RUN/config.json      every setting
+outputs/RUN/history.jsonl    one line for each epoch, written as it ends
+outputs/RUN/resume.pt        all that is needed to go on
+outputs/RUN/best.pth         best weights on validation; last.pth: the newest
+outputs/RUN/*.png            curves, confusion matrix, samples; report.txt: scores by digit
+
+>>> run = Run(Path("outputs/first"), {"model": "mnistnet"}, epochs=20)
+>>> run.start()
+1
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import plots
+from dataset import Digits
+from errors import CheckpointError, OutputError, SettingsError
+from learning import RunningAverage
+from model import CLASSES, DigitNetwork, compute_logits
+from utils import atomic_write
+
+
+@dataclass(frozen=True)
+class Score:
+    """How a network does on labelled pictures: mean cross entropy, and part read right."""
+
+    loss: float
+    accuracy: float
+
+
+def measure(model: nn.Module, digits: Digits) -> Score:
+    """Compute loss and accuracy of a network on labelled pictures, in float32."""
+    logits = compute_logits(model, digits.images.unsqueeze(1))
+    assert digits.labels is not None
+    labels = digits.labels.cpu()
+    return Score(
+        loss=float(F.cross_entropy(logits, labels)),
+        accuracy=int((logits.argmax(dim=1) == labels).sum()) / max(len(labels), 1),
+    )
+
+
+@dataclass(frozen=True)
+class Resumable:
+    """Everything that changes while training, so that a run can go on as if it never stopped."""
+
+    model: nn.Module
+    average: RunningAverage | None
+    optimizer: torch.optim.Optimizer
+    order: torch.Generator
+    changes: torch.Generator
+
+    def state_dict(self) -> dict[str, Any]:
+        """Collect tensors and plain values."""
+        return {
+            "model": self.model.state_dict(),
+            "average": self.average.model.state_dict() if self.average else None,
+            "average_count": self.average.count if self.average else 0,
+            "optimizer": self.optimizer.state_dict(),
+            "order": self.order.get_state(),
+            "changes": self.changes.get_state(),
+            "dropout": torch.get_rng_state(),
+            "dropout_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put everything back."""
+        self.model.load_state_dict(state["model"])
+        if self.average:
+            self.average.model.load_state_dict(state["average"] or state["model"])
+            self.average.count = state["average_count"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.order.set_state(state["order"])
+        if len(state["changes"]) == len(self.changes.get_state()):  # else it is another device's
+            self.changes.set_state(state["changes"])
+        torch.set_rng_state(state["dropout"])
+        if torch.cuda.is_available() and state["dropout_cuda"]:
+            torch.cuda.set_rng_state_all(state["dropout_cuda"])
+
+
+def rank(row: Mapping[str, Any]) -> tuple[float, float]:
+    """Order epochs by validation accuracy, MNIST's and (if there are any) other hands' alike.
+
+    Accuracy comes in steps of 1/5000, so ties are common; the loss decides between them.
+    """
+    accuracy = row["validation_accuracy"] + row.get("hands_accuracy", 0.0)
+    return accuracy, -row["validation_loss"] - row.get("hands_loss", 0.0)
+
+
+class Run:
+    """One training run and the folder that it writes.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when the run starts.
+    settings : mapping
+        Plain values, for config.json.
+    epochs : int
+        How many are planned.
+
+    Attributes
+    ----------
+    history : list of dict
+        One row for each epoch, as in history.jsonl.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], *, epochs: int) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.epochs = epochs
+        self.history: list[dict[str, Any]] = []
+
+    def start(self) -> int:
+        """Write the settings and the history so far, and return the first epoch.
+
+        Raises
+        ------
+        OutputError
+            If the folder cannot be written.
+        """
+        with atomic_write(self.folder / "config.json") as path:
+            path.write_text(json.dumps(self.settings, indent=2) + "\n", encoding="utf-8")
+        with atomic_write(self.folder / "history.jsonl") as path:
+            lines = [json.dumps(row) + "\n" for row in self.history]
+            path.write_text("".join(lines), encoding="utf-8")
+        return len(self.history) + 1
+
+    def resume(self, state: Resumable) -> int:
+        """Put a stopped run back where it was, and return the epoch that comes next.
+
+        Raises
+        ------
+        SettingsError
+            If there is nothing to resume, or no epoch is left.
+        CheckpointError
+            If resume.pt is damaged, or of another network.
+        """
+        path = self.folder / "resume.pt"
+        if not path.is_file():
+            raise SettingsError(f"nothing to resume: no {path}; name the folder of a stopped run")
+        try:
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+            state.load_state_dict(saved["state"])
+            self.history = list(saved["history"])
+        # A damaged file, or one of another network, fails in as many ways as it has bytes.
+        except Exception as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise CheckpointError(
+                f"{path} is damaged, or of another network than the one asked for ({reason}); "
+                "start again without --resume"
+            ) from error
+        if len(self.history) >= self.epochs:
+            raise SettingsError(
+                f"the run in {self.folder} has finished its {len(self.history)} epochs; "
+                "ask for more with --epochs"
+            )
+        return self.start()
+
+    def save(self, state: Resumable) -> None:
+        """Write what `resume` needs."""
+        with atomic_write(self.folder / "resume.pt") as path:
+            torch.save({"history": self.history, "state": state.state_dict()}, path)
+
+    @property
+    def best_epoch(self) -> int:
+        """The last epoch that was better than all before it."""
+        return max(row["epoch"] for row in self.history if row["best"])
+
+    def add_epoch(
+        self, train: Score, validation: Score, hands: Score | None, *, lr: float, seconds: float
+    ) -> dict[str, Any]:
+        """Write the next row of the history, and decide whether it is the best so far.
+
+        Parameters
+        ----------
+        train, validation : Score
+        hands : Score or None
+            On the held-out pictures of other hands.
+        lr : float
+            Learning rate of the last step.
+        seconds : float
+            That the epoch took.
+
+        Returns
+        -------
+        dict
+            The row: epoch, epochs, {train,validation,hands}_{loss,accuracy}, lr, seconds,
+            elapsed (seconds of all epochs so far), best.
+        """
+        row: dict[str, Any] = {"epoch": len(self.history) + 1, "epochs": self.epochs}
+        for name, score in (("train", train), ("validation", validation), ("hands", hands)):
+            if score:
+                row |= {f"{name}_loss": score.loss, f"{name}_accuracy": score.accuracy}
+        before = self.history[-1]["elapsed"] if self.history else 0.0
+        row |= {"lr": lr, "seconds": round(seconds, 3), "elapsed": round(before + seconds, 3)}
+        row["best"] = all(rank(row) > rank(earlier) for earlier in self.history)
+        self.history.append(row)
+        try:
+            with (self.folder / "history.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise OutputError(f"cannot write {self.folder}: {error.strerror or error}") from error
+        return row
+
+    def report(self, model: DigitNetwork, digits: Digits, split: str) -> dict[str, Any]:
+        """Write pictures and scores of the finished run.
+
+        Parameters
+        ----------
+        model : DigitNetwork
+            In evaluation mode, on the device of `digits`.
+        digits : Digits
+            Labelled.
+        split : str
+            What `digits` are, for the titles.
+
+        Returns
+        -------
+        dict
+            `{split}_accuracy` and `{split}_loss`.
+        """
+        from sklearn.metrics import classification_report  # only whoever finishes a run pays
+
+        labels = digits.labels
+        assert labels is not None
+        logits = compute_logits(model, digits.images.unsqueeze(1)).float().cpu()
+        probabilities, truth = logits.softmax(dim=1).numpy(), labels.cpu().numpy()
+        answers = probabilities.argmax(axis=1)
+        right = int((answers == truth).sum())
+        title = f"{len(digits):,} {split} pictures"
+        figures = {
+            "training_curves": plots.training_curves(self.history),
+            "confusion_matrix": plots.confusion_matrix(truth, answers, title=title),
+            "sample_predictions": plots.sample_predictions(
+                digits.images.cpu().numpy(), truth, probabilities, title=title
+            ),
+        }
+        for name, figure in figures.items():
+            with atomic_write(self.folder / f"{name}.png") as path:
+                figure.savefig(path)
+            # The newest run's pictures also lie where one looks first.
+            publish(self.folder / f"{name}.png", self.folder.parent / f"{name}.png")
+        scores = classification_report(
+            truth, answers, labels=range(CLASSES), digits=4, zero_division=0
+        )
+        text = f"{title}: {right:,} right, {right / len(truth):.2%}\n\n{scores}"
+        with atomic_write(self.folder / "report.txt") as path:
+            path.write_text(text, encoding="utf-8")
+        return {
+            f"{split}_accuracy": right / len(truth),
+            f"{split}_loss": float(F.cross_entropy(logits, labels.cpu())),
+        }
+
+
+ROW_TITLE = "  epoch    loss  accuracy  validation loss  accuracy     hands        lr  seconds"
+
+
+def format_row(row: Mapping[str, Any]) -> str:
+    """Write one epoch as a line under `ROW_TITLE`; a star marks the best so far."""
+    hands = f"{row['hands_accuracy']:.2%}" if "hands_accuracy" in row else "-"
+    return (
+        f"{row['epoch']:>3}/{row['epochs']:<3}  {row['train_loss']:.4f}  "
+        f"{row['train_accuracy']:>8.2%}  {row['validation_loss']:>15.4f}  "
+        f"{row['validation_accuracy']:>8.2%}  {hands:>8}  {row['lr']:>8.2e}  {row['seconds']:>7.1f}"
+        f"{' *' if row['best'] else ''}"
+    )
+
+
+def publish(source: Path, target: Path) -> None:
+    """Copy a finished file over another in one step."""
+    with atomic_write(target) as path:
+        shutil.copyfile(source, path)
