@@ -1,0 +1,452 @@
+// The drawing pad. Gradio runs this file once for each pad, as the body of a function of
+// (element, trigger, props, watch); `widgets.build_pad` makes the elements that are looked up here.
+//
+// What the pad shows is the end of a list of deeds: strokes, pictures and clears. Undo drops the
+// last deed and shows the rest, so it also brings back what was cleared or replaced.
+//
+// What the pad sends is null (nothing on it) or
+//   {kind: "drawing" | "picture" | "sample", name, size, data: "data:image/png;base64,..."}
+// as the event "ink". A press of the button for a test picture is the event "sample"; the answer
+// to it arrives as a new `props.value`.
+
+const SIDE = 280; // the pad's own unit: it is so many wide and high, however large it is shown
+const LIVE_MS = 120; // while a stroke grows, the pad sends this often
+const ERASER_FACTOR = 1.6; // an eraser that is wider than the pen needs fewer strokes
+const CURSOR_STEP = 7; // for drawing with the arrow keys
+const SMALL_PICTURE = 100; // pixels; smaller pictures are shown as squares, not blurred
+
+const find = (name) => element.querySelector(".pad-" + name);
+const stage = find("stage");
+const canvas = find("canvas");
+const ink = canvas.getContext("2d");
+const picture = find("picture");
+const noPreview = find("no-preview");
+const cursor = find("cursor");
+const width = find("width");
+const file = find("file");
+const note = find("note");
+const camera = find("camera");
+const video = camera.querySelector("video");
+
+let deeds = [];
+let stroke = null; // the one that is being drawn
+let erasing = false;
+let timer = null;
+let spot = null; // where the keyboard's pen is
+let keyStroke = false; // whether it is down
+
+// ---- What is on the pad -----------------------------------------------------------------------
+
+function startOfScene() {
+  for (let i = deeds.length - 1; i >= 0; i--) {
+    if (deeds[i].kind !== "stroke" || deeds[i].fresh) return i;
+  }
+  return 0;
+}
+
+function scene() {
+  const shown = deeds.slice(startOfScene());
+  const head = shown[0];
+  return {
+    picture: head && head.kind === "picture" ? head.value : null,
+    strokes: shown.filter((deed) => deed.kind === "stroke"),
+  };
+}
+
+function isEmpty() {
+  const { picture, strokes } = scene();
+  return !picture && strokes.length === 0;
+}
+
+function currentValue() {
+  const { picture, strokes } = scene();
+  if (picture) return picture;
+  if (!strokes.length) return null;
+  const sheet = document.createElement("canvas");
+  sheet.width = sheet.height = SIDE;
+  const context = sheet.getContext("2d");
+  context.drawImage(canvas, 0, 0, SIDE, SIDE);
+  context.globalCompositeOperation = "destination-over";
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, SIDE, SIDE);
+  const data = sheet.toDataURL("image/png");
+  return { kind: "drawing", name: "drawing.png", size: data.length, data };
+}
+
+function send() {
+  clearTimeout(timer);
+  timer = null;
+  props.value = currentValue();
+  trigger("ink");
+}
+
+function sendSoon() {
+  if (timer === null) timer = setTimeout(send, LIVE_MS);
+}
+
+function add(deed) {
+  deeds.push(deed);
+  show();
+}
+
+// ---- Drawing it -------------------------------------------------------------------------------
+
+function prepareInk(deed) {
+  ink.globalCompositeOperation = deed.erase ? "destination-out" : "source-over";
+  ink.lineWidth = deed.width;
+  ink.lineCap = ink.lineJoin = "round";
+  ink.strokeStyle = ink.fillStyle = "#000";
+}
+
+const middle = (a, b) => [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2];
+
+// Draws the part of a stroke that its point number `i` adds: a curve from middle to middle of the
+// straight pieces, so that a fast hand leaves no corners.
+function drawPoint(deed, i) {
+  const [before, from, to] = [deed.points[i - 2], deed.points[i - 1], deed.points[i]];
+  ink.beginPath();
+  if (!from) {
+    ink.arc(to[0], to[1], deed.width / 2, 0, 2 * Math.PI);
+    ink.fill();
+    return;
+  }
+  if (before) {
+    ink.moveTo(...middle(before, from));
+    ink.quadraticCurveTo(...from, ...middle(from, to));
+  } else {
+    ink.moveTo(...from);
+    ink.lineTo(...middle(from, to));
+  }
+  ink.stroke();
+}
+
+function drawEnd(deed) {
+  const last = deed.points.length - 1;
+  if (last < 1) return;
+  ink.beginPath();
+  ink.moveTo(...middle(deed.points[last - 1], deed.points[last]));
+  ink.lineTo(...deed.points[last]);
+  ink.stroke();
+}
+
+function show() {
+  const { picture: value, strokes } = scene();
+  ink.setTransform(1, 0, 0, 1, 0, 0);
+  ink.clearRect(0, 0, canvas.width, canvas.height);
+  ink.setTransform(canvas.width / SIDE, 0, 0, canvas.height / SIDE, 0, 0);
+  for (const deed of strokes) {
+    prepareInk(deed);
+    deed.points.forEach((_, i) => drawPoint(deed, i));
+    drawEnd(deed);
+  }
+  showPicture(value);
+  stage.classList.toggle("pad-empty", isEmpty());
+  find("undo").disabled = deeds.length === 0;
+  find("clear").disabled = isEmpty();
+}
+
+function showPicture(value) {
+  picture.hidden = !value || !value.data;
+  noPreview.hidden = true;
+  if (!value) return picture.removeAttribute("src");
+  if (!value.data) return showNoPreview(value);
+  picture.onload = () =>
+    picture.classList.toggle("pad-pixels", picture.naturalWidth < SMALL_PICTURE);
+  picture.onerror = () => showNoPreview(value);
+  picture.alt = value.name;
+  if (picture.src !== value.data) picture.src = value.data;
+}
+
+function showNoPreview(value) {
+  picture.hidden = true;
+  noPreview.hidden = false;
+  noPreview.textContent = value.name;
+}
+
+// The canvas has as many pixels as the screen shows, so that ink is sharp on every display.
+new ResizeObserver(() => {
+  const pixels = Math.round(canvas.clientWidth * (window.devicePixelRatio || 1));
+  if (!pixels || pixels === canvas.width) return;
+  canvas.width = canvas.height = pixels;
+  show();
+}).observe(canvas);
+
+// ---- Strokes of mouse, finger and pen -----------------------------------------------------------
+
+function place(event) {
+  const box = canvas.getBoundingClientRect();
+  return [
+    ((event.clientX - box.left) * SIDE) / box.width,
+    ((event.clientY - box.top) * SIDE) / box.height,
+  ];
+}
+
+function beginStroke(point, erase) {
+  const pen = Number(width.value);
+  stroke = {
+    kind: "stroke",
+    fresh: Boolean(scene().picture), // drawing on a picture starts a new sheet
+    erase,
+    width: erase ? pen * ERASER_FACTOR : pen,
+    points: [point],
+  };
+  add(stroke);
+  prepareInk(stroke);
+}
+
+function extendStroke(point) {
+  stroke.points.push(point);
+  drawPoint(stroke, stroke.points.length - 1);
+  sendSoon();
+}
+
+function endStroke() {
+  drawEnd(stroke);
+  stroke = null;
+  send();
+}
+
+canvas.addEventListener("pointerdown", (event) => {
+  if (!event.isPrimary || (event.pointerType === "mouse" && event.button !== 0) || stroke) return;
+  canvas.setPointerCapture(event.pointerId);
+  say("");
+  hideCursor();
+  const turnedPen = (event.buttons & 32) !== 0; // the rubber end of a stylus
+  beginStroke(place(event), erasing || turnedPen);
+});
+canvas.addEventListener("pointermove", (event) => {
+  if (!stroke || keyStroke || !event.isPrimary) return;
+  const events = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
+  for (const part of events.length ? events : [event]) extendStroke(place(part));
+});
+for (const end of ["pointerup", "pointercancel"]) {
+  canvas.addEventListener(end, (event) => {
+    if (stroke && !keyStroke && event.isPrimary) endStroke();
+  });
+}
+
+// ---- Tools --------------------------------------------------------------------------------------
+
+function choosePen(eraser) {
+  erasing = eraser;
+  find("pen").setAttribute("aria-pressed", String(!eraser));
+  find("eraser").setAttribute("aria-pressed", String(eraser));
+  stage.classList.toggle("pad-erasing", eraser);
+}
+
+function undo() {
+  if (!deeds.length || stroke) return;
+  deeds.pop();
+  show();
+  send();
+}
+
+function clear() {
+  if (isEmpty() || stroke) return;
+  add({ kind: "clear" });
+  send();
+}
+
+function say(text) {
+  note.textContent = text;
+}
+
+find("pen").addEventListener("click", () => choosePen(false));
+find("eraser").addEventListener("click", () => choosePen(true));
+find("undo").addEventListener("click", undo);
+find("clear").addEventListener("click", () => {
+  say("");
+  clear();
+});
+find("sample").addEventListener("click", () => {
+  say("");
+  trigger("sample");
+});
+
+// ---- Keyboard -----------------------------------------------------------------------------------
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+function showCursor() {
+  cursor.hidden = false;
+  cursor.style.left = (100 * spot[0]) / SIDE + "%";
+  cursor.style.top = (100 * spot[1]) / SIDE + "%";
+  cursor.classList.toggle("pad-cursor-down", keyStroke);
+}
+
+function hideCursor() {
+  liftKeyPen();
+  cursor.hidden = true;
+}
+
+function liftKeyPen() {
+  if (!keyStroke) return;
+  keyStroke = false;
+  endStroke();
+}
+
+canvas.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const arrow = ARROWS[event.key];
+  if (arrow) {
+    spot = spot || [SIDE / 2, SIDE / 2];
+    const step = event.shiftKey ? 1 : CURSOR_STEP;
+    spot = spot.map((at, axis) => Math.min(SIDE, Math.max(0, at + arrow[axis] * step)));
+    if (keyStroke) extendStroke(spot);
+    showCursor();
+  } else if (event.key === " ") {
+    spot = spot || [SIDE / 2, SIDE / 2];
+    if (keyStroke) {
+      liftKeyPen();
+    } else if (!stroke) {
+      keyStroke = true;
+      beginStroke(spot, erasing);
+      sendSoon();
+    }
+    showCursor();
+  } else if (event.key === "Escape") hideCursor();
+  else if (event.key === "Delete" || event.key === "Backspace") {
+    liftKeyPen();
+    clear();
+  } else if (event.key === "e") choosePen(true);
+  else if (event.key === "p") choosePen(false);
+  else return;
+  event.preventDefault();
+});
+canvas.addEventListener("blur", hideCursor);
+
+// Some keys work wherever the focus is, except where text is typed; a pad in a tab that is not
+// shown stays out of it.
+const isForUs = (event) =>
+  element.isConnected &&
+  canvas.offsetParent !== null &&
+  !(event.target instanceof Element && event.target.closest("textarea, [contenteditable], input:not([type=range])"));
+
+document.addEventListener("keydown", (event) => {
+  const isUndo = (event.ctrlKey || event.metaKey) && !event.shiftKey && event.key === "z";
+  if (!isUndo || !isForUs(event)) return;
+  event.preventDefault();
+  liftKeyPen();
+  undo();
+});
+
+// ---- Pictures -----------------------------------------------------------------------------------
+
+function addPicture(value) {
+  say("");
+  add({ kind: "picture", value });
+  send();
+}
+
+function takeFile(source) {
+  const value = { kind: "picture", name: source.name || "pasted picture", size: source.size, data: "" };
+  if (source.size > props.max_bytes) return addPicture(value); // the answer says that it is too large
+  const reader = new FileReader();
+  reader.onload = () => addPicture({ ...value, data: String(reader.result) });
+  reader.onerror = () => say(`${value.name} could not be opened: choose it again.`);
+  reader.readAsDataURL(source);
+}
+
+find("upload").addEventListener("click", () => {
+  file.removeAttribute("capture");
+  file.click();
+});
+file.addEventListener("change", () => {
+  if (file.files.length) takeFile(file.files[0]);
+  file.value = ""; // so that choosing the same file again is a change
+});
+
+let dragDepth = 0; // enter and leave also come for each element inside
+const dragged = (change) => {
+  dragDepth = Math.max(0, change);
+  stage.classList.toggle("pad-dropping", dragDepth > 0);
+};
+stage.addEventListener("dragenter", () => dragged(dragDepth + 1));
+stage.addEventListener("dragleave", () => dragged(dragDepth - 1));
+stage.addEventListener("dragover", (event) => event.preventDefault());
+stage.addEventListener("drop", (event) => {
+  event.preventDefault();
+  dragged(0);
+  if (event.dataTransfer.files.length) takeFile(event.dataTransfer.files[0]);
+  else say("That was not a file: save the picture first, then drop it here.");
+});
+
+document.addEventListener("paste", (event) => {
+  if (!isForUs(event)) return;
+  const files = event.clipboardData ? event.clipboardData.files : [];
+  if (files.length) takeFile(files[0]);
+  else say("There is no picture on the clipboard: copy one first.");
+});
+
+find("paste").addEventListener("click", async () => {
+  if (!navigator.clipboard || !navigator.clipboard.read) {
+    return say("Press Ctrl+V (⌘V on a Mac) to paste a picture.");
+  }
+  try {
+    for (const item of await navigator.clipboard.read()) {
+      const type = item.types.find((name) => name.startsWith("image/"));
+      if (type) return takeFile(await item.getType(type));
+    }
+    say("There is no picture on the clipboard: copy one first.");
+  } catch (error) {
+    console.warn("clipboard:", error);
+    say("The browser did not give the clipboard: press Ctrl+V (⌘V on a Mac) instead.");
+  }
+});
+
+// ---- Camera -------------------------------------------------------------------------------------
+
+function closeCamera() {
+  if (video.srcObject) video.srcObject.getTracks().forEach((track) => track.stop());
+  video.srcObject = null;
+  camera.hidden = true;
+}
+
+find("photo").addEventListener("click", async () => {
+  say("");
+  if (!navigator.mediaDevices || !navigator.mediaDevices.getUserMedia) {
+    // Browsers give pages from other machines no live camera without https; phones still offer
+    // theirs as a file.
+    file.setAttribute("capture", "environment");
+    return file.click();
+  }
+  try {
+    const wish = { facingMode: { ideal: "environment" }, width: { ideal: 1280 } };
+    video.srcObject = await navigator.mediaDevices.getUserMedia({ video: wish });
+  } catch (error) {
+    console.warn("camera:", error);
+    return say(
+      error.name === "NotFoundError"
+        ? "No camera was found: upload a picture instead."
+        : "The camera cannot be used: allow it in the browser, or upload a picture.",
+    );
+  }
+  camera.hidden = false;
+  await video.play();
+  find("shoot").focus();
+});
+find("shoot").addEventListener("click", () => {
+  const side = Math.min(video.videoWidth, video.videoHeight);
+  if (!side) return; // the first frame is still to come
+  const sheet = document.createElement("canvas");
+  sheet.width = sheet.height = side;
+  const [left, top] = [(video.videoWidth - side) / 2, (video.videoHeight - side) / 2];
+  sheet.getContext("2d").drawImage(video, left, top, side, side, 0, 0, side, side);
+  closeCamera();
+  const data = sheet.toDataURL("image/jpeg", 0.92);
+  addPicture({ kind: "picture", name: "photo.jpg", size: data.length, data });
+});
+find("cancel").addEventListener("click", closeCamera);
+camera.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") closeCamera();
+});
+
+// ---- From the server ----------------------------------------------------------------------------
+
+watch("value", () => {
+  if (props.value) add({ kind: "picture", value: props.value });
+  else if (!isEmpty()) add({ kind: "clear" });
+});
+
+choosePen(false);
+show();

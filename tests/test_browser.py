@@ -1,0 +1,353 @@
+"""The page in real Chromium: what visitors do with mouse, finger and keys, and what comes back."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from screenshots import HAND, PAD_SIDE, draw, serve_page, smooth, wait_for_answer
+from utils import PROJECT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import ConsoleMessage
+
+pytestmark = pytest.mark.browser
+
+MODEL = "best"
+DESKTOP = {"width": 1200, "height": 800}
+PHONE = {"width": 390, "height": 844}
+
+expect.set_options(timeout=20_000)  # generous: a busy machine is no reason to fail
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with serve_page(MODEL) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    # A camera that shows a test film, and nobody to ask whether it may be used.
+    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", *camera]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, url: str) -> Iterator[Callable[..., Page]]:
+    """Return a function that opens the page; afterwards, no other host and no error was seen."""
+    contexts: list[BrowserContext] = []
+    hosts: set[str | None] = set()
+    errors: list[str] = []
+
+    def note_error(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            errors.append(message.text)
+
+    def open_page(**options: Any) -> Page:
+        context = browser.new_context(**{"viewport": DESKTOP, **options})
+        contexts.append(context)
+        context.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+        page = context.new_page()
+        page.on("console", note_error)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(url)
+        expect(page.locator(".pad-clear")).to_be_disabled()  # its script has run
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    # data: and blob: addresses have no host; they stay in the page.
+    assert hosts - {None, ""} == {"127.0.0.1"}
+    assert errors == []
+
+
+@pytest.fixture
+def page(open_page: Callable[..., Page]) -> Page:
+    return open_page()
+
+
+def title(page: Page) -> Any:
+    return expect(page.locator(".answer-title"))
+
+
+# ---- Drawing ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("digit", [2, 7])
+def test_a_digit_drawn_with_the_mouse_is_read(page: Page, digit: int):
+    draw(page, HAND[digit])
+
+    title(page).to_contain_text(f" a {digit}")
+    expect(page.locator(".bar-digit")).to_have_text(list("0123456789"))
+    expect(page.locator(".bar-best .bar-digit")).to_have_text(str(digit))
+    seen = page.locator(".answer-seen img")
+    assert seen.evaluate("img => [img.naturalWidth, img.naturalHeight]") == [28, 28]
+    assert seen.evaluate("img => getComputedStyle(img).imageRendering") == "pixelated"
+
+
+def test_the_answer_comes_while_the_pen_is_still_down(page: Page):
+    box = page.locator(".pad-canvas").bounding_box()
+    assert box is not None
+    scale = box["width"] / PAD_SIDE
+
+    page.mouse.move(box["x"] + 78 * scale, box["y"] + 80 * scale)
+    page.mouse.down()
+    for x, y in smooth(HAND[7][0]):
+        page.mouse.move(box["x"] + x * scale, box["y"] + y * scale)
+
+    title(page).to_contain_text(" a 7")
+    page.mouse.up()
+
+
+def test_a_digit_drawn_with_a_finger_is_read_on_a_phone(open_page: Callable[..., Page]):
+    page = open_page(viewport=PHONE, has_touch=True, is_mobile=True)
+    box = page.locator(".pad-canvas").bounding_box()
+    assert box is not None
+    scale = box["width"] / PAD_SIDE
+    touch = page.context.new_cdp_session(page)
+
+    def finger(kind: str, *places: tuple[float, float]) -> None:
+        points = [{"x": box["x"] + x * scale, "y": box["y"] + y * scale} for x, y in places]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    for stroke in HAND[7]:
+        places = smooth(stroke)
+        finger("touchStart", places[0])
+        for place in places[1:]:
+            finger("touchMove", place)
+        finger("touchEnd")
+
+    title(page).to_contain_text(" a 7")
+    assert page.evaluate("scrollY") == 0, "the finger moved the page instead of drawing"
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    answer = page.locator(".answer-words").bounding_box()
+    assert answer is not None
+    assert answer["y"] + answer["height"] <= PHONE["height"], "the answer is not in sight"
+
+
+def test_clear_empties_the_pad_and_undo_brings_the_drawing_back(page: Page):
+    draw(page, HAND[7])
+    wait_for_answer(page, 7)
+
+    page.get_by_role("button", name="Clear").click()
+    title(page).to_have_text("Draw a digit")
+    expect(page.locator(".bar-best")).to_have_count(0)
+
+    page.get_by_role("button", name="Undo").click()
+    title(page).to_contain_text(" a 7")
+
+
+def test_undo_takes_back_one_stroke_by_button_and_by_key(page: Page):
+    one, bar = [[(140, 60), (140, 140), (140, 220)]], [[(90, 60), (130, 60), (200, 60)]]
+    draw(page, one)
+    title(page).to_contain_text(" a 1")
+    draw(page, bar)
+    before = page.locator(".answer-seen img").get_attribute("src")
+
+    page.keyboard.press("Control+z")
+
+    title(page).to_contain_text(" a 1")
+    assert page.locator(".answer-seen img").get_attribute("src") != before
+    page.get_by_role("button", name="Undo").click()
+    title(page).to_have_text("Draw a digit")
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+
+
+def test_the_eraser_takes_ink_away(page: Page):
+    line = [[(140, 60), (140, 140), (140, 220)]]
+    draw(page, line)
+    title(page).to_contain_text(" a 1")
+
+    page.get_by_role("button", name="Eraser").click()
+    draw(page, line)
+
+    title(page).to_have_text("Draw a digit")
+    expect(page.get_by_role("button", name="Eraser")).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_wider_pen_leaves_more_ink(page: Page):
+    count = (
+        "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.filter(v => v).length"
+    )
+    canvas = page.locator(".pad-canvas")
+    draw(page, HAND[7])
+    thin = canvas.evaluate(count)
+    page.get_by_role("button", name="Clear").click()
+
+    page.get_by_label("Pen width").fill("40")
+    draw(page, HAND[7])
+
+    assert canvas.evaluate(count) > 1.5 * thin
+
+
+def test_everything_is_reached_and_drawn_with_the_keyboard_alone(page: Page):
+    pad = page.get_by_label("Drawing pad")
+    for _ in range(10):
+        page.keyboard.press("Tab")
+        if pad.evaluate("pad => pad === document.activeElement"):
+            break
+    expect(page.locator(".pad-keys")).to_have_css("opacity", "1")
+
+    for key in (*["ArrowUp"] * 11, "Space", *["ArrowDown"] * 22, "Space"):
+        page.keyboard.press(key)
+    title(page).to_contain_text(" a 1")
+
+    page.keyboard.press("Delete")
+    title(page).to_have_text("Draw a digit")
+    names = []
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        names.append(page.evaluate("document.activeElement.ariaLabel"))
+    assert "Upload a picture" in names
+    assert "Random test image" in names
+
+
+# ---- Pictures -----------------------------------------------------------------------------------
+
+
+def test_an_uploaded_picture_is_shown_and_read(page: Page, digit_png: Callable[..., Path]):
+    page.locator(".pad-file").set_input_files(digit_png(0, name="zero.jpg"))
+
+    title(page).to_contain_text(" a 0")
+    expect(page.get_by_alt_text("zero.jpg")).to_be_visible()
+
+
+def test_drawing_on_a_picture_starts_a_new_sheet_and_undo_brings_the_picture_back(
+    page: Page, digit_png: Callable[..., Path]
+):
+    page.locator(".pad-file").set_input_files(digit_png(0, name="zero.png"))
+    title(page).to_contain_text(" a 0")
+
+    draw(page, HAND[7])
+    title(page).to_contain_text(" a 7")
+    expect(page.get_by_alt_text("zero.png")).to_be_hidden()
+
+    page.get_by_role("button", name="Undo").click()
+    title(page).to_contain_text(" a 0")
+    expect(page.get_by_alt_text("zero.png")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "advice"),
+    [
+        ("letter.txt", b"Dear Sir", "letter.txt: not a picture in a known format"),
+        ("nothing.png", b"", "nothing.png is an empty file"),
+        ("cut.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "cut.png"),
+        ("huge.png", bytes(21 * 2**20), "huge.png has 21 MB and at most 20 MB are read"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_answered_with_advice_on_the_page(
+    page: Page, name: str, content: bytes, advice: str
+):
+    file: Any = {"name": name, "mimeType": "image/png", "buffer": content}
+    page.locator(".pad-file").set_input_files(files=[file])
+
+    title(page).to_have_text("This picture cannot be read")
+    expect(page.locator(".answer-text")).to_contain_text(advice)
+    expect(page.locator(".toast-body")).to_have_count(0)
+    expect(page.locator(".pad-no-preview")).to_have_text(name)
+
+
+PASTE = """([name, type, bytes]) => {
+  const data = new DataTransfer();
+  if (bytes) data.items.add(new File([new Uint8Array(bytes)], name, {type}));
+  document.dispatchEvent(new ClipboardEvent("paste", {clipboardData: data, bubbles: true}));
+}"""
+
+
+def test_a_pasted_picture_is_read(page: Page, digit_png: Callable[..., Path]):
+    page.evaluate(PASTE, ["image.png", "image/png", list(digit_png(0).read_bytes())])
+
+    title(page).to_contain_text(" a 0")
+
+
+def test_pasting_no_picture_says_so(page: Page):
+    page.evaluate(PASTE, ["", "", None])
+
+    expect(page.locator(".pad-note")).to_contain_text("no picture on the clipboard")
+
+
+def test_a_photo_is_taken_with_the_camera_and_the_camera_is_closed(page: Page):
+    page.get_by_role("button", name="Take a picture with the camera").click()
+    video = page.locator(".pad-camera video")
+    expect(video).to_be_visible()
+    page.wait_for_function("document.querySelector('.pad-camera video').videoWidth > 0")
+
+    page.get_by_role("button", name="Take the picture").click()
+
+    title(page).not_to_have_text("Draw a digit")
+    expect(page.get_by_alt_text("photo.jpg")).to_be_visible()
+    expect(video).to_be_hidden()
+    assert video.evaluate("video => video.srcObject") is None
+
+
+def test_a_random_test_image_comes_with_its_label(page: Page):
+    page.get_by_role("button", name="Random test image").click()
+
+    expect(page.locator(".answer-truth")).to_contain_text("Labelled ")
+    expect(page.locator(".pad-picture")).to_be_visible()
+
+
+# ---- What else is on the page -------------------------------------------------------------------
+
+
+def test_the_steps_appear_when_they_are_opened_and_then_follow_the_pad(page: Page):
+    draw(page, HAND[7])
+    wait_for_answer(page, 7)
+    steps = page.locator(".steps li")
+    expect(steps).to_have_count(0)
+
+    page.get_by_text("What happened to my picture").click()
+    expect(steps.first).to_be_visible()
+
+    page.get_by_role("button", name="Clear").click()
+    expect(steps).to_have_count(0)
+
+
+def test_nothing_of_what_was_drawn_stays_in_the_browser(page: Page):
+    draw(page, HAND[7])
+    wait_for_answer(page, 7)
+
+    kept = page.evaluate("JSON.stringify({...localStorage, ...sessionStorage})")
+    databases = page.evaluate("indexedDB.databases().then(all => all.map(one => one.name))")
+
+    assert "data:image" not in kept
+    assert databases == []
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1440])
+def test_nothing_is_wider_than_the_window(open_page: Callable[..., Page], width: int):
+    page = open_page(viewport={"width": width, "height": 800})
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_server_ends_in_peace_when_it_is_told_to():
+    command = [sys.executable, "app.py", "--port", "0", "--model", MODEL]
+    server = subprocess.Popen(
+        command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert server.stdout is not None
+    ready = server.stdout.readline()
+
+    server.send_signal(signal.SIGTERM)
+    output, errors = server.communicate(timeout=60)
+
+    assert "is ready: http://127.0.0.1:" in ready
+    assert server.returncode == 0
+    assert (output, errors) == ("", "")

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import base64
+import io
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import widgets
+from errors import ImageError, ImageTooLargeError
+from predict import Prediction
+
+
+def data_url(content: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
+def text_of(html: str) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", html).split())
+
+
+def prediction(digit: int, confidence: float, verdict: Any = "ok", reason: str = "") -> Prediction:
+    probabilities = np.full(10, (1 - confidence) / 9, np.float32)
+    probabilities[digit] = confidence
+    return Prediction(
+        digit, confidence, probabilities, verdict, reason, np.zeros((28, 28), np.float32)
+    )
+
+
+# ---- What the pad sends -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("extra", [1, 2, 3, 1000])
+def test_a_picture_above_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch, extra: int):
+    monkeypatch.setattr(widgets, "MAX_PICTURE_BYTES", 3000)
+
+    with pytest.raises(ImageTooLargeError, match="save a smaller copy"):
+        widgets.decode_data_url(data_url(bytes(3000 + extra)))
+
+    assert len(widgets.decode_data_url(data_url(bytes(3000)))) == 3000
+
+
+def test_a_huge_data_url_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(widgets, "MAX_PICTURE_BYTES", 3000)
+    monkeypatch.setattr(base64, "b64decode", lambda *args, **named: pytest.fail("was decoded"))
+
+    with pytest.raises(ImageTooLargeError):
+        widgets.decode_data_url("data:image/png;base64," + "A" * 1_000_000)
+
+
+def test_a_data_url_without_an_end_of_its_head_is_not_searched_for_one():
+    with pytest.raises(ImageError):
+        widgets.decode_data_url("data:" + "x" * 1_000_000 + ";base64,AAAA")
+
+
+@pytest.mark.parametrize(
+    ("label", "kept"),
+    [(0, 0), (9, 9), (10, None), (-1, None), ("7", None), (True, None), (7.0, None)],
+)
+def test_only_a_digit_is_taken_for_a_label(label: Any, kept: int | None):
+    picture = widgets.read_picture({"data": data_url(b"any"), "label": label})
+
+    assert picture is not None
+    assert picture.label == kept
+
+
+# ---- What the page shows ------------------------------------------------------------------------
+
+
+def test_the_bars_stand_in_fixed_order_and_say_their_values():
+    html = widgets.render_answer(prediction(3, 0.91))
+
+    rows = re.findall(r'bar-digit">(\d)<.*?width:([\d.]+)%.*?bar-value">([\d.]+) %', html)
+    assert [row[0] for row in rows] == list("0123456789")
+    assert rows[3][1:] == ("91.0", "91.0")
+    assert rows[0][1:] == ("1.0", "1.0")
+    assert 'aria-label="Confidence for each digit"' in html
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (prediction(8, 0.9999), "8 This is an 8 Over 99.9 % , very sure"),
+        (prediction(4, 0.95), "4 This is a 4 95.0 % , sure"),
+        (
+            prediction(4, 0.61, "unsure", "it could also be a 9"),
+            "4 Perhaps a 4 61.0 % , fairly sure It could also be a 9",
+        ),
+        (
+            prediction(0, 0.5, "not a digit", "it looks like nothing we know"),
+            "? Not a digit, it seems closest to a 0 It looks like nothing we know",
+        ),
+    ],
+)
+def test_the_verdict_is_told_in_words(given: Prediction, words: str):
+    assert text_of(widgets.render_answer(given)).startswith(words)
+
+
+def test_all_answers_have_the_same_shape_so_that_nothing_jumps_on_the_page():
+    answers = [
+        widgets.render_answer(prediction(3, 0.9)),
+        widgets.render_answer(prediction(3, 0.9, "unsure", "why"), label=4, name="n"),
+        widgets.render_message("Draw a digit", "now"),
+        widgets.render_message("Cannot", "be read", tone="error"),
+    ]
+
+    # What may come and go is inside the texts: the bold number and the coloured label.
+    shapes = {tuple(re.findall(r"<(?!/?b>|/?span)/?\w+", answer)) for answer in answers}
+
+    assert len(shapes) == 1
+
+
+@pytest.mark.parametrize(("label", "words"), [(3, "read correctly"), (5, "misread")])
+def test_a_test_picture_is_compared_with_its_label(label: int, words: str):
+    html = widgets.render_answer(prediction(3, 0.9), label=label, name="MNIST picture 5")
+
+    assert f"Labelled {label}: {words} MNIST picture 5" in text_of(html)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.eye(28, dtype=np.float32),
+        np.eye(28) * 2 - 0.5,  # beyond the range, as rounding leaves it
+        np.eye(28, dtype=np.uint8) * 255,
+        np.zeros((5, 9, 3), np.uint8),
+    ],
+)
+def test_pixels_become_a_picture_in_the_page_without_a_file(pixels: np.ndarray):
+    url = widgets.picture_url(pixels)
+
+    shown = np.asarray(Image.open(io.BytesIO(widgets.decode_data_url(url))))
+    factor = 1 if pixels.dtype == np.uint8 else 255
+    assert np.abs(shown - np.clip(pixels * factor, 0, 255)).max() <= 0.5
+
+
+def test_the_pad_tells_readers_of_the_screen_what_each_part_is():
+    pad = widgets.build_pad()
+
+    template = str(pad.html_template)
+    buttons = re.findall(r"<button[^>]*>(.*?)</button>", template, re.DOTALL)
+    assert len(buttons) >= 8
+    for button in re.findall(r"<button.*?</button>", template, re.DOTALL):
+        assert "aria-label=" in button or text_of(button)
+    assert 'aria-label="Drawing pad' in template
+    assert 'aria-label="Pen width"' in template
+
+
+def test_every_part_that_the_script_looks_for_is_on_the_pad():
+    pad = widgets.build_pad()
+
+    wanted = set(re.findall(r'find\("([a-z-]+)"\)', str(pad.js_on_load)))
+    made = set(re.findall(r"pad-([a-z-]+)", str(pad.html_template)))
+    assert wanted >= {"canvas", "undo", "clear", "sample"}
+    assert wanted <= made

@@ -1,0 +1,411 @@
+"""The parts that the page is put together from: the drawing pad and the panels that show answers.
+
+    what the pad sends -> read_picture -> bytes        Prediction -> render_answer -> HTML
+
+A panel is a function from values to HTML, so it can be tested without a browser. The pad is a
+canvas of our own, because Gradio's sketchpad is slow and starts without a pen; what it does in
+the browser is in `pad.js`, and how everything looks is in `page.css`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from errors import ImageError, ImageTooLargeError
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from predict import Prediction
+
+HERE = Path(__file__).resolve().parent
+
+# A photograph from a phone has 2 to 12 MB. More would be slow to send as text and is not needed.
+MAX_PICTURE_BYTES = 20 * 2**20
+MAX_NAME = 80  # characters of a file name that are shown
+
+CONFIDENCE_WORDS = ((0.99, "very sure"), (0.9, "sure"), (0.6, "fairly sure"), (0.0, "not sure"))
+
+_BLANK = np.zeros((28, 28), np.float32)
+
+# Icons of 24x24, drawn for this page: lines only, in the colour of the text around them.
+_ICONS = {
+    "pen": '<path d="M4 20l1-4L16.5 4.5a2.1 2.1 0 0 1 3 3L8 19l-4 1z"/><path d="M14.5 6.5l3 3"/>',
+    "eraser": '<path d="M9 20l-5-5a2 2 0 0 1 0-2.8L12.2 4a2 2 0 0 1 2.8 0l5 5a2 2 0 0 1 0 2.8'
+    'L11.8 20z"/><path d="M8.5 8l7.5 7.5M8 20h12"/>',
+    "undo": '<path d="M8 5L4 9l4 4"/><path d="M4 9h10a5.5 5.5 0 0 1 0 11H9"/>',
+    "clear": '<path d="M5 7h14M10 4h4M7 7l1 13h8l1-13M10.5 11v5M13.5 11v5"/>',
+    "upload": '<path d="M12 16V4M7.5 8.5L12 4l4.5 4.5M4 15v5h16v-5"/>',
+    "paste": '<path d="M9 5H6v15h12V5h-3"/><path d="M9 3.5h6v3.5H9zM9 12h6M9 15.5h6"/>',
+    "photo": '<path d="M4 8h3.5L9 5.5h6L16.5 8H20v11H4z"/><circle cx="12" cy="13" r="3.2"/>',
+    "sample": '<path d="M5 5h14v14H5z"/><path d="M9 9h.01M15 9h.01M12 12h.01M9 15h.01M15 15h.01"/>',
+}
+
+
+@dataclass(frozen=True)
+class PadPicture:
+    """What is on the pad.
+
+    Attributes
+    ----------
+    content : bytes
+        An encoded picture; not yet decoded, and so not yet known to be one.
+    name : str
+        What to call it in a message.
+    label : int or None
+        The digit that it is known to show, for a test picture.
+    drawn : bool
+        Whether it was drawn on the pad.
+    """
+
+    content: bytes
+    name: str
+    label: int | None = None
+    drawn: bool = False
+
+
+# ------------------------------------------------------------------------------------------------
+# The pad
+# ------------------------------------------------------------------------------------------------
+
+
+def build_pad(*, elem_id: str = "pad") -> gr.HTML:
+    """Make a drawing pad that also takes pictures.
+
+    Returns
+    -------
+    gr.HTML
+        Its value is None while it is empty, else what `read_picture` takes. It has two events:
+        `ink` when its value has changed, `sample` when a test picture is asked for.
+    """
+    import gradio as gr
+
+    return gr.HTML(
+        value=None,
+        html_template=_pad_html(),
+        js_on_load=(HERE / "pad.js").read_text(encoding="utf-8"),
+        apply_default_css=False,
+        elem_id=elem_id,
+        elem_classes="pad",
+        max_bytes=MAX_PICTURE_BYTES,
+    )
+
+
+def _button(name: str, text: str, title: str, *, primary: bool = False) -> str:
+    """One button of the pad: icon and word; the word may be hidden where there is little room."""
+    return (
+        f'<button type="button" class="pad-button pad-{name}{" pad-primary" if primary else ""}"'
+        f' title="{escape(title)}" aria-label="{escape(title)}">'
+        f"{_icon(name)}<span>{escape(text)}</span></button>"
+    )
+
+
+def _icon(name: str) -> str:
+    """Draw an icon; readers of the screen are told nothing of it."""
+    return f'<svg viewBox="0 0 24 24" aria-hidden="true" focusable="false">{_ICONS[name]}</svg>'
+
+
+def _pad_html() -> str:
+    """Lay out the pad: tools above, the sheet, where pictures come from below."""
+    return f"""
+<div class="pad-tools" role="toolbar" aria-label="Drawing tools">
+  <div class="pad-group">
+    {_button("pen", "Pen", "Pen")}
+    {_button("eraser", "Eraser", "Eraser")}
+  </div>
+  <label class="pad-size"><span class="pad-dot pad-dot-small"></span>
+    <input class="pad-width" type="range" min="8" max="40" step="2" value="20"
+      aria-label="Pen width" title="Pen width">
+    <span class="pad-dot"></span></label>
+  <div class="pad-group">
+    {_button("undo", "Undo", "Undo (Ctrl+Z)")}
+    {_button("clear", "Clear", "Clear the pad")}
+  </div>
+</div>
+<div class="pad-stage pad-empty">
+  <canvas class="pad-canvas" width="{280}" height="{280}" tabindex="0" role="application"
+    aria-roledescription="drawing pad" aria-label="Drawing pad: draw one digit"
+    aria-describedby="pad-keys"></canvas>
+  <p class="pad-hint" aria-hidden="true">Draw a digit here</p>
+  <p class="pad-keys" id="pad-keys">The <kbd>arrow</kbd> keys move the pen,
+    <kbd>space</kbd> puts it down and lifts it, <kbd>E</kbd> takes the eraser,
+    <kbd>P</kbd> the pen, <kbd>Del</kbd> clears, <kbd>Ctrl</kbd>+<kbd>Z</kbd> takes back.</p>
+  <img class="pad-picture" alt="" hidden>
+  <p class="pad-no-preview" hidden></p>
+  <div class="pad-cursor" hidden></div>
+  <div class="pad-drop" aria-hidden="true">Drop the picture here</div>
+  <div class="pad-camera" role="group" aria-label="Camera" hidden>
+    <video playsinline muted></video>
+    <div class="pad-shutter">
+      <button type="button" class="pad-button pad-primary pad-shoot">Take the picture</button>
+      <button type="button" class="pad-button pad-cancel">Cancel</button>
+    </div>
+  </div>
+</div>
+<div class="pad-sources" role="group" aria-label="Use a picture instead">
+  {_button("upload", "Upload", "Upload a picture")}
+  {_button("paste", "Paste", "Paste a picture (Ctrl+V)")}
+  {_button("photo", "Camera", "Take a picture with the camera")}
+  {_button("sample", "Test image", "Random test image")}
+</div>
+<input class="pad-file" type="file" accept="image/*" hidden>
+<p class="pad-note" role="status"></p>
+"""
+
+
+def read_picture(value: object) -> PadPicture | None:
+    """Check what the browser sent for the pad. Anything may have been sent: nothing is trusted.
+
+    Parameters
+    ----------
+    value : object
+        None, or a dict with `data`, the picture as a base64 data URL, `name`, `size` in bytes,
+        and `label`, the known digit of a test picture.
+
+    Returns
+    -------
+    PadPicture or None
+        None if there is nothing on the pad.
+
+    Raises
+    ------
+    ImageTooLargeError
+        If the picture has more than `MAX_PICTURE_BYTES`.
+    ImageError
+        If the value is not of that form.
+    """
+    if not value:
+        return None
+    if not isinstance(value, Mapping):
+        raise ImageError("the pad sent something that is not a picture; reload the page")
+    name = str(value.get("name") or "the picture")[:MAX_NAME]
+    size = value.get("size")
+    if isinstance(size, int) and size > MAX_PICTURE_BYTES and not value.get("data"):
+        raise ImageTooLargeError(
+            f"{name} has {size / 2**20:,.0f} MB and at most {MAX_PICTURE_BYTES // 2**20} MB are "
+            "read; save a smaller copy"
+        )
+    label = value.get("label")
+    is_digit = isinstance(label, int) and not isinstance(label, bool) and 0 <= label <= 9
+    return PadPicture(
+        decode_data_url(value.get("data"), name),
+        name,
+        label if is_digit else None,
+        value.get("kind") == "drawing",
+    )
+
+
+def decode_data_url(url: object, name: str = "the picture") -> bytes:
+    """Take the bytes out of a base64 data URL, whatever type of file it names.
+
+    Parameters
+    ----------
+    url : object
+        A string such as "data:image/png;base64,iVBOR...".
+    name : str, default="the picture"
+        What to call it in a message.
+
+    Raises
+    ------
+    ImageTooLargeError
+        If it holds more than `MAX_PICTURE_BYTES`; told before anything is decoded.
+    ImageError
+        If it is not a data URL, not base64, or empty.
+    """
+    if not isinstance(url, str):
+        raise ImageError(f"{name} did not arrive as a picture; try again")
+    head, comma, body = url[:200].partition(",")
+    if not (head.startswith("data:") and (not comma or head.endswith(";base64"))):
+        raise ImageError(f"{name} did not arrive as a picture; try again")
+    if len(url) > 4 * MAX_PICTURE_BYTES // 3 + 200:
+        raise ImageTooLargeError(
+            f"{name} has more than {MAX_PICTURE_BYTES // 2**20} MB; save a smaller copy"
+        )
+    if not body:
+        raise ImageError(f"{name} is an empty file; save or copy it again")
+    try:
+        content = base64.b64decode(url[len(head) + 1 :], validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ImageError(f"{name} arrived damaged; try again") from error
+    if len(content) > MAX_PICTURE_BYTES:
+        raise ImageTooLargeError(
+            f"{name} has more than {MAX_PICTURE_BYTES // 2**20} MB; save a smaller copy"
+        )
+    return content
+
+
+def make_sample(pixels: np.ndarray, label: int, name: str) -> dict[str, Any]:
+    """Make the pad's value for a picture from us.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (height, width), uint8
+    label : int
+        The digit that it shows.
+    name : str
+        Where it comes from.
+    """
+    url = picture_url(pixels)
+    return {"kind": "sample", "name": name, "size": len(url), "data": url, "label": label}
+
+
+# ------------------------------------------------------------------------------------------------
+# Panels
+# ------------------------------------------------------------------------------------------------
+
+
+def picture_url(pixels: np.ndarray) -> str:
+    """Encode pixels as a PNG data URL, so that a page can show them without a file.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (height, width) or (height, width, 3)
+        uint8 from 0 to 255, or float from 0.0 to 1.0.
+    """
+    if pixels.dtype != np.uint8:
+        pixels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def percent(share: float) -> str:
+    """Write a confidence as people read it, without claiming certainty."""
+    return "Over 99.9 %" if share > 0.999 else f"{100 * share:.1f} %"
+
+
+def confidence_words(confidence: float) -> str:
+    """Say in words how sure the model is."""
+    return next(words for least, words in CONFIDENCE_WORDS if confidence >= least)
+
+
+def render_answer(prediction: Prediction, *, label: int | None = None, name: str = "") -> str:
+    """Show what was read: the digit, how sure, all ten confidences, and what the model saw.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    label : int, optional
+        The digit that the picture is known to show.
+    name : str, default=""
+        What the picture is called, where there is a label.
+
+    Returns
+    -------
+    str
+        HTML of the same shape for every answer, so that bars move and nothing jumps.
+    """
+    digit = prediction.digit
+    article = "an" if digit == 8 else "a"
+    sure = f"<b>{percent(prediction.confidence)}</b>, {confidence_words(prediction.confidence)}"
+    reason = prediction.reason[:1].upper() + prediction.reason[1:]
+    if prediction.verdict == "ok":
+        title, figure = f"This is {article} {digit}", str(digit)
+    elif prediction.verdict == "unsure":
+        title, figure = f"Perhaps {article} {digit}", str(digit)
+    else:
+        title, figure = "Not a digit, it seems", "?"
+        sure = f"closest to {article} <b>{digit}</b>"
+    truth = ""
+    if label is not None:
+        outcome = ("right", "read correctly") if label == digit else ("wrong", "misread")
+        truth = (
+            f'<span class="answer-{outcome[0]}">Labelled {label}: {outcome[1]}</span> '
+            f"{escape(name)}"
+        )
+    tone = {"ok": "ok", "unsure": "unsure"}.get(prediction.verdict, "refused")
+    return _panel(
+        tone, figure, title, sure, reason, truth, prediction.probabilities, prediction.image
+    )
+
+
+def render_message(title: str, text: str, *, tone: str = "blank") -> str:
+    """Show words where the answer would be, in a panel of the same shape.
+
+    Parameters
+    ----------
+    title, text : str
+        Plain text.
+    tone : {"blank", "error"}, default="blank"
+    """
+    figure = "!" if tone == "error" else "?"
+    return _panel(tone, figure, title, "", text, "", None, _BLANK)
+
+
+def _panel(
+    tone: str,
+    figure: str,
+    title: str,
+    sure: str,
+    text: str,
+    truth: str,
+    probabilities: np.ndarray | None,
+    seen: np.ndarray,
+) -> str:
+    """Lay out an answer. `sure` and `truth` are HTML, the rest is plain text."""
+    return f"""
+<section class="answer answer-{tone}" aria-label="Answer">
+  <div class="answer-top">
+    <div class="answer-digit" aria-hidden="true">{escape(figure)}</div>
+    <div class="answer-words" role="status">
+      <h2 class="answer-title">{escape(title)}</h2>
+      <p class="answer-sure">{sure}</p>
+      <p class="answer-text">{escape(text)}</p>
+      <p class="answer-truth">{truth}</p>
+    </div>
+    <figure class="answer-seen">
+      <img src="{picture_url(seen)}" width="112" height="112"
+        alt="The picture of 28 by 28 pixels that the model sees">
+      <figcaption>What the model sees</figcaption>
+    </figure>
+  </div>
+  {_bars(probabilities)}
+</section>"""
+
+
+def _bars(probabilities: np.ndarray | None) -> str:
+    """Draw ten bars in fixed order; each says its value in words."""
+    best = None if probabilities is None else int(np.argmax(probabilities))
+    rows = []
+    for digit in range(10):
+        share = 0.0 if probabilities is None else float(probabilities[digit])
+        text = "–" if probabilities is None else f"{100 * share:.1f} %"
+        rows.append(
+            f'<li class="bar{" bar-best" if digit == best else ""}">'
+            f'<span class="bar-digit">{digit}</span>'
+            f'<span class="bar-track"><span class="bar-fill" style="width:{100 * share:.1f}%">'
+            f'</span></span><span class="bar-value">{text}</span></li>'
+        )
+    return f'<ol class="bars" aria-label="Confidence for each digit">{"".join(rows)}</ol>'
+
+
+def render_steps(steps: Iterable[tuple[str, np.ndarray]]) -> str:
+    """Show the stages of preparing a picture, in order.
+
+    Parameters
+    ----------
+    steps : iterable of (str, ndarray)
+        As `preprocess.prepare(..., keep_steps=True).steps` has them.
+    """
+    items = "".join(
+        f'<li><figure><img src="{picture_url(pixels)}" alt="{escape(title)}"'
+        f"{' class=pixels' if max(pixels.shape[:2]) < 100 else ''}>"
+        f"<figcaption>{number}. {escape(title[:1].upper() + title[1:])}</figcaption></figure></li>"
+        for number, (title, pixels) in enumerate(steps, start=1)
+    )
+    return f'<ol class="steps">{items}</ol>'
+
+
+def render_hint(text: str) -> str:
+    """Show a quiet line of plain text."""
+    return f'<p class="hint">{escape(text)}</p>'
