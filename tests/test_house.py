@@ -64,7 +64,7 @@ def test_the_table_and_the_files_are_the_same() -> None:
     assert set(FLOORS) == set(FILES), "the table in CONTRIBUTING.md does not list what is there"
 
 
-@pytest.mark.parametrize("stem", sorted(FILES))
+@pytest.mark.parametrize("stem", sorted(FILES.keys() & FLOORS.keys()))
 def test_a_file_imports_only_from_floors_below_its_own(stem: str) -> None:
     assert find_climbers({stem: FILES[stem]}, FLOORS) == []
 
