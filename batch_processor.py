@@ -14,7 +14,7 @@ Everything streams, so a million pictures need no more memory than ten thousand.
 same, in the same order, whatever the number of workers, and whether or not the run was stopped
 and taken up again. Each run has its own folders and never mixes with another:
 
-    predictions/logs/<run>/     rows.sqlite (the rows as they come), config.json
+    predictions/logs/<run>/     rows.sqlite (the rows as they come), config.json, run.log
     predictions/reports/<run>/  results.csv, results.json, report.html, summary.json
 """
 
@@ -38,6 +38,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from batch_report import write_report
@@ -51,6 +52,9 @@ from preprocess import Prepared
 from utils import HelpFormatter, atomic_write, set_up_logging
 
 log = logging.getLogger(__name__)
+diary = logging.getLogger(f"{__name__}.diary")  # goes to the run's own file and nowhere else
+diary.setLevel(logging.INFO)
+diary.propagate = False
 
 OUTPUT = Path("predictions")
 DECIMALS = 6  # of probabilities; more would show the rounding of the arithmetic
@@ -185,7 +189,7 @@ class BatchProcessor:
             # The workers start while the network is loaded.
             predictor = self._load()
             self._run = _open_run(self.output, found, resume=resume)
-            with contextlib.closing(RowStore(self._run.rows)) as store:
+            with contextlib.closing(RowStore(self._run.rows)) as store, _run_log(self._run):
                 _save_config(self._run, found, predictor, self.settings)
                 self._read(found, pool, predictor, store)
         return self.results
@@ -202,7 +206,11 @@ class BatchProcessor:
         """Turn the stream of inputs into rows on the disk."""
         started = time.perf_counter()
         self._fresh = 0
-        with _stop_on_signal() as stop, _Progress(source, self.progress) as progress:
+        with (
+            _few_threads(pool),
+            _stop_on_signal() as stop,
+            _Progress(source, self.progress) as progress,
+        ):
             inputs = itertools.takewhile(lambda _: not stop.is_set(), source.read())
             version = predictor.checkpoint.version
             pairs = ((item, store.find_earlier(item, version)) for item in inputs)
@@ -211,6 +219,7 @@ class BatchProcessor:
                 store.add(rows, skipped)
                 self._fresh += sum(_is_fresh(answer) for _, answer in batch)
                 progress.update(rows, skipped)
+                _log_errors(batch)
             self.interrupted = stop.is_set()
         if not self.interrupted:
             store.finish()
@@ -296,6 +305,31 @@ class BatchProcessor:
         if self._run is None:
             raise SettingsError("nothing has been read yet: call process_folder() first")
         return self._run
+
+
+@contextlib.contextmanager
+def _run_log(run: Run) -> Iterator[None]:
+    """Keep a diary of the run beside its rows: begin, errors with their time, and how it ended."""
+    handler = logging.FileHandler(run.rows.with_name("run.log"), encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    diary.addHandler(handler)
+    try:
+        diary.info("begin")
+        yield
+        diary.info("end")
+    except BaseException as error:
+        diary.info("ended by %s: %s", type(error).__name__, error)
+        raise
+    finally:
+        diary.removeHandler(handler)
+        handler.close()
+
+
+def _log_errors(batch: list[Answered]) -> None:
+    """Note in the diary what could not be read."""
+    for item, answer in batch:
+        if isinstance(answer, Answer) and answer.status == "error":
+            diary.info("%s: %s", item.path, answer.reason)
 
 
 @dataclass(frozen=True)
@@ -431,6 +465,22 @@ def _make_row(
     about = (reason, answer.width, answer.height, answer.sha256, item.label)
     private = (item.size, item.stamp, seen)
     return (item.path, status, *numbers, *about, *model, answer.seconds, *private)
+
+
+@contextlib.contextmanager
+def _few_threads(pool: WorkerPool) -> Iterator[None]:
+    """Leave the processors to the workers: one for the network, and one more for every four.
+
+    Threads that wait for each other while other processes hold the processors waste both: with
+    two workers on two processors, two threads took twice the processor time of one.
+    """
+    before = torch.get_num_threads()
+    if pool.workers:
+        torch.set_num_threads(max(1, _count_processors() // 4))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

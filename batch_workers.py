@@ -224,8 +224,8 @@ class WorkerPool:
     def __init__(self, workers: int, *, with_hash: bool = False) -> None:
         self.with_hash = with_hash
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-        self._workers = [_Worker(with_hash) for _ in range(workers)]
-        for worker in self._workers:
+        self.workers = [_Worker(with_hash) for _ in range(workers)]
+        for worker in self.workers:
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(max(workers, 1))
         self._ahead = workers * CHUNKS_AHEAD
@@ -235,7 +235,7 @@ class WorkerPool:
 
     def __exit__(self, *_: object) -> None:
         self._threads.shutdown(cancel_futures=True)
-        for worker in self._workers:
+        for worker in self.workers:
             worker.stop()
 
     def answer(self, pairs: Iterable[tuple[Input, Any]]) -> Iterator[tuple[Input, Any]]:
@@ -268,7 +268,7 @@ class WorkerPool:
         """Hand inputs to the next idle worker and wait for the answers. Runs in a thread."""
         if not chunk:
             return []
-        if not self._workers:
+        if not self.workers:
             return [read_input(item, with_hash=self.with_hash) for item in chunk]
         worker = self._idle.get()
         try:
@@ -315,7 +315,8 @@ class _Worker:
         """Start the process; it says "ready" when its imports are done."""
         self._is_ready = False
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _START, str(Path(__file__).parent)],
+            # Pillow warns of harmless flaws in files; a thousand of them would bury the progress.
+            [sys.executable, "-W", "ignore", "-c", _START, str(Path(__file__).parent)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | _ONE_THREAD,

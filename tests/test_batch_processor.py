@@ -80,6 +80,17 @@ def test_every_input_has_one_row_in_a_stable_order(processor, pictures):
     ]
 
 
+def test_a_run_keeps_a_diary_of_its_errors_and_of_how_it_ended(processor, pictures):
+    stop_after(processor, pictures, inputs=5)
+    results = processor.process_folder(pictures, resume=True)
+
+    diary = results.path.with_name("run.log").read_text(encoding="utf-8")
+    assert diary.count(" begin") == 2
+    assert "ended by Killed" in diary
+    assert "empty.png: the file is empty" in diary
+    assert diary.rstrip().endswith(" end")
+
+
 def test_rows_agree_with_the_predictor(processor, pictures, tiny_predictor):
     results = processor.process_folder(pictures)
 

@@ -171,7 +171,7 @@ def test_a_picture_that_kills_its_worker_is_an_error_and_its_neighbours_are_read
 def test_workers_end_with_their_pool_and_ignore_ctrl_c(good):
     with WorkerPool(2) as pool:
         list(pool.answer([(file_input(good), None)]))
-        processes = [worker._process for worker in pool._workers]
+        processes = [worker._process for worker in pool.workers]
         os.kill(processes[0].pid, signal.SIGINT)
         (answer,) = (answer for _, answer in pool.answer([(file_input(good), None)]))
 
