@@ -74,7 +74,7 @@ def prepare_network(model: DigitNetwork, device: torch.device, *, dropout: float
             if isinstance(layer, nn.Dropout):
                 layer.p *= dropout
                 if device.type == "cpu":
-                    setattr(block, name, StripDropout(layer.p))
+                    setattr(block, name, StripDropout(layer.p).train(layer.training))
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

@@ -1,0 +1,188 @@
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from dataset import Digits
+from errors import CheckpointError, OutputError, SettingsError
+from learning import RunningAverage
+from model import build_model
+from runs import ROW_TITLE, Resumable, Run, Score, format_row, measure, publish
+
+
+def state_of(name="mlp"):
+    model = build_model(name)
+    optimizer = torch.optim.Adam(model.parameters())
+    return Resumable(
+        model, RunningAverage(model, 0.9), optimizer, torch.Generator(), torch.Generator()
+    )
+
+
+def add(run, accuracy, hands=None):
+    score = Score(1.0 - accuracy, accuracy)
+    other = None if hands is None else Score(1.0 - hands, hands)
+    return run.add_epoch(score, score, other, lr=0.001, seconds=2.5)
+
+
+@pytest.fixture
+def digits(handwriting):
+    """Return 120 handwritten digits."""
+    images = torch.from_numpy(handwriting.images[:120] * 255).round().byte()
+    return Digits(images, torch.from_numpy(handwriting.labels[:120]))
+
+
+def test_the_history_on_disk_grows_line_by_line(tmp_path):
+    run = Run(tmp_path / "run", {"model": "mlp"}, epochs=2)
+
+    first_epoch = run.start()
+    add(run, 0.8)
+    lines_then = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
+    add(run, 0.9)
+    lines_now = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
+
+    assert first_epoch == 1
+    assert [json.loads(line) for line in lines_now] == run.history
+    assert lines_now[:1] == lines_then
+    assert json.loads(lines_now[1])["elapsed"] == 5.0
+    assert json.loads((tmp_path / "run" / "config.json").read_text()) == {"model": "mlp"}
+
+
+@pytest.mark.parametrize(
+    ("epochs", "best"),
+    [
+        ([(0.8, None), (0.9, None), (0.85, None)], [True, True, False]),
+        ([(0.9, None), (0.9, None)], [True, False]),
+        # With other hands, both accuracies count alike.
+        ([(0.90, 0.50), (0.89, 0.70), (0.95, 0.60)], [True, True, False]),
+    ],
+)
+def test_the_best_epoch_has_the_highest_validation_accuracy(tmp_path, epochs, best):
+    run = Run(tmp_path / "run", {}, epochs=3)
+    run.start()
+
+    for accuracy, hands in epochs:
+        add(run, accuracy, hands)
+
+    assert [row["best"] for row in run.history] == best
+    assert run.best_epoch == 1 + max(i for i, is_best in enumerate(best) if is_best)
+
+
+def test_between_equal_accuracies_the_lower_loss_is_better(tmp_path):
+    run = Run(tmp_path / "run", {}, epochs=2)
+    run.start()
+
+    for loss in (0.2, 0.1):
+        run.add_epoch(Score(1, 0.5), Score(loss, 0.9), None, lr=0.1, seconds=1)
+
+    assert run.best_epoch == 2
+
+
+def test_a_resumed_run_has_its_weights_and_history_back(tmp_path):
+    run = Run(tmp_path / "run", {}, epochs=3)
+    run.start()
+    add(run, 0.8)
+    saved = state_of()
+    run.save(saved)
+    fresh = state_of()
+
+    again = Run(tmp_path / "run", {}, epochs=3)
+    next_epoch = again.resume(fresh)
+
+    assert next_epoch == 2
+    assert again.history == run.history
+    for one, other in zip(
+        fresh.model.state_dict().values(), saved.model.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
+def test_random_numbers_go_on_where_they_stopped(tmp_path):
+    run = Run(tmp_path / "run", {}, epochs=3)
+    run.start()
+    add(run, 0.8)
+    state = state_of()
+    run.save(state)
+    expected = [torch.rand(1, generator=state.order), torch.rand(1)]
+
+    fresh = state_of()
+    Run(tmp_path / "run", {}, epochs=3).resume(fresh)
+
+    assert [torch.rand(1, generator=fresh.order), torch.rand(1)] == expected
+
+
+def test_there_has_to_be_something_to_resume(tmp_path):
+    with pytest.raises(SettingsError, match="nothing to resume"):
+        Run(tmp_path, {}, epochs=3).resume(state_of())
+
+
+def test_a_run_of_another_network_is_refused(tmp_path):
+    run = Run(tmp_path / "run", {}, epochs=3)
+    run.start()
+    run.save(state_of("cnn1"))
+
+    with pytest.raises(CheckpointError, match="another network"):
+        run.resume(state_of("mlp"))
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+
+    with pytest.raises(OutputError, match="file"):
+        Run(tmp_path / "file" / "run", {}, epochs=1).start()
+
+
+def test_accuracy_and_loss_are_measured_in_evaluation_mode(tiny_model, digits):
+    score = measure(tiny_model, digits)
+
+    assert score.accuracy > 0.9
+    assert 0 < score.loss < 1
+    assert score == measure(tiny_model, digits)
+
+
+def test_the_report_has_figures_and_scores(tmp_path, tiny_model, digits):
+    run = Run(tmp_path / "run", {}, epochs=2)
+    run.start()
+    add(run, 0.8)
+    add(run, 0.9)
+
+    scores = run.report(tiny_model, digits, "test")
+
+    for name in ("training_curves", "confusion_matrix", "sample_predictions"):
+        for folder in (run.folder, tmp_path):
+            with Image.open(folder / f"{name}.png") as picture:
+                assert picture.width > 400
+    assert scores["test_accuracy"] == measure(tiny_model, digits).accuracy
+    report = (run.folder / "report.txt").read_text()
+    assert report.startswith("120 test pictures")
+    assert all(f"\n           {digit} " in report for digit in range(10))
+
+
+def test_a_row_stands_under_its_title():
+    row = {
+        "epoch": 3,
+        "epochs": 20,
+        "train_loss": 0.1,
+        "train_accuracy": 0.98,
+        "validation_loss": 0.05,
+        "validation_accuracy": 0.99,
+        "lr": 0.001,
+        "seconds": 12.3,
+        "best": True,
+    }
+
+    line = format_row(row)
+
+    assert line.endswith(" *")
+    assert len(line) == len(ROW_TITLE) + 2
+    for title, value in (("hands", "-"), ("lr", "1.00e-03"), ("seconds", "12.3")):
+        assert line[: ROW_TITLE.index(title) + len(title)].endswith(value)
+
+
+def test_a_published_file_replaces_the_old_one(tmp_path):
+    (tmp_path / "new").write_text("new")
+    (tmp_path / "old").write_text("old and longer")
+
+    publish(tmp_path / "new", tmp_path / "old")
+
+    assert (tmp_path / "old").read_text() == "new"

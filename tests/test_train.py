@@ -1,0 +1,441 @@
+import json
+import shlex
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+import train
+from errors import SettingsError
+from model import MNISTNet
+from registry import load_checkpoint, save_checkpoint
+from runs import Score
+from train import Outcome, Settings, hand_over, load_data, main, parse_settings
+
+# Small enough for a second, and float32 so that they mean the same on every processor.
+QUICK = [
+    *("--model", "mlp", "--epochs", "2", "--limit", "300", "--batch-size", "50"),
+    *("--precision", "fp32", "--no-cuda", "--run", "one"),
+]
+
+
+@pytest.fixture
+def places(tmp_path, mnist_folder):
+    """Return the flags that keep a run inside `tmp_path`."""
+    return [
+        *("--data-dir", str(mnist_folder)),
+        *("--output", str(tmp_path / "outputs")),
+        *("--models-dir", str(tmp_path / "models")),
+    ]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Train on one thread: networks this small are slower on several, if those are busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def empty_figures(monkeypatch):
+    """Save empty figures: tests/test_runs.py has the true ones, and drawing takes seconds."""
+    for name in ("training_curves", "confusion_matrix", "sample_predictions"):
+        monkeypatch.setattr(f"plots.{name}", lambda *args, **options: Figure(figsize=(1, 1)))
+
+
+def read_history(folder):
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+
+
+def weights_of(path):
+    return torch.load(path, weights_only=True)["model_state_dict"]
+
+
+def same_weights(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+# --- a whole run --------------------------------------------------------------------------------
+
+
+def test_a_run_learns_and_leaves_everything_behind(tmp_path, places, capsys):
+    code = main([*QUICK, *places, "--epochs", "4", "--limit", "0", "--no-augment"])
+
+    printed = capsys.readouterr().out
+    folder = tmp_path / "outputs" / "one"
+    history = read_history(folder)
+    assert code == 0
+    assert history[-1]["validation_accuracy"] > 0.7
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4]
+    assert {path.name for path in folder.iterdir()} == {
+        "best.pth",
+        "config.json",
+        "confusion_matrix.png",
+        "history.jsonl",
+        "last.pth",
+        "report.txt",
+        "resume.pt",
+        "sample_predictions.png",
+        "training_curves.png",
+    }
+    pictures = {path.name for path in (tmp_path / "outputs").glob("*.png")}
+    assert pictures == {"confusion_matrix.png", "sample_predictions.png", "training_curves.png"}
+    assert {path.name for path in (tmp_path / "models").iterdir()} == {"mlp.pth", "mlp_best.pth"}
+    assert "precision" in printed  # the scores of each digit
+
+
+def test_the_default_network_is_saved_under_the_names_that_the_readme_promises(tmp_path, places):
+    code = main([*QUICK, *places, "--model", "mnistnet", "--epochs", "1", "--limit", "60"])
+
+    assert code == 0
+    model = MNISTNet()
+    for name in ("mnist_cnn", "mnist_cnn_best"):
+        checkpoint = torch.load(tmp_path / "models" / f"{name}.pth")
+        model.load_state_dict(checkpoint["model_state_dict"])
+        assert checkpoint["settings"]["limit"] == 60
+
+
+def test_the_test_pictures_are_measured_once_with_the_best_weights(tmp_path, places, monkeypatch):
+    asked = []
+    load = train.load_mnist
+    monkeypatch.setattr(
+        "train.load_mnist", lambda split, folder: asked.append(split) or load(split, folder)
+    )
+
+    main([*QUICK, *places])
+
+    metrics = load_checkpoint("mlp_best", tmp_path / "models").metrics
+    assert asked.count("test") == 1
+    assert asked[-1] == "test"
+    assert 0 < metrics["test_accuracy"] < 1
+    assert "test_accuracy" not in load_checkpoint("mlp", tmp_path / "models").metrics
+
+
+def test_an_experiment_leaves_the_test_pictures_alone(tmp_path, places, monkeypatch):
+    load = train.load_mnist
+    monkeypatch.setattr(
+        "train.load_mnist",
+        lambda split, folder: pytest.fail("read") if split == "test" else load(split, folder),
+    )
+
+    main([*QUICK, *places, "--no-test"])
+
+    assert "validation" in (tmp_path / "outputs" / "one" / "report.txt").read_text()
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path, places):
+    command = [*QUICK, *places, "--model", "cnn1", "--limit", "100", "--no-test", "--replace"]
+
+    for run, seed in (("a", "5"), ("b", "5"), ("c", "6")):
+        main([*command, "--run", run, "--seed", seed])
+
+    a, b, c = (weights_of(tmp_path / "outputs" / run / "last.pth") for run in "abc")
+    assert same_weights(a, b)
+    assert not same_weights(a, c)
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path, places, monkeypatch, capsys):
+    command = [*QUICK, *places, "--model", "cnn1", "--limit", "100", "--no-test", "--epochs", "3"]
+    main([*command, "--run", "whole"])
+    learn = train.Learner.learn
+
+    def stop_in_the_second_epoch(self, digits, epoch):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return learn(self, digits, epoch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("train.Learner.learn", stop_in_the_second_epoch)
+        stopped = main([*command, "--run", "parts"])
+    advice = capsys.readouterr().err
+    resumed = main(["--resume", str(tmp_path / "outputs" / "parts"), *places, "--no-test"])
+
+    whole, parts = (tmp_path / "outputs" / run for run in ("whole", "parts"))
+    assert stopped == 130
+    assert "python train.py --resume" in advice
+    assert resumed == 0
+    assert same_weights(weights_of(whole / "last.pth"), weights_of(parts / "last.pth"))
+    assert [row["epoch"] for row in read_history(parts)] == [1, 2, 3]
+    assert json.loads((parts / "config.json").read_text())["model"] == "cnn1"
+
+
+def test_stopping_keeps_the_best_weights(tmp_path, places, monkeypatch):
+    monkeypatch.setattr("train.format_row", lambda row: (_ for _ in ()).throw(KeyboardInterrupt))
+
+    code = main([*QUICK, *places])
+
+    assert code == 130
+    assert load_checkpoint("mlp_best", tmp_path / "models").metrics["epoch"] == 1
+
+
+def test_training_stops_early_without_progress(tmp_path, places, monkeypatch, capsys):
+    rows = iter([0.5, 0.9, 0.8, 0.7, 0.6])
+    monkeypatch.setattr("train.measure", lambda *args: Score(1.0, next(rows)))
+
+    main([*QUICK, *places, "--epochs", "5", "--patience", "2", "--no-test"])
+
+    history = read_history(tmp_path / "outputs" / "one")
+    assert [row["best"] for row in history] == [True, True, False, False]
+    assert "stopping early" in capsys.readouterr().out
+    assert load_checkpoint("mlp_best", tmp_path / "models").metrics["epoch"] == 2
+
+
+def test_other_hands_and_pictures_of_no_digit_are_learned_as_well(tmp_path, places, monkeypatch):
+    """The pictures themselves are the matter of tests/test_hands.py."""
+    black = np.zeros((40, 28, 28), np.uint8)
+    seeds = []
+
+    def make_hands(count, *, seed, folder, mnist):
+        seeds.append((seed, len(mnist[0])))
+        return black[:count], np.full(min(count, 40), 7)
+
+    monkeypatch.setattr("train.make_hands", make_hands)
+    monkeypatch.setattr(
+        "train.make_non_digits", lambda count, *, seed, folder: (black[:count], np.zeros(count))
+    )
+
+    main([*QUICK, *places, "--hands", "40", "--non-digits", "20", "--shards", "2", "--no-test"])
+
+    history = read_history(tmp_path / "outputs" / "one")
+    assert "hands_accuracy" in history[0]
+    # Two shards made from training pictures; the held-out ones from validation pictures.
+    assert seeds == [(1, 300), (2, 300), (0, 100)]
+    data = load_checkpoint("mlp_best", tmp_path / "models").data
+    assert data["training_pictures"] == 300 + 40 + 20
+
+
+def test_pictures_of_no_digit_carry_no_digit_as_label(tmp_path, mnist_folder, monkeypatch):
+    monkeypatch.setattr(
+        "train.make_non_digits",
+        lambda count, *, seed, folder: (np.zeros((count, 28, 28), np.uint8), np.arange(count)),
+    )
+
+    data = load_data(Settings(non_digits=5, limit=10), mnist_folder, torch.device("cpu"))
+
+    assert data.train[0].labels is not None
+    assert data.train[0].labels[-5:].tolist() == [-1] * 5
+
+
+def test_a_pupil_learns_from_teachers(tmp_path, places):
+    main([*QUICK, *places, "--no-test", "--name", "teacher"])
+
+    code = main([*QUICK, *places, "--no-test", "--run", "two", "--teachers", "teacher_best"])
+
+    config = json.loads((tmp_path / "outputs" / "two" / "config.json").read_text())
+    assert code == 0
+    assert config["teachers"] == ["teacher_best"]
+
+
+def test_each_row_is_handed_to_whoever_watches(tmp_path, mnist_folder):
+    rows: list[dict[str, Any]] = []
+
+    outcome = train.train(
+        Settings(model="mlp", epochs=2, limit=100, precision="fp32"),
+        data_folder=mnist_folder,
+        folder=tmp_path / "outputs" / "watched",
+        models_folder=tmp_path / "models",
+        device=torch.device("cpu"),
+        on_epoch=rows.append,
+        test=False,
+    )
+
+    assert isinstance(outcome, Outcome)
+    assert rows == outcome.history == read_history(outcome.folder)
+
+
+def test_small_epochs_train_on_the_middle_of_the_pictures(places, monkeypatch):
+    sizes = []
+    augment = train.augment
+
+    def watch(pixels, *args, size):
+        sizes.append(size)
+        return augment(pixels, *args, size=size)
+
+    monkeypatch.setattr("train.augment", watch)
+
+    code = main(
+        [
+            *(*QUICK, *places, "--model", "mnistnet", "--limit", "50", "--no-test"),
+            *("--small-epochs", "1"),
+        ]
+    )
+
+    assert code == 0
+    assert sizes == [24, 28]
+
+
+# --- which weights stay -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("standing", "coming", "replaced"),
+    [
+        ({"accuracy": 0.99}, {"accuracy": 0.98}, False),
+        ({"accuracy": 0.98}, {"accuracy": 0.99}, True),
+        ({"accuracy": 0.99, "limit": 500}, {"accuracy": 0.98}, True),
+        ({"accuracy": 0.98}, {"accuracy": 0.99, "limit": 500}, False),
+        ({"accuracy": 0.98, "hands": 100}, {"accuracy": 0.99}, False),
+        ({"accuracy": 0.98}, {"accuracy": 0.99, "hands": 100}, False),
+        ({"accuracy": 0.98, "hands": 5}, {"accuracy": 0.99, "hands": 100}, True),
+    ],
+)
+def test_only_better_weights_from_the_same_kind_of_data_replace_the_best(
+    tmp_path, tiny_model, standing, coming, replaced
+):
+    """A trial of one minute must not cost the user the shipped model."""
+
+    def save(path, accuracy, **settings):
+        metrics = {"validation_accuracy": accuracy}
+        save_checkpoint(path, tiny_model, settings=settings, metrics=metrics)
+
+    save(tmp_path / "models" / "x_best.pth", **standing)
+    for name in ("last", "best"):
+        save(tmp_path / "run" / f"{name}.pth", **coming)
+
+    path = hand_over(tmp_path / "run", tmp_path / "models", "x")
+
+    kept = load_checkpoint("x_best", tmp_path / "models").metrics["validation_accuracy"]
+    assert kept == (coming if replaced else standing)["accuracy"]
+    assert path.parent.name == ("models" if replaced else "run")
+
+
+def test_a_damaged_best_is_replaced(tmp_path, tiny_model):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "x_best.pth").write_bytes(b"no checkpoint")
+    for name in ("last", "best"):
+        save_checkpoint(
+            tmp_path / "run" / f"{name}.pth", tiny_model, metrics={"validation_accuracy": 0.1}
+        )
+
+    path = hand_over(tmp_path / "run", tmp_path / "models", "x")
+
+    assert load_checkpoint(path).metrics["validation_accuracy"] == 0.1
+    assert path.parent.name == "models"
+
+
+# --- the command line ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "hint"),
+    [
+        (["--epochs", "0"], "--epochs 0"),
+        (["--batch-size", "1"], "--batch-size 1"),
+        (["--lr", "0"], "--lr 0"),
+        (["--lr", "nan"], "--lr nan"),
+        (["--lr", "inf"], "--lr inf"),
+        (["--dropout", "-1"], "--dropout -1"),
+        (["--dropout", "2"], "--dropout 2"),
+        (["--label-smoothing", "1"], "--label-smoothing 1"),
+        (["--ema", "1"], "--ema 1"),
+        (["--hands", "-5"], "--hands -5"),
+        (["--shards", "0"], "--shards 0"),
+        (["--seed", "-1"], "--seed -1"),
+        (["--teacher-temperature", "0"], "--teacher-temperature 0"),
+        (["--threads", "-1"], "--threads -1"),
+        (["--small-epochs", "1", "--no-augment"], "--small-epochs needs"),
+        (["--small-epochs", "1", "--model", "mlp"], "--small-epochs needs"),
+        (["--device", "toaster"], "toaster"),
+        (["--resume", "nowhere"], "nothing to resume"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused_with_advice(flags, hint, places, capsys):
+    code = main([*places, *flags])
+
+    assert code == 2
+    assert hint in capsys.readouterr().err
+
+
+def test_a_teacher_that_does_not_exist_is_named(places, capsys):
+    code = main([*QUICK, *places, "--teachers", "nobody"])
+
+    assert code == 1
+    assert "nobody" in capsys.readouterr().err
+
+
+def test_training_that_diverges_says_so(places, capsys):
+    code = main([*QUICK, *places, "--model", "cnn1", "--lr", "1e30"])
+
+    assert code == 2
+    assert "smaller --lr" in capsys.readouterr().err
+
+
+def test_a_finished_run_cannot_be_resumed_without_more_epochs(tmp_path, places, capsys):
+    main([*QUICK, *places, "--no-test"])
+    folder = str(tmp_path / "outputs" / "one")
+
+    refused = main(["--resume", folder, *places, "--no-test"])
+    extended = main(["--resume", folder, *places, "--no-test", "--epochs", "3"])
+
+    assert refused == 2
+    assert "more with --epochs" in capsys.readouterr().err
+    assert extended == 0
+    assert len(read_history(tmp_path / "outputs" / "one")) == 3
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "hint"),
+    [
+        ("resume.pt", b"no archive", "damaged"),
+        ("config.json", b"{", "not the record of a run"),
+        ("config.json", b'{"colour": 3}', "not the record of a run"),
+        ("config.json", b"[]", "not the record of a run"),
+    ],
+)
+def test_a_damaged_run_cannot_be_resumed(tmp_path, places, capsys, file, content, hint):
+    main([*QUICK, *places, "--no-test", "--epochs", "1"])
+    folder = tmp_path / "outputs" / "one"
+    (folder / file).write_bytes(content)
+
+    code = main(["--resume", str(folder), *places, "--epochs", "2"])
+
+    assert code in (1, 2)
+    assert hint in capsys.readouterr().err
+
+
+def test_a_run_cannot_be_resumed_with_another_network(tmp_path, places, capsys):
+    main([*QUICK, *places, "--no-test", "--epochs", "1"])
+
+    code = main(
+        ["--resume", str(tmp_path / "outputs" / "one"), *places, "--epochs", "2", "--model", "cnn1"]
+    )
+
+    assert code == 1
+    assert "another network" in capsys.readouterr().err
+
+
+def test_a_flag_wins_over_its_recipe():
+    _, fast = parse_settings(["--recipe", "fast"])
+    _, changed = parse_settings(["--recipe", "fast", "--epochs", "3"])
+
+    assert fast.epochs == train.RECIPES["fast"]["epochs"]
+    assert changed == Settings(**{**vars(fast), "epochs": 3})
+
+
+def test_the_issue_s_command_line_is_understood():
+    line = "--epochs 20 --batch-size 128 --lr 0.0005 --no-cuda"
+
+    args, settings = parse_settings(shlex.split(line))
+
+    assert (settings.epochs, settings.batch_size, settings.lr) == (20, 128, 0.0005)
+    assert args.no_cuda
+
+
+@pytest.mark.parametrize("name", train.RECIPES)
+def test_every_recipe_is_made_of_settings_that_work(name):
+    train.check_settings(Settings(**train.RECIPES[name]))
+
+
+def test_settings_that_cannot_work_leave_no_folder(tmp_path, places):
+    with pytest.raises(SettingsError):
+        train.train(
+            Settings(epochs=0),
+            data_folder=tmp_path,
+            folder=tmp_path / "outputs" / "none",
+        )
+
+    assert not (tmp_path / "outputs").exists()
