@@ -38,37 +38,53 @@ def training_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     -------
     Figure
     """
-    figure = _figure(11, 3.8)
+    figure = _figure(11, 3.6)
     loss, error, rate = figure.subplots(1, 3)
     epochs = [row["epoch"] for row in history]
     best = max((row for row in history if row["best"]), key=lambda row: row["epoch"], default=None)
-    for axes, key, title in ((loss, "loss", "Loss"), (error, "accuracy", "Mistakes, %")):
+    for axes, key in ((loss, "loss"), (error, "accuracy")):
         for part, colour in (("train", ORANGE), ("validation", BLUE)):
-            values = np.array([row[f"{part}_{key}"] for row in history], float)
-            if key == "accuracy":
-                values = 100 * (1 - values)
-            axes.plot(epochs, values, "o-", color=colour, markersize=3.5, label=part)
-            if best and part == "validation":
-                place = epochs.index(best["epoch"])
-                axes.plot(epochs[place], values[place], "o", color=RED, markersize=8, zorder=3)
-                axes.annotate(
-                    f"best: {values[place]:.2f} %" if key == "accuracy" else f"{values[place]:.4f}",
-                    (epochs[place], values[place]),
-                    xytext=(0, 10),
-                    textcoords="offset points",
-                    ha="right" if place > len(epochs) / 2 else "left",
-                    color=RED,
-                )
-        axes.set_title(title, loc="left")
+            values = [_loss_or_mistakes(row, part, key) for row in history]
+            axes.plot(epochs, values, "o-", color=colour, markersize=3, label=part)
+        if any("hands_loss" in row for row in history):
+            values = [_loss_or_mistakes(row, "hands", key) for row in history]
+            axes.plot(epochs, values, "o-", color=GREEN, markersize=3, label="other hands")
         # Most of the fall is in the first epoch; only a logarithm shows the rest.
         axes.set_yscale("log")
-    loss.legend(frameon=False)
-    rate.plot(epochs, [row["lr"] for row in history], "o-", color=GREEN, markersize=3.5)
-    rate.set_title("Learning rate at the end of the epoch", loc="left")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
+        if best:
+            value = _loss_or_mistakes(best, "validation", key)
+            axes.plot(best["epoch"], value, "o", color=RED, markersize=7, zorder=3)
+            axes.margins(y=0.14)  # room for the number under the point
+            axes.annotate(
+                f"best: {value:.2f} %" if key == "accuracy" else f"{value:.4f}",
+                (best["epoch"], value),
+                xytext=(0, -8),
+                textcoords="offset points",
+                ha="right" if best["epoch"] > len(epochs) / 2 else "left",
+                va="top",
+                color=RED,
+                fontsize=9,
+            )
+    loss.set_title("Loss", loc="left")
+    loss.legend(frameon=False, fontsize=9)
+    error.set_title("Mistakes, %", loc="left")
+    rate.plot(epochs, [1000 * row["lr"] for row in history], "o-", color=QUIET, markersize=3)
+    rate.set_title("Learning rate, thousandths", loc="left")
     for axes in (loss, error, rate):
         _tidy(axes)
-        axes.set_xlabel("epoch")
+        axes.title.set_fontsize(11)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_xlabel("epoch", color=QUIET, fontsize=9)
     return figure
+
+
+def _loss_or_mistakes(row: Mapping[str, Any], part: str, key: str) -> float:
+    """Take the loss, or turn the accuracy into mistakes in percent; NaN leaves a gap."""
+    value = float(row.get(f"{part}_{key}", np.nan))
+    # No mistakes at all have no place on a logarithm: they are drawn as one in 10,000.
+    return max(value, 1e-4) if key == "loss" else max(100 * (1 - value), 0.01)
 
 
 def confusion_matrix(
@@ -93,19 +109,21 @@ def confusion_matrix(
     figure = _figure(6.4, 6.2)
     axes = figure.subplots()
     display = ConfusionMatrixDisplay(counts, display_labels=range(CLASSES))
-    display.plot(ax=axes, colorbar=False, cmap="Blues", values_format="d")
+    display.plot(ax=axes, colorbar=False, cmap="Reds", values_format="d")
     # The diagonal holds hundreds of times more than the rest: colour by mistakes instead.
-    mistakes = counts.copy()
-    np.fill_diagonal(mistakes, 0)
+    mistakes = counts.astype(float)
+    np.fill_diagonal(mistakes, np.nan)
     display.im_.set_data(mistakes)
-    display.im_.set_cmap("Reds")
-    display.im_.set_clim(0, max(mistakes.max(), 1) * 1.4)
+    display.im_.set_clim(0, max(np.nanmax(mistakes), 1) * 1.4)
+    axes.set_facecolor("#eef4f9")  # shows through where there is no number of mistakes
     for (row, column), text in np.ndenumerate(display.text_):
-        text.set_color("#9ca3af" if counts[row, column] == 0 else INK)
-        text.set_fontweight("bold" if row != column and counts[row, column] else "normal")
-        if row == column:
-            text.set_color(QUIET)
-    axes.set(xlabel="read as", ylabel="shows")
+        is_mistake = row != column and counts[row, column]
+        text.set_text(str(counts[row, column]) if is_mistake or row == column else "·")
+        text.set_color(INK if is_mistake else QUIET)
+        text.set_fontweight("bold" if is_mistake else "normal")
+    axes.set_xlabel("read as", color=QUIET)
+    axes.set_ylabel("shows", color=QUIET)
+    axes.spines[:].set_visible(False)
     right = np.trace(counts)
     axes.set_title(f"{title}: {counts.sum() - right} mistakes", loc="left")
     axes.tick_params(length=0)
@@ -143,7 +161,7 @@ def sample_predictions(
     order = np.lexsort((np.where(wrong, -confidence, confidence), ~wrong))[:count]
     columns = 10
     rows = max(-(-len(order) // columns), 1)
-    figure = _figure(columns * 1.05, rows * 1.4 + 0.5)
+    figure = _figure(columns * 1.05, rows * 1.3 + 0.5)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -155,6 +173,107 @@ def sample_predictions(
     figure.suptitle(
         f"{title}: {wrong.sum()} mistakes (orange), then the least certain", x=0.01, ha="left"
     )
+    return figure
+
+
+def reliability_diagram(
+    bins: Sequence[Mapping[str, float]], error: float, *, title: str = "Is confidence honest?"
+) -> Figure:
+    """Draw how often answers of each confidence were right; honest ones lie on the diagonal.
+
+    Parameters
+    ----------
+    bins : sequence of mappings
+        As from `measures.calibration_bins`.
+    error : float
+        The expected calibration error, 0.0 to 1.0.
+    title : str, optional
+
+    Returns
+    -------
+    Figure
+    """
+    figure = _figure(5.2, 4.6)
+    axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    left = [row["low"] for row in bins]
+    width = [row["high"] - row["low"] for row in bins]
+    accuracy = [row["accuracy"] for row in bins]
+    axes.bar(left, accuracy, width, align="edge", color=BLUE, alpha=0.35, edgecolor=BLUE)
+    axes.plot([row["confidence"] for row in bins], accuracy, "o", color=BLUE, markersize=4)
+    axes.plot([0, 1], [0, 1], "--", color=QUIET, linewidth=1)
+    axes.set(ylabel="part that is right", xlim=(0, 1), ylim=(0, 1.02))
+    axes.set_title(f"{title} Error {100 * error:.2f} %", loc="left")
+    counts.bar(left, [row["count"] for row in bins], width, align="edge", color=QUIET)
+    counts.set(xlabel="confidence", ylabel="pictures")
+    counts.set_yscale("log")  # nearly all answers are in the last bin
+    for each in (axes, counts):
+        _tidy(each)
+    return figure
+
+
+def coverage_curve(
+    coverage: Sequence[float], accuracy: Sequence[float], *, title: str = "Accept only sure answers"
+) -> Figure:
+    """Draw how many mistakes remain if only the surest answers are accepted.
+
+    Parameters
+    ----------
+    coverage, accuracy : sequences of float, 0.0 to 1.0
+        As from `measures.coverage_curve`.
+    title : str, optional
+
+    Returns
+    -------
+    Figure
+    """
+    figure = _figure(5.2, 4.6)
+    axes = figure.subplots()
+    mistakes = 100 * (1 - np.asarray(accuracy))
+    axes.plot(100 * np.asarray(coverage), mistakes, color=BLUE)
+    axes.set(xlabel="accepted answers, %", ylabel="mistakes among them, %", xlim=(0, 100))
+    axes.set_ylim(bottom=0)
+    axes.set_title(title, loc="left")
+    _tidy(axes)
+    return figure
+
+
+def damage_curves(
+    curves: Mapping[str, Sequence[Mapping[str, Any]]], units: Mapping[str, str]
+) -> Figure:
+    """Draw how reading suffers as pictures get worse, one panel for each kind of damage.
+
+    Parameters
+    ----------
+    curves : mapping
+        For each kind of damage a row for each strength: `amount`, and from 0.0 to 1.0 `accuracy`
+        (of the whole reader), `network` (accuracy of the network alone) and `ok` (part of the
+        answers that the reader trusts).
+    units : mapping
+        What the amounts of each kind are counted in.
+
+    Returns
+    -------
+    Figure
+    """
+    figure = _figure(11, 6.2)
+    panels = figure.subplots(2, -(-len(curves) // 2), squeeze=False, sharey=True).flat
+    lines = (
+        ("accuracy", "o-", BLUE, "whole reader"),
+        ("network", "s-", ORANGE, "network alone"),
+        ("ok", "--", QUIET, 'verdict "ok"'),
+    )
+    for axes, (kind, rows) in zip(panels, curves.items(), strict=False):
+        strengths = range(len(rows))
+        for key, style, colour, label in lines:
+            values = [100 * row[key] for row in rows]
+            axes.plot(strengths, values, style, color=colour, markersize=4, label=label)
+        axes.set_xticks(strengths, [f"{row['amount']:g}" for row in rows])
+        axes.set_title(kind, loc="left")
+        axes.set_xlabel(units[kind], fontsize=8, color=QUIET)
+        axes.set_ylim(0, 102)
+        _tidy(axes)
+    figure.axes[0].set_ylabel("% of pictures")
+    figure.axes[0].legend(frameon=False, loc="lower left")
     return figure
 
 

@@ -1,0 +1,142 @@
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+import plots
+
+
+def history(*accuracies, hands=False):
+    rows = []
+    for number, accuracy in enumerate(accuracies):
+        row = {
+            "epoch": number + 1,
+            "train_loss": 2 * (1 - accuracy),
+            "train_accuracy": accuracy - 0.05,
+            "validation_loss": 1 - accuracy,
+            "validation_accuracy": accuracy,
+            "lr": 0.001,
+            "best": accuracy == max(accuracies[: number + 1]),
+        }
+        if hands:
+            row |= {"hands_loss": 0.2, "hands_accuracy": 0.9}
+        rows.append(row)
+    return rows
+
+
+def probabilities_for(answers, confidence=0.9):
+    table = np.full((len(answers), 10), (1 - confidence) / 9, np.float32)
+    table[np.arange(len(answers)), answers] = confidence
+    return table
+
+
+def draw(figure):
+    """Render a figure, which finds what building it does not."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer)
+    return Image.open(buffer).size
+
+
+def texts(figure):
+    """Return everything that is written in a figure."""
+    return [
+        text.get_text()
+        for axes in figure.axes
+        for text in [*axes.texts, axes.title, axes._left_title, axes.xaxis.label]
+    ]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        history(0.9),
+        history(0.9, 0.98, 0.97),
+        history(0.9, 0.98, hands=True),
+        history(0.9, 1.0),  # no mistakes, whose logarithm does not exist
+        [],
+    ],
+    ids=["one epoch", "three epochs", "other hands", "no mistakes", "no epochs"],
+)
+def test_curves_are_drawn_for_any_history(rows):
+    figure = plots.training_curves(rows)
+
+    assert isinstance(figure, Figure)
+    assert len(figure.axes) == 3
+    assert draw(figure)[0] > 800
+
+
+def test_the_best_epoch_is_marked_with_its_mistakes():
+    figure = plots.training_curves(history(0.9, 0.98, 0.97))
+
+    assert "best: 2.00 %" in texts(figure)
+
+
+def test_other_hands_have_a_line_of_their_own():
+    plain = plots.training_curves(history(0.9, 0.98))
+    more = plots.training_curves(history(0.9, 0.98, hands=True))
+
+    assert len(more.axes[0].lines) == len(plain.axes[0].lines) + 1
+
+
+def test_the_confusion_matrix_counts_rows_as_truth_and_columns_as_answers():
+    labels = np.array([7, 7, 7, 1])
+    answers = np.array([7, 1, 1, 1])
+
+    figure = plots.confusion_matrix(labels, answers, title="Trial")
+
+    cells = {text.get_position(): text.get_text() for text in figure.axes[0].texts}
+    assert cells[1, 7] == "2"  # matplotlib places by (column, row)
+    assert cells[7, 7] == "1"
+    assert cells[7, 1] == "·"
+    assert "Trial: 2 mistakes" in texts(figure)
+    draw(figure)
+
+
+def test_a_confusion_matrix_without_mistakes_can_be_drawn():
+    digits = np.arange(10)
+
+    assert draw(plots.confusion_matrix(digits, digits))[0] > 400
+
+
+def test_samples_begin_with_the_surest_mistake_and_end_with_the_surest_answer():
+    images = np.zeros((4, 28, 28), np.uint8)
+    labels = np.array([1, 2, 3, 4])
+    table = probabilities_for([1, 7, 7, 4])
+    table[1] = probabilities_for([7], 0.6)
+    table[3] = probabilities_for([4], 0.5)
+
+    figure = plots.sample_predictions(images, labels, table)
+
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles == ["3 read as 7\n90%", "2 read as 7\n60%", "4\n50%", "1\n90%"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 11, 100])
+def test_samples_are_drawn_for_any_number_of_pictures(count):
+    images = np.zeros((count, 28, 28), np.uint8)
+    labels = np.zeros(count, int)
+
+    figure = plots.sample_predictions(images, labels, probabilities_for(labels), count=40)
+
+    assert sum(bool(axes.get_title()) for axes in figure.axes) == min(count, 40)
+    draw(figure)
+
+
+def test_drawing_leaves_the_global_state_of_pyplot_alone():
+    """Pyplot keeps every figure alive and must not be used from a server's threads."""
+    code = (
+        "import numpy as np, plots, sys; digits = np.arange(10); "
+        "plots.training_curves([]); "
+        "plots.sample_predictions(np.zeros((10, 28, 28)), digits, np.eye(10)); "
+        "print('matplotlib.pyplot' in sys.modules)"
+    )
+
+    printed = subprocess.run(
+        [sys.executable, "-c", code], cwd=plots.__file__.rpartition("/")[0], capture_output=True
+    )
+
+    assert printed.stdout.decode().strip() == "False", printed.stderr.decode()
