@@ -48,6 +48,9 @@ JOIN_GAP = 0.30  # of the digit's longer side: parts farther away belong to some
 # Stroke widths at MNIST size (twice the area over the outline, in pixels of the 20x20 box) that
 # the middle 98 % of the training pictures have; see `stroke_width`.
 THIN, THICK = 1.7, 4.9
+# Which shares of full ink become 0 and 1. Of broad strokes only the core counts: blur widens them,
+# and fills the loops and the open tops of coarse pictures.
+FULL_RANGE, CORE_RANGE, BROAD = (0.1, 0.8), (0.3, 0.95), 3.0
 FINE = 4  # the stroke width is changed at four times MNIST size
 
 
@@ -593,9 +596,12 @@ def scale_to_box(ink: np.ndarray) -> np.ndarray:
     -------
     ndarray of at most (20, 20), float32, 0.0..1.0
     """
-    fine = _resize(ink, FINE * BOX)
-    fine = np.clip((fine / full_ink(fine) - 0.1) / 0.7, 0, 1)
-    width = stroke_width((fine > 0.5).astype(np.uint8)) / FINE
+    share = _resize(ink, FINE * BOX)
+    share = share / full_ink(share)
+    fine = _stretch(share, *FULL_RANGE)
+    if _mnist_stroke_width(fine) > BROAD:
+        fine = _stretch(share, *CORE_RANGE)
+    width = _mnist_stroke_width(fine)
     fine = cv2.copyMakeBorder(fine, FINE, FINE, FINE, FINE, cv2.BORDER_CONSTANT)
     if width < THIN:
         fine = cv2.dilate(fine, _disc((THIN - width) * FINE))
@@ -603,6 +609,16 @@ def scale_to_box(ink: np.ndarray) -> np.ndarray:
         fine = cv2.erode(fine, _disc((width - THICK) * FINE))
     left, top, right, bottom = bounding_box((fine > WEAK).astype(np.uint8))
     return np.clip(_resize(fine[top:bottom, left:right], BOX), 0, 1)
+
+
+def _stretch(share: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Map shares of full ink from low..high to 0..1."""
+    return np.clip((share - low) / (high - low), 0, 1)
+
+
+def _mnist_stroke_width(fine: np.ndarray) -> float:
+    """Estimate the stroke width in pixels of the 20x20 box."""
+    return stroke_width((fine > 0.5).astype(np.uint8)) / FINE
 
 
 def _disc(diameter: float) -> np.ndarray:
