@@ -35,35 +35,34 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
+from batch_answers import Answered, make_rows
 from batch_report import write_report
-from batch_rows import STATUSES, WRITERS, Results, RowStore, relabel, summarise, write_skipped
-from batch_sources import LABEL_RULES, Input, Source, open_source
-from batch_workers import Answer, WorkerPool
+from batch_rows import COLUMNS, STATUSES, WRITERS, Results, RowStore, summarise, write_skipped
+from batch_sources import LABEL_RULES, Source, open_source
+from batch_workers import WorkerPool
 from errors import DigitError, OutputError, SettingsError
 from model import FORWARD_BATCH
-from predict import MNISTPredictor, Prediction
-from preprocess import Prepared
+from predict import MNISTPredictor
 from utils import HelpFormatter, atomic_write, set_up_logging
+
+if TYPE_CHECKING:
+    from batch_ray import RayPool
 
 log = logging.getLogger(__name__)
 diary = logging.getLogger(f"{__name__}.diary")  # goes to the run's own file and nowhere else
-diary.setLevel(logging.INFO)
-diary.propagate = False
 
 OUTPUT = Path("predictions")
-DECIMALS = 6  # of probabilities; more would show the rounding of the arithmetic
+ENGINES = ("local", "ray")
+STATUS = list(COLUMNS).index("status")
 FLUSH_SECONDS = 1.0  # rows of slow pictures do not wait until a batch is full
 # Where there is no terminal to draw a bar on, a line now and then.
 PLAIN_PROGRESS_SECONDS = 10.0
 PLAIN_PROGRESS = "{desc}: {n_fmt} of {total_fmt}, {rate_fmt}, {remaining} left{postfix}"
-Answered = tuple[Input, Answer | tuple]  # an input with what was found now, or its earlier row
-_NOTHING = Prepared(np.zeros((28, 28), np.float32), 28, 28, (0, 0, 28, 28), dark_ink=False)
 
 
 @dataclass(frozen=True)
@@ -104,6 +103,8 @@ class BatchProcessor:
     workers : int, optional
         Processes that open and prepare pictures; by default one for each processor that this
         program may use, and 0 does it all in this process.
+    engine : {"local", "ray"}, default="local"
+        "ray" reads on a Ray cluster (see `batch_ray.py`) and gives the same rows.
     device : str, default="auto"
         Where the network runs; see `utils.pick_device`.
     progress : bool, default=True
@@ -129,19 +130,23 @@ class BatchProcessor:
         *,
         output: str | os.PathLike[str] = OUTPUT,
         workers: int | None = None,
+        engine: str = "local",
         device: str = "auto",
         progress: bool = True,
         **settings: Any,
     ) -> None:
         self.model = model
         self.output = Path(output)
-        self.workers = _count_processors() if workers is None else workers
+        self.workers = workers
+        self.engine = engine
         self.device = device
         self.progress = progress
         self.settings = BatchSettings(**settings)
         self._run: Run | None = None
-        if self.workers < 0:
-            raise SettingsError(f"workers {self.workers}: choose 0 or more")
+        if workers is not None and workers < 0:
+            raise SettingsError(f"workers {workers}: choose 0 or more")
+        if engine not in ENGINES:
+            raise SettingsError(f"engine {engine!r}: choose one of {', '.join(ENGINES)}")
 
     def process_folder(self, folder: str | os.PathLike[str], *, resume: bool = False) -> Results:
         """Read every picture in a folder and its subfolders.
@@ -185,14 +190,28 @@ class BatchProcessor:
             If the rows cannot be written; those written before are intact.
         """
         found = open_source(source, recursive=self.settings.recursive, labels=self.settings.labels)
-        with WorkerPool(self.workers, with_hash=self.settings.with_hash) as pool:
-            # The workers start while the network is loaded.
+        with self._start_pool() as pool:
             predictor = self._load()
             self._run = _open_run(self.output, found, resume=resume)
             with contextlib.closing(RowStore(self._run.rows)) as store, _run_log(self._run):
                 _save_config(self._run, found, predictor, self.settings)
                 self._read(found, pool, predictor, store)
         return self.results
+
+    def _start_pool(self) -> WorkerPool | RayPool:
+        """Start what opens the pictures: processes of this machine, or a cluster."""
+        if self.engine == "local":
+            # The processes start while the network is loaded.
+            workers = _count_processors() if self.workers is None else self.workers
+            return WorkerPool(workers, with_hash=self.settings.with_hash)
+        from batch_ray import RayPool  # most people have no Ray
+
+        return RayPool(
+            self._load(),
+            self.workers or None,
+            batch_size=self.settings.batch_size,
+            with_hash=self.settings.with_hash,
+        )
 
     def _load(self) -> MNISTPredictor:
         """Load the network, once for all runs."""
@@ -201,13 +220,12 @@ class BatchProcessor:
         return self.model
 
     def _read(
-        self, source: Source, pool: WorkerPool, predictor: MNISTPredictor, store: RowStore
+        self, source: Source, pool: WorkerPool | RayPool, predictor: MNISTPredictor, store: RowStore
     ) -> None:
         """Turn the stream of inputs into rows on the disk."""
         started = time.perf_counter()
-        self._fresh = 0
         with (
-            _few_threads(pool),
+            _few_threads(),
             _stop_on_signal() as stop,
             _Progress(source, self.progress) as progress,
         ):
@@ -215,14 +233,14 @@ class BatchProcessor:
             version = predictor.checkpoint.version
             pairs = ((item, store.find_earlier(item, version)) for item in inputs)
             for batch in _in_batches(pool.answer(pairs), self.settings.batch_size):
-                rows, skipped = _make_rows(batch, predictor, self.settings.batch_size)
+                rows, skipped = make_rows(batch, predictor, self.settings.batch_size)
                 store.add(rows, skipped)
-                self._fresh += sum(_is_fresh(answer) for _, answer in batch)
                 progress.update(rows, skipped)
-                _log_errors(batch)
+                _log_errors(rows)
             self.interrupted = stop.is_set()
         if not self.interrupted:
             store.finish()
+        self._fresh = store.count - store.found_earlier
         self._seconds = time.perf_counter() - started
 
     @property
@@ -312,6 +330,8 @@ def _run_log(run: Run) -> Iterator[None]:
     """Keep a diary of the run beside its rows: begin, errors with their time, and how it ended."""
     handler = logging.FileHandler(run.rows.with_name("run.log"), encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    diary.setLevel(logging.INFO)
+    diary.propagate = False
     diary.addHandler(handler)
     try:
         diary.info("begin")
@@ -325,11 +345,12 @@ def _run_log(run: Run) -> Iterator[None]:
         handler.close()
 
 
-def _log_errors(batch: list[Answered]) -> None:
+def _log_errors(rows: list[tuple]) -> None:
     """Note in the diary what could not be read."""
-    for item, answer in batch:
-        if isinstance(answer, Answer) and answer.status == "error":
-            diary.info("%s: %s", item.path, answer.reason)
+    for values in rows:
+        if values[STATUS] == "error":
+            row = dict(zip(COLUMNS, values, strict=False))
+            diary.info("%s: %s", row["path"], row["reason"])
 
 
 @dataclass(frozen=True)
@@ -407,76 +428,15 @@ def _in_batches(answers: Iterable[Answered], size: int) -> Iterator[list[Answere
         yield batch
 
 
-def _is_fresh(answer: Answer | tuple) -> bool:
-    """Whether a picture was read now, and its row not taken over from before."""
-    return isinstance(answer, Answer) and answer.status != "skipped"
-
-
-def _make_rows(
-    batch: list[Answered], predictor: MNISTPredictor, batch_size: int
-) -> tuple[list[tuple], list[tuple[str, str]]]:
-    """Ask the network about a batch; give its rows, and the files that are no pictures."""
-    prepared = [
-        answer.prepared
-        for _, answer in batch
-        if isinstance(answer, Answer) and answer.prepared is not None
-    ]
-    predictions = iter(_predict(prepared, predictor, batch_size))
-    model = (predictor.checkpoint.path.stem, predictor.checkpoint.version)
-    rows: list[tuple] = []
-    skipped = []
-    for item, answer in batch:
-        if not isinstance(answer, Answer):
-            rows.append(relabel(answer, item.label))
-        elif answer.status == "skipped":
-            skipped.append((item.path, answer.reason))
-        else:
-            prediction = next(predictions) if answer.prepared is not None else None
-            rows.append(_make_row(item, answer, prediction, model))
-    return rows, skipped
-
-
-def _predict(
-    prepared: list[Prepared], predictor: MNISTPredictor, batch_size: int
-) -> list[Prediction]:
-    """Read prepared pictures in a forward pass that always has the same size.
-
-    The last digits of a result depend on how many pictures share the pass, because the libraries
-    below choose their way by it. With one size, a run that was interrupted gives the same rows.
-    """
-    if not prepared:
-        return []
-    padding = [_NOTHING] * (batch_size - len(prepared))
-    return predictor.predict_prepared(prepared + padding)[: len(prepared)]
-
-
-def _make_row(
-    item: Input, answer: Answer, prediction: Prediction | None, model: tuple[str, str]
-) -> tuple:
-    """Put together a row as `RowStore.add` takes it."""
-    status, reason, seen = answer.status, answer.reason, None
-    numbers: tuple = (None,) * 12  # digit, confidence, ten probabilities
-    if prediction is not None:
-        status, reason = prediction.verdict, prediction.reason
-        probabilities = (round(p, DECIMALS) for p in prediction.probabilities.tolist())
-        numbers = (prediction.digit, round(prediction.confidence, DECIMALS), *probabilities)
-        if status != "ok" or item.label not in (None, prediction.digit):
-            seen = np.rint(prediction.image * 255).astype(np.uint8).tobytes()
-    about = (reason, answer.width, answer.height, answer.sha256, item.label)
-    private = (item.size, item.stamp, seen)
-    return (item.path, status, *numbers, *about, *model, answer.seconds, *private)
-
-
 @contextlib.contextmanager
-def _few_threads(pool: WorkerPool) -> Iterator[None]:
+def _few_threads() -> Iterator[None]:
     """Leave the processors to the workers: one for the network, and one more for every four.
 
     Threads that wait for each other while other processes hold the processors waste both: with
     two workers on two processors, two threads took twice the processor time of one.
     """
     before = torch.get_num_threads()
-    if pool.workers:
-        torch.set_num_threads(max(1, _count_processors() // 4))
+    torch.set_num_threads(max(1, _count_processors() // 4))
     try:
         yield
     finally:
@@ -536,7 +496,7 @@ class _Progress:
 
     def update(self, rows: list[tuple], skipped: list[tuple[str, str]]) -> None:
         """Show that these rows are done."""
-        self._errors += sum(row[1] == "error" for row in rows)
+        self._errors += sum(row[STATUS] == "error" for row in rows)
         self._bar.set_postfix(errors=self._errors, refresh=False)
         self._bar.update(len(rows) + len(skipped))
 
@@ -629,6 +589,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--batch-size", type=int, default=FORWARD_BATCH, metavar="N", help="pictures in one pass"
     )
+    parser.add_argument(
+        "--engine", choices=ENGINES, default="local", help="ray = on a cluster, see batch_ray.py"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     return parser
@@ -640,6 +603,7 @@ def run(args: argparse.Namespace) -> int:
         args.model,
         output=args.output,
         workers=args.workers,
+        engine=args.engine,
         device=args.device,
         progress=not args.quiet,
         batch_size=args.batch_size,

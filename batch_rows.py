@@ -43,12 +43,12 @@ COLUMNS = {
     "seconds": "REAL",  # to open and prepare the picture
 }
 # What is kept beside: by what a changed file is noticed, and what the network saw of doubtful ones.
-_PRIVATE = {"size": "INTEGER", "stamp": "INTEGER", "seen": "BLOB"}
+PRIVATE_COLUMNS = {"size": "INTEGER", "stamp": "INTEGER", "seen": "BLOB"}
 
-_NAMES = ", ".join([*COLUMNS, *_PRIVATE])
+_NAMES = ", ".join([*COLUMNS, *PRIVATE_COLUMNS])
 _PUBLIC_NAMES = ", ".join(COLUMNS)
-_TYPES = ", ".join(f"{name} {kind}" for name, kind in (COLUMNS | _PRIVATE).items())
-_MARKS = ", ".join("?" for _ in COLUMNS | _PRIVATE)
+_TYPES = ", ".join(f"{name} {kind}" for name, kind in (COLUMNS | PRIVATE_COLUMNS).items())
+_MARKS = ", ".join("?" for _ in COLUMNS | PRIVATE_COLUMNS)
 _SCHEMA = f"""
     CREATE TABLE IF NOT EXISTS rows (position INTEGER PRIMARY KEY, {_TYPES});
     CREATE TABLE IF NOT EXISTS skipped (path TEXT, reason TEXT);
@@ -80,6 +80,11 @@ class RowStore:
     ------
     OutputError
         If it cannot be written, or another process is writing it.
+
+    Attributes
+    ----------
+    count, found_earlier : int
+        Rows written, and how many of them `find_earlier` could give, since it was opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -97,6 +102,7 @@ class RowStore:
         except (OSError, sqlite3.Error) as error:
             raise self._output_error(error) from error
         self.count = 0
+        self.found_earlier = 0
 
     def _set_aside(self) -> None:
         """Move the rows of an interrupted run to where each file looks for its earlier answer.
@@ -120,6 +126,7 @@ class RowStore:
             "WHERE path = ? AND size = ? AND stamp = ? AND model_version = ?",
             (item.path, item.size, item.stamp, version),
         ).fetchone()
+        self.found_earlier += found is not None
         return found
 
     def add(self, rows: Sequence[tuple], skipped: Iterable[tuple[str, str]] = ()) -> None:

@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from errors import DataFormatError, DataNotFoundError, SettingsError
 
@@ -98,7 +99,7 @@ class Source:
     Attributes
     ----------
     kind : str
-        "folder", "glob", "list", "manifest", "zip", "tar", "kaggle", "stdin" or "file".
+        "folder", "address", "glob", "list", "manifest", "zip", "tar", "kaggle", "stdin" or "file".
     name : str
         What a run of it is called: the folder or file without its path.
     where : str
@@ -127,8 +128,9 @@ def open_source(
         A folder; a pattern such as `scans/*/*.png`; a text file with one path on each line; a
         CSV file with a column `path` (or file, filename, image, picture) and, if the digits are
         known, a column `label`; a zip or tar file; Kaggle's `train.csv` or `test.csv`; one
-        picture; or "-" for paths on standard input. Relative paths in a list or manifest start
-        at its own folder, those on standard input at the current one.
+        picture; an address such as s3://bucket/folder; or "-" for paths on standard input.
+        Relative paths in a list or manifest start at its own folder, those on standard input at
+        the current one.
     recursive : bool, default=True
         Whether to go into subfolders.
     labels : {"auto", "names", "none"}, default="auto"
@@ -154,6 +156,10 @@ def open_source(
 
 def _recognise(what: str, recursive: bool) -> Source:
     """Tell the kind of source from what is on the disk."""
+    if is_address(what):
+        return Source(
+            "address", what.rpartition("/")[2], what, lambda: read_address(what, recursive)
+        )
     path = Path(what)
     if what == "-":
         return Source("stdin", "stdin", "-", lambda: read_list(sys.stdin.buffer, Path()))
@@ -235,6 +241,63 @@ def _walk(folder: str, recursive: bool, problems: list[Input]) -> Iterator[str]:
         seen.add((status.st_dev, status.st_ino))
         yield from (f"{here}{os.sep}{name}" for name in sorted(files))
         folders[:] = sorted(folders) if recursive else []
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an address such as s3://bucket/folder rather than a path."""
+    return "://" in text
+
+
+def read_address(address: str, recursive: bool = True) -> Iterator[Input]:
+    """Stream the files of a folder in an object store, sorted by name.
+
+    The names are sorted in memory: about 200 bytes each.
+
+    Raises
+    ------
+    DataNotFoundError
+        If the store cannot be reached or has no such folder.
+    SettingsError
+        If pyarrow is not installed.
+    """
+    files, folder = open_store(address)
+    scheme = address.partition("://")[0]
+    try:
+        found = files.get_file_info(_selector(folder, recursive))
+    except OSError as error:
+        raise DataNotFoundError(f"{address}: cannot be listed ({error})") from error
+    for entry in sorted(found, key=lambda entry: entry.path):
+        if entry.is_file:
+            path = f"{scheme}://{entry.path}"
+            stamp = entry.mtime_ns or 0
+            yield Input(printable(path), path, size=entry.size or 0, stamp=stamp)
+
+
+def _selector(folder: str, recursive: bool) -> Any:
+    """Ask for everything below a folder."""
+    import pyarrow.fs  # type: ignore[import, unused-ignore]
+
+    return pyarrow.fs.FileSelector(folder, recursive=recursive)
+
+
+def open_store(address: str) -> tuple[Any, str]:
+    """Open the file system of an address; give it and the path there.
+
+    Raises
+    ------
+    DataNotFoundError
+        If there is no such kind of address, or the store cannot be reached.
+    SettingsError
+        If pyarrow is not installed.
+    """
+    try:
+        import pyarrow.fs  # type: ignore[import, unused-ignore]
+    except ImportError as error:
+        raise SettingsError("reading from addresses needs pyarrow: pip install pyarrow") from error
+    try:
+        return pyarrow.fs.FileSystem.from_uri(address)
+    except (OSError, ValueError) as error:  # pyarrow's own errors are kinds of these
+        raise DataNotFoundError(f"{address}: cannot be opened ({error})") from error
 
 
 def read_glob(pattern: str) -> Iterator[Input]:

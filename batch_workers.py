@@ -39,8 +39,9 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from batch_sources import Input, printable
+from batch_sources import Input, is_address, open_store, printable
 from errors import BlankImageError, DigitError, ImageError
+from picture import MAX_BYTES
 from preprocess import Prepared, prepare
 
 log = logging.getLogger(__name__)
@@ -114,6 +115,8 @@ class Answer:
 def read_input(item: Input, *, with_hash: bool = False) -> Answer:
     """Open and prepare one input. Never raises: what is wrong with a picture is in the answer."""
     started = time.perf_counter()
+    if item.file is not None and is_address(item.file):
+        item = _fetch(item, item.file)
     answer = _read(item)
     digest = _hash(item) if with_hash and not item.problem else ""
     return replace(answer, sha256=digest, seconds=round(time.perf_counter() - started, 6))
@@ -138,6 +141,17 @@ def _read(item: Input) -> Answer:
         log.exception("%s could not be read", item.path)
         return Answer(status="error", reason=f"unexpected {type(error).__name__}: {error}")
     return Answer(prepared, width=prepared.width, height=prepared.height)
+
+
+def _fetch(item: Input, address: str) -> Input:
+    """Load a picture from an object store; no more of it than would be read."""
+    try:
+        files, path = open_store(address)
+        with files.open_input_stream(path) as stream:
+            return replace(item, file=None, data=stream.read(MAX_BYTES + 1))
+    except OSError as error:
+        reason = f"cannot be fetched ({error}); check the address and the rights"
+        return replace(item, file=None, problem=reason)
 
 
 def _as_it_is(pixels: bytes) -> Prepared:

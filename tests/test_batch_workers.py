@@ -110,6 +110,18 @@ def test_the_checksum_is_that_of_the_file(good):
     assert read_input(Input("a", data=good.read_bytes()), with_hash=True).sha256 == answer.sha256
 
 
+def test_a_picture_at_an_address_is_fetched_or_has_a_reason(good):
+    pytest.importorskip("pyarrow")
+
+    there = read_input(Input("a", good.as_uri()), with_hash=True)
+    gone = read_input(Input("b", good.as_uri() + ".gone"))
+
+    assert there.width == 40
+    assert there.sha256 == read_input(file_input(good), with_hash=True).sha256
+    assert gone.status == "error"
+    assert "cannot be fetched" in gone.reason
+
+
 def test_an_error_that_nobody_foresaw_costs_one_row(good, monkeypatch):
     def fail(source):
         raise RuntimeError("the codec is confused")

@@ -1,0 +1,76 @@
+"""What the network says about prepared pictures, as rows of the table.
+
+    inputs with what the workers found -> one forward pass -> rows, and the files left out
+
+Every engine makes its rows here, so all engines give the same ones, to the last digit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from batch_rows import relabel
+from batch_sources import Input
+from batch_workers import Answer
+from predict import MNISTPredictor, Prediction
+from preprocess import Prepared
+
+DECIMALS = 6  # of probabilities; more would show the rounding of the arithmetic
+
+Answered = tuple[Input, Answer | tuple]  # an input with what was found now, or its finished row
+_NOTHING = Prepared(np.zeros((28, 28), np.float32), 28, 28, (0, 0, 28, 28), dark_ink=False)
+
+
+def make_rows(
+    batch: list[Answered], predictor: MNISTPredictor, batch_size: int
+) -> tuple[list[tuple], list[tuple[str, str]]]:
+    """Ask the network about a batch; give its rows, and the files that are no pictures."""
+    prepared = [
+        answer.prepared
+        for _, answer in batch
+        if isinstance(answer, Answer) and answer.prepared is not None
+    ]
+    predictions = iter(_predict(prepared, predictor, batch_size))
+    model = (predictor.checkpoint.path.stem, predictor.checkpoint.version)
+    rows: list[tuple] = []
+    skipped = []
+    for item, answer in batch:
+        if not isinstance(answer, Answer):
+            rows.append(relabel(answer, item.label))
+        elif answer.status == "skipped":
+            skipped.append((item.path, answer.reason))
+        else:
+            prediction = next(predictions) if answer.prepared is not None else None
+            rows.append(_make_row(item, answer, prediction, model))
+    return rows, skipped
+
+
+def _predict(
+    prepared: list[Prepared], predictor: MNISTPredictor, batch_size: int
+) -> list[Prediction]:
+    """Read prepared pictures in a forward pass that always has the same size.
+
+    The last digits of a result depend on how many pictures share the pass, because the libraries
+    below choose their way by it. With one size, a run that was interrupted gives the same rows.
+    """
+    if not prepared:
+        return []
+    padding = [_NOTHING] * (batch_size - len(prepared))
+    return predictor.predict_prepared(prepared + padding)[: len(prepared)]
+
+
+def _make_row(
+    item: Input, answer: Answer, prediction: Prediction | None, model: tuple[str, str]
+) -> tuple:
+    """Put together a row as `RowStore.add` takes it."""
+    status, reason, seen = answer.status, answer.reason, None
+    numbers: tuple = (None,) * 12  # digit, confidence, ten probabilities
+    if prediction is not None:
+        status, reason = prediction.verdict, prediction.reason
+        probabilities = (round(p, DECIMALS) for p in prediction.probabilities.tolist())
+        numbers = (prediction.digit, round(prediction.confidence, DECIMALS), *probabilities)
+        if status != "ok" or item.label not in (None, prediction.digit):
+            seen = np.rint(prediction.image * 255).astype(np.uint8).tobytes()
+    about = (reason, answer.width, answer.height, answer.sha256, item.label)
+    private = (item.size, item.stamp, seen)
+    return (item.path, status, *numbers, *about, *model, answer.seconds, *private)
