@@ -15,7 +15,9 @@ import torch
 from PIL import Image
 
 from errors import BlankImageError, DigitError, ImageError, ModelNotFoundError
-from predict import MNISTPredictor, Prediction, main
+from predict import MNISTPredictor, Prediction, main, measure_doubt
+from preprocess import Prepared
+from registry import save_checkpoint
 from utils import PROJECT
 
 DigitFile = Callable[..., Path]
@@ -201,3 +203,57 @@ def test_reading_a_picture_does_not_import_what_it_does_not_need(digit_png: Digi
 def test_our_errors_are_digit_errors(tiny_predictor: MNISTPredictor) -> None:
     with pytest.raises(DigitError):
         tiny_predictor.predict(b"not a picture")
+
+
+def test_doubt_is_zero_when_sure_and_one_when_nothing_is_likelier_than_the_rest() -> None:
+    sure, split, none = np.eye(10)[0], np.repeat([0.5, 0], [2, 8]), np.full(10, 0.1)
+
+    doubt = measure_doubt(np.stack([sure, split, none]))
+
+    assert doubt == pytest.approx([0.0, np.log10(2), 1.0], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "box", "others", "verdict", "reason"),
+    [
+        ({3: 1.0}, (0, 0, 20, 28), 0, "ok", ""),
+        ({3: 1.0}, (0, 0, 20, 28), 1, "unsure", "there is more than one digit in the picture"),
+        ({1: 0.6, 7: 0.4}, (0, 0, 20, 28), 0, "unsure", "it could also be a 7"),
+        ({4: 0.8, **dict.fromkeys((0, 1, 2, 3, 5), 0.04)}, (0, 0, 20, 28), 0, "unsure",
+         "this is an unusual 4"),
+        (dict.fromkeys(range(10), 0.1), (0, 0, 20, 28), 0, "not a digit",
+         "this does not look like a digit"),
+        (dict.fromkeys(range(10), 0.1), (0, 0, 40, 28), 2, "not a digit",
+         "this does not look like a single digit"),
+    ],
+)  # fmt: skip
+def test_a_verdict_comes_with_its_reason_in_plain_words(
+    tiny_predictor: MNISTPredictor,
+    monkeypatch: pytest.MonkeyPatch,
+    probabilities: dict[int, float],
+    box: tuple[int, int, int, int],
+    others: int,
+    verdict: str,
+    reason: str,
+) -> None:
+    logits = torch.tensor([[np.log(probabilities.get(digit, 1e-9)) for digit in range(10)]])
+    monkeypatch.setattr("predict.compute_logits", lambda *_: logits)
+    picture = Prepared(np.zeros((28, 28), np.float32), 60, 60, box, dark_ink=True, others=others)
+
+    (prediction,) = tiny_predictor.predict_prepared([picture])
+
+    assert (prediction.verdict, prediction.reason) == (verdict, reason)
+    assert prediction.digit == max(probabilities, key=lambda digit: probabilities[digit])
+
+
+def test_a_checkpoints_own_thresholds_decide(
+    tmp_path: Path, tiny_predictor: MNISTPredictor, digit_png: DigitFile
+) -> None:
+    strict = tmp_path / "strict.pth"
+    save_checkpoint(
+        strict,
+        tiny_predictor.checkpoint.model,
+        refusal={"unsure_above": 0.0, "not_a_digit_above": 0.0},
+    )
+
+    assert MNISTPredictor(strict).predict(digit_png(3)).verdict == "not a digit"

@@ -1,0 +1,287 @@
+"""Pictures of which we know what they show, wherever they come from.
+
+    mnist, load_digits, hands, non-digits, a folder, a list or an archive -> [Sample, Sample, ...]
+
+| written as | is |
+|---|---|
+| `mnist`, `mnist:validation` | 5,000 pictures that training never sees; choose by these |
+| `mnist:test`, `mnist:train` | the other splits; the test split is for a final measurement only |
+| `load_digits` | scikit-learn's 1,797 digits, 64 pixels large in a margin, in both polarities |
+| `hands` | digits drawn, printed and photographed by `hands.py`, unlike those of training |
+| `non-digits` | letters, scribbles, pairs, halves, noise, made by `hands.py` |
+| a folder, .zip or .tar | the folder next to the picture names its digit: `3/x.png`; `none/x.png` |
+| a .csv | `file,label[,more columns]`; files relative to the table; label `none`: not a digit |
+| Kaggle's train.csv | `label,pixel0,...,pixel783` |
+
+    >>> len(load_samples("load_digits", Path("data")))
+    3594
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import get_args
+
+import cv2
+import numpy as np
+import torch
+
+from batch_sources import Input, open_source
+from dataset import Digits, Split, load_kaggle, load_mnist
+from errors import DataFormatError, SettingsError
+from hands import NOT_A_DIGIT, make_hands, make_non_digits
+from strokes import NON_DIGITS
+
+log = logging.getLogger(__name__)
+
+NONE = "none"  # what a table or a folder calls the pictures of no digit
+MADE = 2_000  # generated pictures
+MADE_SEED = 1_000  # training and calibration use the seeds from 0 upwards
+DIGIT_SIDE, MARGIN = 64, 16  # pixels, of scikit-learn's digits
+
+_FILE_COLUMNS = ("file", "path", "filename", "image", "picture")
+_LABEL_COLUMNS = ("label", "digit", "class", "target")
+_NAMED = ("mnist", "load_digits", "hands", "non-digits")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture and what it shows.
+
+    Attributes
+    ----------
+    input : Input
+        The picture.
+    label : int
+        0 to 9, or `hands.NOT_A_DIGIT`.
+    groups : mapping of str to str
+        What else is known of it: the kind of picture, its writer, ...
+    """
+
+    input: Input
+    label: int
+    groups: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return self.input.path
+
+
+def load_samples(
+    what: str, data_folder: Path, *, groups: Sequence[str] = (), limit: int = 0
+) -> list[Sample]:
+    """Find labelled pictures.
+
+    Parameters
+    ----------
+    what : str
+        See the table at the top of this file.
+    data_folder : Path
+        Where MNIST lies and generated pictures are kept.
+    groups : sequence of str
+        Columns of a table that are kept in `Sample.groups`.
+    limit : int, default=0
+        Take only this many, chosen evenly over the whole set; 0 takes all.
+
+    Returns
+    -------
+    list of Sample
+        Always in the same order.
+
+    Raises
+    ------
+    DataNotFoundError
+        If there is no such file, folder or data set.
+    DataFormatError
+        If no picture in it has a label, or a table lacks a column.
+    SettingsError
+        If the name is known but not the split, or `limit` is negative.
+    """
+    if limit < 0:
+        raise SettingsError(f"limit {limit}: choose 0 (all) or more")
+    samples = list(_find(what, data_folder, groups))
+    if not samples:
+        raise DataFormatError(
+            f"{what}: no picture in it has a label; put pictures into folders named 0 to 9 and "
+            "none, or write a table: file,label"
+        )
+    if limit and limit < len(samples):
+        places = np.linspace(0, len(samples) - 1, limit).round().astype(int)
+        samples = [samples[place] for place in places.tolist()]
+    return samples
+
+
+def holds_mnist_form(what: str) -> bool:
+    """Tell whether `what` names pictures of 28x28 pixels that need no preparation."""
+    name = what.partition(":")[0]
+    return name == "mnist" or (name not in _NAMED and _is_kaggle(Path(what)))
+
+
+def load_mnist_form(what: str, data_folder: Path, *, limit: int = 0) -> Digits:
+    """Load as arrays what `holds_mnist_form`; parameters and errors as for `load_samples`."""
+    samples = load_samples(what, data_folder, limit=limit)
+    pixels = np.stack(
+        [np.frombuffer(sample.input.data or b"", np.uint8).reshape(28, 28) for sample in samples]
+    )
+    labels = torch.tensor([sample.label for sample in samples])
+    return Digits(torch.from_numpy(pixels), labels)
+
+
+def _find(what: str, data_folder: Path, groups: Sequence[str]) -> Iterator[Sample]:
+    """Tell what kind of source is meant."""
+    name, _, split = what.partition(":")
+    if name == "mnist":
+        return _from_mnist(split or "validation", data_folder)
+    if what == "load_digits":
+        return _from_sklearn()
+    if what == "hands":
+        return _make_digits(data_folder)
+    if what == "non-digits":
+        return _make_none(data_folder)
+    path = Path(what)
+    if path.suffix.lower() == ".csv" and path.is_file():
+        if _is_kaggle(path):
+            return _from_kaggle(path)
+        return _from_table(path, groups)
+    return _from_files(what)
+
+
+# --- pictures that are at hand as arrays --------------------------------------------------------
+
+
+def _raw(name: str, pixels: np.ndarray) -> Input:
+    """Describe a picture that has MNIST's form already."""
+    return Input(name, data=pixels.tobytes(), is_raw=True)
+
+
+def _from_mnist(split: str, folder: Path) -> Iterator[Sample]:
+    if split not in get_args(Split):
+        raise SettingsError(
+            f"mnist:{split}: choose mnist:validation (to choose by), mnist:test (once, at the "
+            "end) or mnist:train"
+        )
+    return _from_digits(load_mnist(split, folder), f"mnist:{split}")  # type: ignore[arg-type]
+
+
+def _from_kaggle(path: Path) -> Iterator[Sample]:
+    digits = load_kaggle(path)
+    if digits.labels is None:
+        raise DataFormatError(
+            f"{path} has no labels, so nothing can be measured; take Kaggle's train.csv, or let "
+            "batch_processor.py read this file"
+        )
+    return _from_digits(digits, str(path))
+
+
+def _from_digits(digits: Digits, name: str) -> Iterator[Sample]:
+    assert digits.labels is not None
+    for place, (pixels, label) in enumerate(
+        zip(digits.images.numpy(), digits.labels.tolist(), strict=True)
+    ):
+        yield Sample(_raw(f"{name}#{place}", pixels), label)
+
+
+def _from_sklearn() -> Iterator[Sample]:
+    """Enlarge scikit-learn's 8x8 digits; somebody else's writing, scanned in another way."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    for place, (image, label) in enumerate(zip(bunch.images, bunch.target.tolist(), strict=True)):
+        small = np.rint(image * (255 / 16)).astype(np.uint8)
+        large = cv2.resize(small, (DIGIT_SIDE, DIGIT_SIDE), interpolation=cv2.INTER_CUBIC)
+        framed = np.pad(large, MARGIN)
+        for polarity, picture in (("light on dark", framed), ("dark on light", 255 - framed)):
+            file = bytes(cv2.imencode(".png", picture)[1])
+            item = Input(f"load_digits#{place}", data=file, size=len(file), is_listed=True)
+            yield Sample(item, label, {"polarity": polarity})
+
+
+def _make_digits(folder: Path) -> Iterator[Sample]:
+    mnist = load_mnist("validation", folder)
+    assert mnist.labels is not None
+    pictures = (mnist.images.numpy(), mnist.labels.numpy())
+    images, labels = make_hands(MADE, seed=MADE_SEED, folder=folder, mnist=pictures)
+    for place, (pixels, label) in enumerate(zip(images, labels.tolist(), strict=True)):
+        yield Sample(_raw(f"hands#{place}", pixels), label)
+
+
+def _make_none(folder: Path) -> Iterator[Sample]:
+    images, kinds = make_non_digits(MADE, seed=MADE_SEED, folder=folder)
+    for place, (pixels, kind) in enumerate(zip(images, kinds.tolist(), strict=True)):
+        item = _raw(f"non-digits#{place}", pixels)
+        yield Sample(item, NOT_A_DIGIT, {"kind": NON_DIGITS[kind]})
+
+
+# --- pictures in files --------------------------------------------------------------------------
+
+
+def _from_files(what: str) -> Iterator[Sample]:
+    """Take the pictures of a folder or an archive that lie in a folder named by a label."""
+    unlabelled = 0
+    for item in open_source(what).read():
+        label = item.label
+        if label is None and PurePosixPath(item.path.replace("\\", "/")).parent.name == NONE:
+            label = NOT_A_DIGIT
+        if label is None:
+            unlabelled += 1
+        else:
+            yield Sample(item, label)
+    if unlabelled:
+        log.warning("%s: %s files lie in no folder 0 to 9 or none: left out", what, unlabelled)
+
+
+def _from_table(path: Path, groups: Sequence[str]) -> Iterator[Sample]:
+    """Take the pictures that a table names."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            names = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = names
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataFormatError(f"{path} cannot be read as CSV text ({error})") from error
+    file_column = _column(path, names, _FILE_COLUMNS)
+    label_column = _column(path, names, _LABEL_COLUMNS)
+    for group in groups:
+        _column(path, names, (group,))
+    for line, row in enumerate(rows, start=2):
+        label = _label(row[label_column] or "")
+        if label is None:
+            raise DataFormatError(
+                f"{path}, line {line}: the label {row[label_column]!r} is neither a digit nor "
+                f"{NONE!r}; a number of several digits is no matter for this table"
+            )
+        name = row[file_column] or ""
+        item = Input(name, str(path.parent / name), is_listed=True)
+        yield Sample(item, label, {group: row[group] or "" for group in groups})
+
+
+def _column(path: Path, names: Sequence[str], wanted: Sequence[str]) -> str:
+    """Find the first of the wanted columns."""
+    for name in wanted:
+        if name in names:
+            return name
+    raise DataFormatError(
+        f"{path}: no column {' or '.join(map(repr, wanted))} among {', '.join(names) or 'nothing'}"
+    )
+
+
+def _label(text: str) -> int | None:
+    """Turn "7" into 7, "none" into `NOT_A_DIGIT`, and anything else into None."""
+    text = text.strip().lower()
+    if text == NONE:
+        return NOT_A_DIGIT
+    return int(text) if len(text) == 1 and text in "0123456789" else None
+
+
+def _is_kaggle(path: Path) -> bool:
+    """Whether a file begins as Kaggle's digit-recognizer files do."""
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return b"pixel0" in file.readline()

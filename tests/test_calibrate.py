@@ -1,0 +1,144 @@
+"""Temperature and thresholds do what they promise, and the weights stay as they were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import calibrate
+from calibrate import choose_thresholds, fit_temperature, main, soften
+from measures import calibration_error
+from predict import MNISTPredictor
+from registry import load_checkpoint
+from tests.conftest import Handwriting
+
+
+def honest_logits(rng: np.random.Generator, count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
+    """Draw logits, and labels as often as the logits say."""
+    logits = rng.normal(0, 3, (count, 10))
+    chosen = soften(logits, 1.0).cumsum(axis=1) > rng.random((count, 1))
+    return logits, chosen.argmax(axis=1)
+
+
+@pytest.mark.parametrize("heat", [0.4, 1.0, 2.5])
+def test_the_temperature_that_spoiled_honest_logits_is_found(heat: float) -> None:
+    logits, labels = honest_logits(np.random.default_rng(0))
+
+    found = fit_temperature([(logits * heat, labels)])
+
+    assert found == pytest.approx(heat, rel=0.05)
+    sure = soften(logits * heat, found)
+    right = sure.argmax(axis=1) == labels
+    error = calibration_error(sure.max(axis=1), right)
+    assert error is not None
+    assert error < 0.02
+
+
+def test_each_set_counts_the_same_whatever_its_size() -> None:
+    rng = np.random.default_rng(0)
+    large, small = honest_logits(rng, 20_000), honest_logits(rng, 2_000)
+
+    found = fit_temperature([large, (small[0] * 3, small[1])])
+
+    assert 1.3 < found < 2.3
+
+
+def test_thresholds_keep_what_they_may_cost_within_the_limits() -> None:
+    rng = np.random.default_rng(0)
+    digits = [rng.beta(0.3, 8, 5_000), rng.beta(0.4, 6, 3_000)]
+    others = rng.beta(12, 1.5, 3_000)
+
+    found = choose_thresholds(digits, others)
+
+    unsure, refused = found["unsure_above"], found["not_a_digit_above"]
+    assert 0 < unsure <= refused < 1
+    assert np.mean([(doubt > refused).mean() for doubt in digits]) <= calibrate.DIGITS_REFUSED
+    between = [((doubt > unsure) & (doubt <= refused)).mean() for doubt in digits]
+    assert np.mean(between) <= calibrate.DIGITS_UNSURE
+    assert (others <= unsure).mean() <= calibrate.NON_DIGITS_OK
+
+
+def test_a_network_that_knows_nothing_of_non_digits_still_gets_thresholds() -> None:
+    """Then no choice keeps the limits; digits may not be lost for it."""
+    doubt = np.linspace(0, 1, 1_000)
+
+    found = choose_thresholds([doubt], doubt)
+
+    assert 0 <= found["unsure_above"] <= found["not_a_digit_above"] <= 1
+    assert (doubt > found["not_a_digit_above"]).mean() <= calibrate.DIGITS_REFUSED
+
+
+@pytest.fixture
+def made_up_pictures(monkeypatch: pytest.MonkeyPatch, handwriting: Handwriting) -> None:
+    """Replace the generated pictures, which would take seconds, by digits and noise."""
+    images = (handwriting.images[300:500] * 255).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(0, 255, (200, 28, 28), np.uint8)
+    labels = handwriting.labels[300:500]
+    monkeypatch.setattr(calibrate, "make_hands", lambda *_, **__: (images, labels))
+    monkeypatch.setattr(calibrate, "make_non_digits", lambda *_, **__: (noise, labels))
+
+
+@pytest.mark.usefixtures("made_up_pictures")
+def test_calibrating_changes_three_numbers_and_no_weight(
+    models_folder: Path, mnist_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, output = models_folder / "mnist_cnn.pth", tmp_path / "calibrated.pth"
+    before = load_checkpoint(model)
+
+    code = main(["--model", str(model), "--output", str(output), "--data-dir", str(mnist_folder)])
+
+    after = load_checkpoint(output)
+    assert code == 0
+    assert after.version == before.version
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(
+            before.model.state_dict().values(), after.model.state_dict().values(), strict=True
+        )
+    )
+    assert after.temperature != before.temperature
+    assert (after.settings, after.data, after.scaling) == (
+        before.settings,
+        before.data,
+        before.scaling,
+    )
+    assert after.metrics["validation_accuracy"] == before.metrics["validation_accuracy"]
+    assert after.metrics["calibration"]["refusal"] == after.refusal
+    assert "temperature" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("made_up_pictures")
+def test_verdicts_follow_the_thresholds_of_the_checkpoint(
+    models_folder: Path, mnist_folder: Path, tmp_path: Path, digit_png: object
+) -> None:
+    output = tmp_path / "calibrated.pth"
+
+    found = calibrate.calibrate(
+        load_checkpoint(models_folder / "mnist_cnn.pth"), mnist_folder, output=output
+    )
+
+    assert MNISTPredictor(output).checkpoint.refusal == found["refusal"]
+    assert found["sets"].keys() == {"MNIST", "other hands", "non-digits"}
+    for row in found["sets"].values():
+        assert row["ok"] + row["unsure"] + row["refused"] == pytest.approx(1)
+
+
+@pytest.mark.usefixtures("made_up_pictures")
+def test_without_an_output_the_checkpoint_itself_is_replaced(
+    models_folder: Path, mnist_folder: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "own.pth"
+    path.write_bytes((models_folder / "mnist_cnn.pth").read_bytes())
+
+    assert main(["--model", str(path), "--data-dir", str(mnist_folder)]) == 0
+
+    assert load_checkpoint(path).refusal is not None
+
+
+def test_an_unknown_model_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--model", "nonsense"]) == 1
+
+    assert capsys.readouterr().err.startswith("error: no model 'nonsense'")
