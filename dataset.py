@@ -18,7 +18,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -294,6 +294,17 @@ class Augmentation:
     thickness: float = 0.0
     erasing: float = 0.1
     erasing_px: tuple[int, int] = (4, 9)
+
+    def times(self, strength: float) -> Augmentation:
+        """Multiply how far pictures are turned, moved, scaled and slanted, and how many erased."""
+        return replace(
+            self,
+            rotation_deg=self.rotation_deg * strength,
+            translation=self.translation * strength,
+            scale=self.scale * strength,
+            shear=self.shear * strength,
+            erasing=min(self.erasing * strength, 1.0),
+        )
 
 
 # Control points per side of the elastic field: 5 lets a stroke bend, but not a loop close.

@@ -121,6 +121,8 @@ class Settings:
         average, it is the averaged weights that are measured and saved.
     augment : bool
         Change every picture a little each time it is seen.
+    strength : float
+        Multiplies how far a picture may be turned, moved, scaled, slanted and erased.
     elastic_px, thickness : float
         See `dataset.Augmentation`.
     small_epochs : int
@@ -158,6 +160,7 @@ class Settings:
     dropout: float = 0.5
     ema: float = 0.999
     augment: bool = True
+    strength: float = 1.0
     elastic_px: float = 0.0
     thickness: float = 0.0
     small_epochs: int = 0
@@ -185,8 +188,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "label_smoothing": 0.05,
         "ema": 0.99,
     },
-    # The two that made the shipped weights, one after the other: many hands first, then mostly
-    # MNIST with a small step, because a small network gives some of MNIST up for the others.
+    # Made the shipped weights.
     "hands": {
         "epochs": 32,
         "batch_size": 256,
@@ -196,19 +198,6 @@ RECIPES: dict[str, dict[str, Any]] = {
         "ema": 0.9995,
         "hands": 60_000,
         "non_digits": 15_000,
-        "shards": 2,
-    },
-    "refine": {
-        "start": "best",
-        "epochs": 14,
-        "batch_size": 256,
-        "lr": 0.0006,
-        "dropout": 0.3,
-        "elastic_px": 0.4,
-        "thickness": 0.1,
-        "ema": 0.999,
-        "hands": 20_000,
-        "non_digits": 6_000,
         "shards": 2,
     },
 }
@@ -369,28 +358,14 @@ def train(
     set_seed(settings.seed)
     device = device or pick_device()
     data = load_data(settings, data_folder, device)
-    model = build_model(settings.model)
-    if settings.start:
-        copy_weights(load_checkpoint(settings.start, models_folder).model, model)
-    prepare_network(model, device, dropout=settings.dropout)
-    learner = Learner(
-        settings=settings,
-        model=model,
-        average=RunningAverage(model, settings.ema) if settings.ema else None,
-        optimizer=_build_optimizer(model, settings),
-        order=torch.Generator().manual_seed(settings.seed),
-        changes=torch.Generator(device).manual_seed(settings.seed),
-        teachers=[
-            load_checkpoint(name, models_folder).model.to(device) for name in settings.teachers
-        ],
-        precision=choose_precision(settings.precision, device),
-        device=device,
+    learner = build_learner(settings, device, models_folder)
+    state = Resumable(
+        learner.model, learner.average, learner.optimizer, learner.order, learner.changes
     )
-    state = Resumable(model, learner.average, learner.optimizer, learner.order, learner.changes)
     run = Run(folder, _plain(settings), epochs=settings.epochs)
     first_epoch = run.resume(state) if resume else run.start()
     print(
-        f"{settings.model}, {count_parameters(model):,} parameters, on {device.type} in "
+        f"{settings.model}, {count_parameters(learner.model):,} parameters, on {device.type} in "
         f"{str(learner.precision).removeprefix('torch.')}; seed {settings.seed}; "
         f"{len(data.train[0]):,} training and {len(data.validation):,} validation pictures\n"
         f"results in {_shorten(folder)}\n{ROW_TITLE}",
@@ -470,7 +445,9 @@ class Learner:
                 layer.renew()
         per_epoch = steps_in_epoch(len(digits), settings.batch_size)
         steps = per_epoch * settings.epochs
-        augmentation = Augmentation(elastic_px=settings.elastic_px, thickness=settings.thickness)
+        augmentation = Augmentation(
+            elastic_px=settings.elastic_px, thickness=settings.thickness
+        ).times(settings.strength)
         size = SMALL_SIZE if epoch <= settings.small_epochs else IMAGE_SIZE
         # Sums stay on the device: asking for a number would make a GPU wait at every step.
         losses = torch.zeros((), device=self.device)
@@ -516,6 +493,36 @@ class Learner:
             taught = distillation_loss(logits, advice, heat)
             loss = (1 - settings.teaching) * loss + settings.teaching * taught
         return loss, logits.detach()
+
+
+def build_learner(
+    settings: Settings, device: torch.device, models_folder: Path = MODELS_DIR
+) -> Learner:
+    """Put together what the settings ask for, before the first step.
+
+    Raises
+    ------
+    SettingsError
+        If the weights to start from are of another network.
+    ModelNotFoundError, CheckpointError
+        If a teacher, or the weights to start from, cannot be loaded.
+    """
+    model = build_model(settings.model)
+    if settings.start:
+        copy_weights(load_checkpoint(settings.start, models_folder).model, model)
+    prepare_network(model, device, dropout=settings.dropout)
+    teachers = [load_checkpoint(name, models_folder).model for name in settings.teachers]
+    return Learner(
+        settings=settings,
+        model=model,
+        average=RunningAverage(model, settings.ema) if settings.ema else None,
+        optimizer=_build_optimizer(model, settings),
+        order=torch.Generator().manual_seed(settings.seed),
+        changes=torch.Generator(device).manual_seed(settings.seed),
+        teachers=[teacher.to(device) for teacher in teachers],
+        precision=choose_precision(settings.precision, device),
+        device=device,
+    )
 
 
 def _build_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
@@ -630,6 +637,7 @@ def check_settings(settings: Settings) -> None:
         ("label-smoothing", 0 <= settings.label_smoothing < 1, "from 0 to below 1"),
         ("dropout", 0 <= settings.dropout < 2, "from 0 to below 2"),
         ("ema", 0 <= settings.ema < 1, "from 0 to below 1"),
+        ("strength", 0 <= settings.strength <= 5, "from 0 to 5"),
         ("elastic-px", 0 <= settings.elastic_px < math.inf, "0 or more"),
         ("thickness", 0 <= settings.thickness <= 1, "from 0 to 1"),
         ("small-epochs", settings.small_epochs >= 0, "0 or more"),
@@ -692,7 +700,6 @@ def build_parser() -> argparse.ArgumentParser:
             "  python train.py                                  20 epochs of the default network\n"
             "  python train.py --recipe fast                    99.3 % in about a minute\n"
             "  python train.py --recipe hands                   other hands than MNIST's, too\n"
-            "  python train.py --recipe refine                  from there, mostly MNIST again\n"
             "  python train.py --model cnn2 --epochs 5 --lr 0.001\n"
             "  python train.py --limit 500 --epochs 1           a short trial\n"
             "  python train.py --resume outputs/RUN             go on with a stopped run"
@@ -715,6 +722,7 @@ def build_parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="turn, move, scale, slant and partly erase the training pictures",
     )
+    add("--strength", type=float, metavar="X", help="multiplies how far pictures are changed")
     add("--elastic-px", type=float, metavar="X", help="smooth bending of strokes, in pixels")
     add("--thickness", type=float, metavar="X", help="part of pictures with other stroke widths")
     add("--small-epochs", type=int, metavar="N", help="first epochs on the middle 24x24 pixels")

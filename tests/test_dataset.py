@@ -337,6 +337,14 @@ def test_a_smaller_size_cuts_the_border_off_and_moves_nothing():
     assert torch.allclose(changed(NOTHING, pixels, size=24), pixels[:, :, 2:26, 2:26], atol=1e-5)
 
 
+def test_strength_multiplies_every_change_and_0_leaves_pictures_alone():
+    half = Augmentation(erasing=0.8).times(0.5)
+
+    assert (half.rotation_deg, half.translation, half.erasing) == (5, 0.05, 0.4)
+    assert torch.allclose(changed(Augmentation().times(0), field()), field(), atol=1e-5)
+    assert Augmentation(erasing=0.8).times(2).erasing == 1
+
+
 def test_the_given_pictures_are_not_changed():
     pixels = field()
 

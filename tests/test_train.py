@@ -230,6 +230,27 @@ def test_a_pupil_learns_from_teachers(tmp_path, places):
     assert config["teachers"] == ["teacher_best"]
 
 
+def test_a_run_can_begin_with_the_weights_of_another(tmp_path, places):
+    main([*QUICK, *places, "--no-test", "--limit", "0", "--no-augment", "--name", "first"])
+    first = read_history(tmp_path / "outputs" / "one")
+
+    main([*QUICK, *places, "--no-test", "--run", "two", "--start", "first", "--lr", "1e-6"])
+
+    second = read_history(tmp_path / "outputs" / "two")
+    assert second[0]["validation_accuracy"] == pytest.approx(
+        first[-1]["validation_accuracy"], abs=0.03
+    )
+
+
+def test_a_run_cannot_begin_with_another_network(places, capsys):
+    main([*QUICK, *places, "--no-test", "--name", "first"])
+
+    code = main([*QUICK, *places, "--start", "first", "--model", "cnn1"])
+
+    assert code == 2
+    assert "--start holds a mlp" in capsys.readouterr().err
+
+
 def test_each_row_is_handed_to_whoever_watches(tmp_path, mnist_folder):
     rows: list[dict[str, Any]] = []
 
