@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import itertools
 import json
 import logging
@@ -45,7 +46,7 @@ from batch_report import write_report
 from batch_rows import COLUMNS, STATUSES, WRITERS, Results, RowStore, summarise, write_skipped
 from batch_sources import LABEL_RULES, Source, open_source
 from batch_workers import WorkerPool
-from errors import DigitError, OutputError, SettingsError
+from errors import DataNotFoundError, DigitError, OutputError, SettingsError
 from model import FORWARD_BATCH
 from predict import MNISTPredictor
 from utils import HelpFormatter, atomic_write, set_up_logging
@@ -142,7 +143,10 @@ class BatchProcessor:
         self.device = device
         self.progress = progress
         self.settings = BatchSettings(**settings)
+        self.interrupted = False
         self._run: Run | None = None
+        self._fresh = 0
+        self._seconds = 0.0
         if workers is not None and workers < 0:
             raise SettingsError(f"workers {workers}: choose 0 or more")
         if engine not in ENGINES:
@@ -157,14 +161,15 @@ class BatchProcessor:
             If it is not a folder.
         """
         if not Path(folder).is_dir():
-            raise SettingsError(f"{folder}: not a folder; for lists and archives use process()")
+            raise DataNotFoundError(f"{folder}: no such folder; for other sources use process()")
         return self.process(folder, resume=resume)
 
     def process(self, source: str | os.PathLike[str], *, resume: bool = False) -> Results:
         """Read everything in a source.
 
         Ctrl-C finishes the rows in flight and returns; `interrupted` tells, and the run can be
-        taken up again. A second Ctrl-C stops at once, which costs at most the rows of a second.
+        taken up again. A second Ctrl-C raises KeyboardInterrupt, which costs at most the rows of
+        a second.
 
         Parameters
         ----------
@@ -230,8 +235,12 @@ class BatchProcessor:
             _Progress(source, self.progress) as progress,
         ):
             inputs = itertools.takewhile(lambda _: not stop.is_set(), source.read())
-            version = predictor.checkpoint.version
-            pairs = ((item, store.find_earlier(item, version)) for item in inputs)
+            find = functools.partial(
+                store.find_earlier,
+                version=predictor.checkpoint.version,
+                with_hash=self.settings.with_hash,
+            )
+            pairs = ((item, find(item)) for item in inputs)
             for batch in _in_batches(pool.answer(pairs), self.settings.batch_size):
                 rows, skipped = make_rows(batch, predictor, self.settings.batch_size)
                 store.add(rows, skipped)
@@ -629,6 +638,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DigitError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped; what was written is safe, --resume goes on", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -117,14 +117,14 @@ class RowStore:
         self._db.execute("DELETE FROM skipped")
         self.has_earlier = bool(self._db.execute("SELECT 1 FROM earlier LIMIT 1").fetchone())
 
-    def find_earlier(self, item: Input, version: str) -> tuple | None:
+    def find_earlier(self, item: Input, version: str, *, with_hash: bool = False) -> tuple | None:
         """Look up the row of an unchanged file that the same model has read before."""
         if not self.has_earlier:
             return None
         found: tuple | None = self._db.execute(
-            f"SELECT {_NAMES} FROM earlier "
-            "WHERE path = ? AND size = ? AND stamp = ? AND model_version = ?",
-            (item.path, item.size, item.stamp, version),
+            f"SELECT {_NAMES} FROM earlier WHERE path = ? AND size = ? AND stamp = ? "
+            "AND model_version = ? AND (sha256 != '' OR NOT ?)",
+            (item.path, item.size, item.stamp, version, with_hash),
         ).fetchone()
         self.found_earlier += found is not None
         return found

@@ -14,6 +14,7 @@ own directory.) Nothing is opened here that need not be: telling a picture from 
 
 from __future__ import annotations
 
+import codecs
 import csv
 import glob
 import os
@@ -192,7 +193,7 @@ def _recognise_file(path: Path, where: str) -> Source:
     """Tell lists, tables and archives from a single picture: by suffix, archives by content."""
     suffix = path.suffix.lower()
     if suffix == ".csv":
-        if _is_kaggle(path):
+        if _header(path)[-1:] == ["pixel783"]:
             return Source(
                 "kaggle", path.stem, where, lambda: read_kaggle(path), lambda: _lines(path) - 1
             )
@@ -200,7 +201,7 @@ def _recognise_file(path: Path, where: str) -> Source:
         return Source("manifest", path.stem, where, lambda: read_manifest(path))
     if suffix in (".txt", ".lst", ".list"):
         return Source("list", path.stem, where, lambda: _read_list_file(path), lambda: _lines(path))
-    if zipfile.is_zipfile(path):
+    if _is_zip(path):
         return Source("zip", path.stem, where, lambda: read_zip(path), lambda: _count_zip(path))
     # Only by suffix would a .tar.gz be told from other .gz; only by content, any picture whose
     # first bytes happen to make a valid header. So both have to agree.
@@ -234,7 +235,11 @@ def _walk(folder: str, recursive: bool, problems: list[Input]) -> Iterator[str]:
         problems.append(Input(printable(error.filename), is_listed=True, problem=reason))
 
     for here, folders, files in os.walk(Path(folder), followlinks=True, onerror=note):
-        status = Path(here).stat()
+        try:
+            status = Path(here).stat()
+        except OSError as error:  # taken away while it was being read
+            note(error)
+            continue
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()
             continue
@@ -315,7 +320,7 @@ def _matches(pattern: str) -> Iterator[str]:
 def read_list(lines: Iterable[bytes], base: Path) -> Iterator[Input]:
     """Stream the files named by lines of bytes; empty lines mean nothing."""
     for line in lines:
-        name = os.fsdecode(line.rstrip(b"\r\n"))
+        name = os.fsdecode(line.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n"))
         if name:
             yield _listed(base / name)
 
@@ -327,26 +332,44 @@ def _read_list_file(path: Path) -> Iterator[Input]:
 
 
 def read_manifest(path: Path) -> Iterator[Input]:
-    """Stream the files in a CSV's column of paths, with the digits in its column of labels."""
+    """Stream the files in a CSV's column of paths, with the digits in its column of labels.
+
+    Raises
+    ------
+    DataFormatError
+        If it has no column of paths, or is not CSV.
+    """
     path_column, label_column = _manifest_columns(path)
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        for row in csv.DictReader(file):
-            item = _listed(path.parent / (row[path_column] or ""))
-            yield replace(item, label=_digit(row.get(label_column) or ""))
+        rows = csv.DictReader(file)
+        try:
+            for row in rows:
+                item = _listed(path.parent / (row[path_column] or ""))
+                yield replace(item, label=_digit(row.get(label_column) or ""))
+        except csv.Error as error:
+            raise DataFormatError(f"{path}, after line {rows.line_num}: not CSV ({error})") from error
 
 
 def _manifest_columns(path: Path) -> tuple[str, str]:
     """Find the columns of paths and of labels (an empty name if there are no labels)."""
-    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        names = next(csv.reader(file), [])
+    names = _header(path)
     known = {name.strip().lower(): name for name in names}
     path_column = next((known[name] for name in _PATH_COLUMNS if name in known), None)
     if path_column is None:
         raise DataFormatError(
-            f"{path}: no column of paths among {', '.join(names) or 'nothing'}; "
+            f"{path}: no column of paths among {printable(', '.join(names)[:200]) or 'nothing'}; "
             f"name one of them {' or '.join(_PATH_COLUMNS)}"
         )
     return path_column, next((known[name] for name in _LABEL_COLUMNS if name in known), "")
+
+
+def _header(path: Path) -> list[str]:
+    """Read the names of a table's columns."""
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        try:
+            return next(csv.reader(file), [])
+        except csv.Error as error:
+            raise DataFormatError(f"{path}: not CSV ({error})") from error
 
 
 def read_zip(path: Path) -> Iterator[Input]:
@@ -356,6 +379,15 @@ def read_zip(path: Path) -> Iterator[Input]:
             if not member.is_dir():
                 item = _member(path, member.filename, member.file_size, member.CRC)
                 yield _fill(item, partial(archive.read, member))
+
+
+def _is_zip(path: Path) -> bool:
+    """Whether a file is a zip with a directory that can be read."""
+    try:
+        with zipfile.ZipFile(path):
+            return True
+    except zipfile.BadZipFile:
+        return False
 
 
 def _count_zip(path: Path) -> int:
@@ -427,13 +459,6 @@ def read_kaggle(path: Path) -> Iterator[Input]:
                 raise DataFormatError(f"{path}, row {number}: {len(pixels)} pixels, not 784")
             name = f"{path}#{number}"
             yield Input(name, data=pixels, stamp=zlib.crc32(pixels), label=label, is_raw=True)
-
-
-def _is_kaggle(path: Path) -> bool:
-    """Whether a CSV has the header of Kaggle's digit-recognizer files."""
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        names = next(csv.reader(file), [])
-    return names[-1:] == ["pixel783"]
 
 
 def _lines(path: Path) -> int:

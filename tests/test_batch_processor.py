@@ -16,7 +16,7 @@ from PIL import Image
 import batch_processor
 from batch_processor import BatchProcessor, main
 from batch_rows import Results
-from errors import OutputError, SettingsError
+from errors import DigitError, OutputError
 
 PROJECT = Path(batch_processor.__file__).parent
 
@@ -196,6 +196,17 @@ def test_resuming_with_another_model_reads_everything_again(
     assert second.summary()["read_now"] == 14
 
 
+def test_checksums_that_were_not_asked_for_before_are_made_now(processor, pictures, tiny_predictor):
+    processor.process_folder(pictures)
+    second = BatchProcessor(
+        tiny_predictor, output=processor.output, workers=0, progress=False, with_hash=True
+    )
+
+    results = second.process_folder(pictures, resume=True)
+
+    assert {len(row["sha256"]) for row in results} == {64}
+
+
 def test_resuming_another_folder_begins_a_new_run(processor, pictures, digit_png, tmp_path):
     first = processor.process_folder(pictures)
     digit_png(3, name="elsewhere/3.png")
@@ -341,7 +352,7 @@ def test_results_that_cannot_be_written_leave_the_rows_safe(processor, pictures,
     ],
 )
 def test_wrong_use_is_said_in_words(processor, use):
-    with pytest.raises(SettingsError, match=r"process_folder|not a folder"):
+    with pytest.raises(DigitError, match=r"process_folder|no such folder"):
         use(processor)
 
 

@@ -12,7 +12,7 @@ from tests.soak import BAD, soak
 def test_a_batch_that_is_killed_and_resumed_gives_the_rows_of_an_undisturbed_one(
     models_folder, tmp_path
 ):
-    """The same with 100,000 pictures and ten kills: python tests/soak.py."""
+    """The same with 100,000 pictures and ten kills: python -m tests.soak."""
     model = str(models_folder / "mnist_cnn_best.pth")
 
     done = soak(tmp_path, model, pictures=500, bad=2 * len(BAD), kills=2)

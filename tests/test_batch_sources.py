@@ -137,8 +137,8 @@ def test_a_list_file_names_pictures_relative_to_itself(tree):
     assert [bool(item.problem) for item in items] == [False, False, True]
 
 
-def test_lines_with_carriage_returns_name_files_too(tree):
-    items = list(read_list([b"a.png\r\n", b"b.png\n"], tree))
+def test_a_list_written_on_windows_names_files_too(tree):
+    items = list(read_list([b"\xef\xbb\xbfa.png\r\n", b"b.png\n"], tree))
 
     assert [item.problem for item in items] == ["", ""]
 
@@ -268,6 +268,8 @@ def test_labels_come_from_folders_and_from_names_only_on_request(tmp_path, name,
         ("missing", None, DataNotFoundError, "no such folder or file"),
         ("table.csv", b"a,b\n1,2\n", DataFormatError, "no column of paths"),
         ("empty.csv", b"", DataFormatError, "nothing"),
+        ("sheet.csv", "path,label\n".encode("utf-16"), DataFormatError, "no column of paths"),
+        ("giant.csv", b"x" * 200_000, DataFormatError, "not CSV"),
         ("torn.zip", b"PK\x03\x04 not really", DataFormatError, "damaged"),
         ("torn.tar.gz", b"\x1f\x8b not really", DataFormatError, "damaged"),
     ],
@@ -280,6 +282,13 @@ def test_a_source_that_cannot_be_read_is_refused_with_advice(tmp_path, name, con
         open_source(tmp_path / name)
 
     assert name in str(caught.value)
+
+
+def test_a_manifest_that_is_damaged_further_down_is_named_with_the_line(tree):
+    (tree / "pictures.csv").write_text("path\na.png\n" + "x" * 200_000, encoding="utf-8")
+
+    with pytest.raises(DataFormatError, match="after line 2"):
+        list(open_source(tree / "pictures.csv").read())
 
 
 def test_an_unknown_rule_for_labels_is_refused(tmp_path):
