@@ -346,7 +346,7 @@ def train(
     Raises
     ------
     SettingsError
-        If a setting cannot work, or there is nothing to resume.
+        If a setting cannot work, there is nothing to resume, or the folder holds another run.
     DataNotFoundError, DataFormatError
         If MNIST cannot be read.
     ModelNotFoundError
@@ -355,6 +355,10 @@ def train(
         If a result cannot be written.
     """
     check_settings(settings)
+    if not resume and (folder / "config.json").exists():
+        raise SettingsError(
+            f"{_shorten(folder)} holds a run already; name another --run, or --resume that one"
+        )
     set_seed(settings.seed)
     device = device or pick_device()
     data = load_data(settings, data_folder, device)
@@ -400,9 +404,9 @@ def train(
                 print(f"no better validation result for {settings.patience} epochs: stopping early")
                 break
     except KeyboardInterrupt:
+        if not (folder / "best.pth").is_file():  # in the first epoch: there is nothing to keep
+            raise
         interrupted = True
-    if not run.history:
-        raise SettingsError("stopped before the first epoch ended: there is nothing to keep")
     if not interrupted:
         _report(run, settings, data_folder, test=test)
     stem = name or (DEFAULT_NAME if settings.model == DEFAULT_ARCHITECTURE else settings.model)
@@ -808,6 +812,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DigitError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped before the first epoch ended: there is nothing to keep", file=sys.stderr)
+        return INTERRUPTED
     folder = _shorten(outcome.folder)
     if outcome.interrupted:
         print(

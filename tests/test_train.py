@@ -172,6 +172,32 @@ def test_stopping_keeps_the_best_weights(tmp_path, places, monkeypatch):
     assert load_checkpoint("mlp_best", tmp_path / "models").metrics["epoch"] == 1
 
 
+def test_stopping_in_the_first_epoch_says_that_there_is_nothing_to_keep(
+    tmp_path, places, monkeypatch, capsys
+):
+    def stop(self, digits, epoch):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("train.Learner.learn", stop)
+
+    code = main([*QUICK, *places])
+
+    assert code == 130
+    assert "nothing to keep" in capsys.readouterr().err
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_folder_that_holds_a_run_is_not_written_over(tmp_path, places, capsys):
+    main([*QUICK, *places, "--no-test"])
+    before = (tmp_path / "outputs" / "one" / "history.jsonl").read_text()
+
+    code = main([*QUICK, *places, "--no-test", "--seed", "3"])
+
+    assert code == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert (tmp_path / "outputs" / "one" / "history.jsonl").read_text() == before
+
+
 def test_training_stops_early_without_progress(tmp_path, places, monkeypatch, capsys):
     rows = iter([0.5, 0.9, 0.8, 0.7, 0.6])
     monkeypatch.setattr("train.measure", lambda *args: Score(1.0, next(rows)))
@@ -245,7 +271,7 @@ def test_a_run_can_begin_with_the_weights_of_another(tmp_path, places):
 def test_a_run_cannot_begin_with_another_network(places, capsys):
     main([*QUICK, *places, "--no-test", "--name", "first"])
 
-    code = main([*QUICK, *places, "--start", "first", "--model", "cnn1"])
+    code = main([*QUICK, *places, "--run", "two", "--start", "first", "--model", "cnn1"])
 
     assert code == 2
     assert "--start holds a mlp" in capsys.readouterr().err
