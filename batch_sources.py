@@ -347,7 +347,8 @@ def read_manifest(path: Path) -> Iterator[Input]:
                 item = _listed(path.parent / (row[path_column] or ""))
                 yield replace(item, label=_digit(row.get(label_column) or ""))
         except csv.Error as error:
-            raise DataFormatError(f"{path}, after line {rows.line_num}: not CSV ({error})") from error
+            place = f"{path}, after line {rows.line_num}"
+            raise DataFormatError(f"{place}: not CSV ({error})") from error
 
 
 def _manifest_columns(path: Path) -> tuple[str, str]:
