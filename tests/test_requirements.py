@@ -18,7 +18,7 @@ TOOLS = {"pytest", "pytest-timeout", "ruff", "mypy"}  # started from the Makefil
 def read_requirements(name: str) -> dict[str, str]:
     """Return the package -> the versions asked for, without following `-r`."""
     text = (PROJECT / name).read_text(encoding="utf-8")
-    rows = re.findall(r"^([a-z][\w-]*)([=<>~!].*)$", text, re.MULTILINE)
+    rows = re.findall(r"^([a-z][\w-]*)(?:\[\w+\])?([=<>~!].*)$", text, re.MULTILINE)
     return dict(rows)
 
 
@@ -57,10 +57,11 @@ PROGRAM = [path for path in PROJECT.glob("*.py") if path.name not in FOR_MAINTAI
 TESTS = [*PROJECT.glob("tests/*.py"), *(PROJECT / name for name in FOR_MAINTAINERS)]
 APP = read_requirements("requirements.txt")
 DEV = read_requirements("requirements-dev.txt")
+CLUSTER = read_requirements("requirements-ray.txt")
 
 
 def test_every_library_that_the_program_imports_is_installed_with_it() -> None:
-    assert find_libraries(PROGRAM) - APP.keys() == set()
+    assert find_libraries(PROGRAM) - APP.keys() - CLUSTER.keys() == set()
 
 
 def test_every_library_that_only_the_tests_or_an_option_need_is_installed_for_the_tests() -> None:
