@@ -63,7 +63,7 @@ STATUS = list(COLUMNS).index("status")
 FLUSH_SECONDS = 1.0  # rows of slow pictures do not wait until a batch is full
 # Where there is no terminal to draw a bar on, a line now and then.
 PLAIN_PROGRESS_SECONDS = 10.0
-PLAIN_PROGRESS = "{desc}: {n_fmt} of {total_fmt}, {rate_fmt}, {remaining} left{postfix}"
+PLAIN_PROGRESS = "{desc}: {n:,} of {total_fmt}, {rate_noinv_fmt}, {remaining} left{postfix}"
 
 
 @dataclass(frozen=True)
@@ -486,6 +486,7 @@ class _Progress:
             file=sys.stderr if is_terminal else _Lines(),
             mininterval=0.2 if is_terminal else PLAIN_PROGRESS_SECONDS,
             miniters=1,
+            delay=0 if is_terminal else PLAIN_PROGRESS_SECONDS,
             bar_format=None if is_terminal else PLAIN_PROGRESS,
         )
         self._errors = 0

@@ -128,14 +128,14 @@ def command(folder: Path, output: Path, model: str, *options: str) -> list[str]:
 
 
 def run_in_peace(order: list[str]) -> list[tuple[int, int]]:
-    """Run to the end; give (rows' bytes on the disk, resident memory in kB) as they grew."""
+    """Run to the end; give (bytes of rows, kB of the program's own memory) as they grew."""
     output = Path(order[order.index("--output") + 1])
     process = subprocess.Popen(order, stdout=subprocess.DEVNULL)
     memory = []
     while process.poll() is None:
         time.sleep(0.2)
         status = Path(f"/proc/{process.pid}/status")
-        if status.exists() and (found := re.search(r"VmRSS:\s+(\d+)", status.read_text())):
+        if status.exists() and (found := re.search(r"RssAnon:\s+(\d+)", status.read_text())):
             memory.append((written(output), int(found[1])))
     return memory
 
@@ -212,12 +212,13 @@ def soak(folder: Path, model: str, *, pictures: int, bad: int, kills: int, seed:
     peace, fire = read_table(folder / "peace"), read_table(folder / "fire")
     check(peace, folder / "pictures", expected)
     assert peace == fire
-    reading = [kilobytes for size, kilobytes in memory if size > 0] or [0]
-    middle = reading[len(reading) // 2]
+    kilobytes = [used for size, used in memory if size > 0] or [0]
+    halves = np.array_split(kilobytes, 2)
+    early, late = (np.median(half) / 1024 if len(half) else 0 for half in halves)
     return (
         f"{len(peace):,} rows, {len(expected):,} of them bad in {len(BAD)} ways; killed {killed} "
-        f"times; both tables are the same; resident memory {middle / 1024:.0f} MB in the middle "
-        f"of the run, {max(reading) / 1024:.0f} MB at most"
+        f"times; both tables are the same; the program's memory (without libraries) was "
+        f"{early:.0f} MB in the first half of the run and {late:.0f} MB in the second"
     )
 
 
