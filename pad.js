@@ -14,6 +14,8 @@ const LIVE_MS = 120; // while a stroke grows, the pad sends this often
 const ERASER_FACTOR = 1.6; // an eraser that is wider than the pen needs fewer strokes
 const CURSOR_STEP = 7; // for drawing with the arrow keys
 const SMALL_PICTURE = 100; // pixels; smaller pictures are shown as squares, not blurred
+const MOST_DEEDS = 100; // that can be undone; pictures among them may be large
+const PATIENCE_MS = 10_000; // after which a test picture is no longer waited for
 
 const find = (name) => element.querySelector(".pad-" + name);
 const stage = find("stage");
@@ -85,7 +87,9 @@ function sendSoon() {
 }
 
 function add(deed) {
+  closeCamera();
   deeds.push(deed);
+  while (deeds.length > MOST_DEEDS && startOfScene() > 0) deeds.shift();
   show();
 }
 
@@ -207,10 +211,11 @@ function endStroke() {
 }
 
 canvas.addEventListener("pointerdown", (event) => {
-  if (!event.isPrimary || (event.pointerType === "mouse" && event.button !== 0) || stroke) return;
+  if (!event.isPrimary || (event.pointerType === "mouse" && event.button !== 0)) return;
+  hideCursor();
+  if (stroke) endStroke(); // its own end was lost
   canvas.setPointerCapture(event.pointerId);
   say("");
-  hideCursor();
   const turnedPen = (event.buttons & 32) !== 0; // the rubber end of a stylus
   beginStroke(place(event), erasing || turnedPen);
 });
@@ -236,6 +241,7 @@ function choosePen(eraser) {
 
 function undo() {
   if (!deeds.length || stroke) return;
+  closeCamera();
   deeds.pop();
   show();
   send();
@@ -260,8 +266,16 @@ find("clear").addEventListener("click", () => {
 });
 find("sample").addEventListener("click", () => {
   say("");
+  waitForSample(true);
   trigger("sample");
 });
+
+let patience = null;
+function waitForSample(waiting) {
+  clearTimeout(patience);
+  find("sample").classList.toggle("pad-waiting", waiting);
+  if (waiting) patience = setTimeout(() => waitForSample(false), PATIENCE_MS);
+}
 
 // ---- Keyboard -----------------------------------------------------------------------------------
 
@@ -402,14 +416,17 @@ function closeCamera() {
   camera.hidden = true;
 }
 
+let opening = false; // the visitor may take long to say yes, and press the button again
 find("photo").addEventListener("click", async () => {
   say("");
+  if (opening || video.srcObject) return;
   if (!navigator.mediaDevices || !navigator.mediaDevices.getUserMedia) {
     // Browsers give pages from other machines no live camera without https; phones still offer
     // theirs as a file.
     file.setAttribute("capture", "environment");
     return file.click();
   }
+  opening = true;
   try {
     const wish = { facingMode: { ideal: "environment" }, width: { ideal: 1280 } };
     video.srcObject = await navigator.mediaDevices.getUserMedia({ video: wish });
@@ -420,9 +437,10 @@ find("photo").addEventListener("click", async () => {
         ? "No camera was found: upload a picture instead."
         : "The camera cannot be used: allow it in the browser, or upload a picture.",
     );
+  } finally {
+    opening = false;
   }
   camera.hidden = false;
-  await video.play();
   find("shoot").focus();
 });
 find("shoot").addEventListener("click", () => {
@@ -444,6 +462,7 @@ camera.addEventListener("keydown", (event) => {
 // ---- From the server ----------------------------------------------------------------------------
 
 watch("value", () => {
+  waitForSample(false);
   if (props.value) add({ kind: "picture", value: props.value });
   else if (!isEmpty()) add({ kind: "clear" });
 });

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -31,40 +31,54 @@ if TYPE_CHECKING:
 FOLDER = PROJECT / "docs" / "screenshots"
 PAD_SIDE = 280  # the unit of the strokes below, as in pad.js
 STEPS = 6  # mouse moves between two points of a stroke
+REST_MS = 800  # for the last answer to come and its bars to come to rest
 ANSWER_MS = 20_000  # generous: a busy machine is no reason to fail
 
-# How a hand writes some digits: a list of strokes, each a list of places to pass through.
-HAND = {
+Place: TypeAlias = tuple[float, float]
+Strokes: TypeAlias = Sequence[Sequence[Place]]  # each stroke is a list of places to pass through
+
+# How a hand writes some digits.
+HAND: dict[int, Strokes] = {
     2: [[(86, 106), (98, 78), (130, 62), (168, 70), (184, 100), (172, 134), (142, 170), (108, 202),
          (86, 220), (112, 212), (152, 214), (202, 220)]],
     3: [[(88, 84), (120, 62), (162, 66), (182, 92), (168, 122), (130, 136), (172, 148), (192, 182),
          (172, 216), (128, 228), (84, 208)]],
     4: [[(152, 54), (124, 104), (82, 160), (140, 162), (206, 154)],
         [(174, 108), (168, 164), (160, 234)]],
+    5: [[(196, 72), (140, 70), (104, 74), (100, 130), (150, 122), (188, 160), (170, 214),
+         (120, 228), (82, 188), (94, 154)]],
     7: [[(78, 80), (128, 74), (202, 76), (176, 126), (150, 178), (134, 232)]],
 }  # fmt: skip
 
 
+# Between 3 and 8: a lower bow that nearly closes.
+DOUBTFUL = [[(106, 129), (120, 62), (162, 66), (182, 92), (168, 122), (107, 136), (172, 148),
+             (192, 182), (172, 216), (128, 228), (93, 181)]]  # fmt: skip
+HOUSE = [[(80, 130), (140, 70), (200, 130)], [(88, 126), (88, 220), (192, 220), (192, 126)],
+         [(124, 218), (124, 170), (156, 170), (156, 218)]]  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Shot:
-    """One picture: how large a window, in which colours, which digit, and what else to show."""
+    """One picture: how large a window, what is drawn, in which colours, and what else to show."""
 
     name: str
     width: int
     height: int
-    digit: int
+    strokes: Strokes
     dark: bool = False
     steps: bool = False
-    full_page: bool = False
 
 
 SHOTS = (
-    Shot("page", 1200, 720, 2),
-    Shot("dark", 1200, 720, 3, dark=True),
-    Shot("steps", 1200, 720, 4, steps=True, full_page=True),
-    Shot("tablet", 768, 700, 7),
-    Shot("phone", 390, 844, 2),
-    Shot("phone-dark", 390, 844, 4, dark=True),
+    Shot("page", 1200, 776, HAND[5]),
+    Shot("dark", 1200, 776, HAND[3], dark=True),
+    Shot("doubt", 1200, 776, DOUBTFUL),
+    Shot("refused", 1200, 776, HOUSE, dark=True),
+    Shot("steps", 1200, 1060, HAND[4], steps=True),
+    Shot("tablet", 768, 700, HAND[7]),
+    Shot("phone", 390, 844, HAND[2]),
+    Shot("phone-dark", 390, 844, HAND[4], dark=True),
 )
 
 
@@ -91,7 +105,7 @@ def serve_page(model: str = "best") -> Iterator[str]:
         server.communicate()
 
 
-def smooth(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def smooth(points: Sequence[Place]) -> list[Place]:
     """Lead a curve through the points (Catmull and Rom's), as a hand would."""
     p = np.array([points[0], *points, points[-1]], np.float64)
     curve = [points[0]]
@@ -107,7 +121,13 @@ def smooth(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return curve
 
 
-def draw(page: Page, strokes: Sequence[Sequence[tuple[float, float]]]) -> None:
+def open_pad(page: Page, url: str) -> None:
+    """Open the page, and wait until its pad can be drawn on."""
+    page.goto(url)
+    page.locator(".pad-clear:disabled").wait_for()  # the pad's script has run
+
+
+def draw(page: Page, strokes: Strokes) -> None:
     """Draw strokes on the pad with the mouse; places count from 0 to 280 on each axis."""
     box = page.locator(".pad-canvas").bounding_box()
     assert box is not None
@@ -127,31 +147,24 @@ def wait_for_answer(page: Page, digit: int) -> None:
 
 
 def take(browser: Browser, url: str, shot: Shot, folder: Path) -> Path:
-    """Open the page, draw the digit, and photograph what is to be seen."""
-    from playwright.sync_api import TimeoutError as PlaywrightTimeout
-
+    """Open the page, draw, and photograph what is to be seen."""
     context = browser.new_context(
         viewport={"width": shot.width, "height": shot.height},
         color_scheme="dark" if shot.dark else "light",
     )
-    try:
-        page = context.new_page()
-        page.goto(url)
-        page.locator(".pad-undo").wait_for()
-        draw(page, HAND[shot.digit])
-        wait_for_answer(page, shot.digit)
-        if shot.steps:
-            page.get_by_text("What happened to my picture").click()
-            page.locator(".steps li").first.wait_for(timeout=ANSWER_MS)
-        page.mouse.move(0, 0)  # no button looks hovered
-        page.wait_for_timeout(600)  # the bars have come to rest
-        path = folder / f"{shot.name}.png"
-        page.screenshot(path=path, full_page=shot.full_page)
-        return path
-    except PlaywrightTimeout as error:
-        raise DigitError(f"{shot.name}: the page did not read the {shot.digit}") from error
-    finally:
-        context.close()
+    page = context.new_page()
+    open_pad(page, url)
+    draw(page, shot.strokes)
+    page.locator(".bar-best").wait_for(timeout=ANSWER_MS)
+    if shot.steps:
+        page.get_by_text("What happened to my picture").click()
+        page.locator(".steps li").first.wait_for(timeout=ANSWER_MS)
+    page.mouse.move(0, 0)  # no button looks hovered
+    page.wait_for_timeout(REST_MS)
+    path = folder / f"{shot.name}.png"
+    page.screenshot(path=path)
+    context.close()
+    return path
 
 
 def build_parser() -> argparse.ArgumentParser:

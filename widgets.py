@@ -32,6 +32,7 @@ HERE = Path(__file__).resolve().parent
 
 # A photograph from a phone has 2 to 12 MB. More would be slow to send as text and is not needed.
 MAX_PICTURE_BYTES = 20 * 2**20
+LONGEST_HEAD = 200  # characters of a data URL before its content
 MAX_NAME = 80  # characters of a file name that are shown
 
 CONFIDENCE_WORDS = ((0.99, "very sure"), (0.9, "sure"), (0.6, "fairly sure"), (0.0, "not sure"))
@@ -145,7 +146,7 @@ def _pad_html() -> str:
   <div class="pad-cursor" hidden></div>
   <div class="pad-drop" aria-hidden="true">Drop the picture here</div>
   <div class="pad-camera" role="group" aria-label="Camera" hidden>
-    <video playsinline muted></video>
+    <video autoplay playsinline muted></video>
     <div class="pad-shutter">
       <button type="button" class="pad-button pad-primary pad-shoot">Take the picture</button>
       <button type="button" class="pad-button pad-cancel">Cancel</button>
@@ -224,14 +225,15 @@ def decode_data_url(url: object, name: str = "the picture") -> bytes:
     """
     if not isinstance(url, str):
         raise ImageError(f"{name} did not arrive as a picture; try again")
-    head, comma, body = url[:200].partition(",")
-    if not (head.startswith("data:") and (not comma or head.endswith(";base64"))):
+    head, comma, body = url[:LONGEST_HEAD].partition(",")
+    is_empty = url == "data:" or (comma and not body)  # the first is what Chromium sends
+    if url != "data:" and not (comma and head.startswith("data:") and head.endswith(";base64")):
         raise ImageError(f"{name} did not arrive as a picture; try again")
-    if len(url) > 4 * MAX_PICTURE_BYTES // 3 + 200:
+    if len(url) > 4 * MAX_PICTURE_BYTES // 3 + LONGEST_HEAD:
         raise ImageTooLargeError(
             f"{name} has more than {MAX_PICTURE_BYTES // 2**20} MB; save a smaller copy"
         )
-    if not body:
+    if is_empty:
         raise ImageError(f"{name} is an empty file; save or copy it again")
     try:
         content = base64.b64decode(url[len(head) + 1 :], validate=True)
@@ -315,7 +317,7 @@ def render_answer(prediction: Prediction, *, label: int | None = None, name: str
         title, figure = f"Perhaps {article} {digit}", str(digit)
     else:
         title, figure = "Not a digit, it seems", "?"
-        sure = f"closest to {article} <b>{digit}</b>"
+        sure = f"if it is one, {article} <b>{digit}</b>: {percent(prediction.confidence).lower()}"
     truth = ""
     if label is not None:
         outcome = ("right", "read correctly") if label == digit else ("wrong", "misread")

@@ -91,7 +91,7 @@ def test_the_bars_stand_in_fixed_order_and_say_their_values():
         ),
         (
             prediction(0, 0.5, "not a digit", "it looks like nothing we know"),
-            "? Not a digit, it seems closest to a 0 It looks like nothing we know",
+            "? Not a digit, it seems if it is one, a 0 : 50.0 % It looks like nothing we know",
         ),
     ],
 )
