@@ -74,3 +74,33 @@ class OutputError(DigitError, OSError):
     """A result could not be written: no space, no permission, or no such folder."""
 
     http_status = 507
+
+
+class AccessError(DigitError, PermissionError):
+    """The request would change something, and the administrator token is missing or wrong."""
+
+    http_status = 401
+
+
+class ChangesOffError(AccessError):
+    """Nobody may change anything on this server."""
+
+    http_status = 403
+
+
+class BusyError(DigitError, RuntimeError):
+    """Something that can run only once is running already."""
+
+    http_status = 409
+
+
+class TooManyRequestsError(DigitError, RuntimeError):
+    """One client asks more often than it may."""
+
+    http_status = 429
+
+
+class OverloadedError(DigitError, RuntimeError):
+    """More is waiting than can be answered soon; the same request may work in a moment."""
+
+    http_status = 503

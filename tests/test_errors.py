@@ -38,6 +38,8 @@ def test_every_error_has_one_base_and_a_way_out_of_each_door(error: type[DigitEr
         ("DataNotFoundError", FileNotFoundError),
         ("SettingsError", ValueError),
         ("OutputError", OSError),
+        ("AccessError", PermissionError),
+        ("BusyError", RuntimeError),
     ],
 )
 def test_an_error_is_also_the_builtin_that_callers_expect(

@@ -1,0 +1,144 @@
+"""What the page and the API share: the model in use, the corrections, the training, the keys.
+
+    page, API -> Service -> .predictor (swapped whole) | .feedback | .jobs | .access
+
+One object for each server process, handed to whoever answers requests. Handlers read
+`service.predictor` at each call and never keep it, so a newly chosen model is used at once.
+
+    >>> service = Service()
+    >>> service.predictor.predict("seven.png").digit
+    7
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from access import Access
+from predict import MNISTPredictor
+from registry import MODELS_DIR, Checkpoint, resolve
+
+if TYPE_CHECKING:
+    from feedback import FeedbackStore
+    from jobs import TrainingJobs
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """Holds what outlives a request. Safe to share between threads.
+
+    Parameters
+    ----------
+    model : str, default="best"
+        What is in use at first: a name in the models folder, or a path. Given by whoever starts
+        the server, so a path is allowed here.
+    models_folder : Path, default=MODELS_DIR
+        Where names are looked up.
+    data_folder : Path, optional
+        Where data sets are; None leaves it to `dataset.data_dir`.
+    feedback : FeedbackStore, optional
+        By default the project's own, opened when it is first asked for.
+    jobs : TrainingJobs, optional
+        By default the project's own.
+    access : Access, optional
+        By default that of a server which only this machine can reach.
+    device : str, default="auto"
+        See `utils.pick_device`.
+
+    Attributes
+    ----------
+    models_folder : Path
+    data_folder : Path or None
+    access : Access
+    started : float
+        Seconds since 1970.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If there is no such model.
+    CheckpointError
+        If its file is damaged or not one of ours.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str = "best",
+        models_folder: Path = MODELS_DIR,
+        data_folder: Path | None = None,
+        feedback: FeedbackStore | None = None,
+        jobs: TrainingJobs | None = None,
+        access: Access | None = None,
+        device: str = "auto",
+    ) -> None:
+        self.models_folder = models_folder
+        self.data_folder = data_folder
+        self.access = access or Access()
+        self.started = time.time()
+        self._device = device
+        self._feedback = feedback
+        self._jobs = jobs
+        self._change = threading.Lock()  # of the model
+        self._opening = threading.Lock()  # of the store and the jobs
+        self._predictor = MNISTPredictor(model, device=device, folder=models_folder)
+
+    @property
+    def predictor(self) -> MNISTPredictor:
+        """The predictor in use right now."""
+        return self._predictor
+
+    def use_model(self, name: str) -> Checkpoint:
+        """Read with another model from now on; those who are reading finish with the old one.
+
+        Parameters
+        ----------
+        name : str
+            "best", "last" or the name of a file in the models folder; never a path, because it
+            may come from a stranger.
+
+        Returns
+        -------
+        Checkpoint
+            Of the model that is in use now.
+
+        Raises
+        ------
+        ModelNotFoundError
+            If there is no such model; the old one stays in use.
+        CheckpointError
+            If its file is damaged or not one of ours; the old one stays in use.
+        """
+        with self._change:
+            path = resolve(name, self.models_folder, allow_paths=False)
+            predictor = MNISTPredictor(path, device=self._device)
+            # Threads see the old object or the new one: a reference is replaced in one step.
+            self._predictor = predictor
+        checkpoint = predictor.checkpoint
+        log.info("model in use: %s, version %s", checkpoint.name, checkpoint.version)
+        return checkpoint
+
+    @property
+    def feedback(self) -> FeedbackStore:
+        """The store of corrections, opened when it is first asked for."""
+        with self._opening:
+            if self._feedback is None:
+                from feedback import FeedbackStore
+
+                self._feedback = FeedbackStore()
+            return self._feedback
+
+    @property
+    def jobs(self) -> TrainingJobs:
+        """The training runs."""
+        with self._opening:
+            if self._jobs is None:
+                from jobs import TrainingJobs
+
+                self._jobs = TrainingJobs(models=self.models_folder)
+            return self._jobs
