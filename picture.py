@@ -65,7 +65,7 @@ class Picture:
     height: int
 
 
-def open_picture(source: PictureSource) -> Picture:
+def open_picture(source: PictureSource, *, working_side: int = WORKING_SIDE) -> Picture:
     """Decode a picture and reduce it to working size.
 
     Parameters
@@ -75,6 +75,8 @@ def open_picture(source: PictureSource) -> Picture:
         animation the first frame is used); or its bytes; or pixels: `(height, width)` grey,
         `(height, width, 1 | 3 | 4)`, or `(1 | 3 | 4, height, width)` as torch has it. Integers
         count from 0 to 255 (uint16: to 65,535), floats from 0.0 to 1.0, booleans are ink or none.
+    working_side : int, default=640
+        Pixels to which a longer side is reduced.
 
     Raises
     ------
@@ -86,22 +88,22 @@ def open_picture(source: PictureSource) -> Picture:
         If it is not a picture, damaged, or pixels of an impossible shape or range.
     """
     if isinstance(source, (str, os.PathLike)):
-        return _open_file(Path(source))
+        return _open_file(Path(source), working_side)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _decode(bytes(source), "the picture")
+        return _decode(bytes(source), "the picture", working_side)
     if isinstance(source, Image.Image):
-        return _from_image(source, "the picture")
+        return _from_image(source, "the picture", working_side)
     if hasattr(source, "detach"):  # a torch tensor, known without importing torch
         source = source.detach().cpu().numpy()
     if isinstance(source, np.ndarray):
-        return _from_array(source)
+        return _from_array(source, working_side)
     raise ImageError(
         f"cannot read a picture from {type(source).__name__}: "
         "give a path, bytes, a PIL image, a NumPy array or a torch tensor"
     )
 
 
-def _open_file(path: Path) -> Picture:
+def _open_file(path: Path, working_side: int) -> Picture:
     """Read and decode a file; every error names it."""
     try:
         size = path.stat().st_size
@@ -116,10 +118,10 @@ def _open_file(path: Path) -> Picture:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{path}: cannot be opened ({reason}); check its permissions") from error
     _check_bytes(size, str(path))
-    return _decode(content, str(path))
+    return _decode(content, str(path), working_side)
 
 
-def _decode(content: bytes, name: str) -> Picture:
+def _decode(content: bytes, name: str, working_side: int) -> Picture:
     """Decode the bytes of a file."""
     if not content:
         raise ImageError(f"{name}: the file is empty; save or copy it again")
@@ -135,10 +137,12 @@ def _decode(content: bytes, name: str) -> Picture:
     except _DAMAGE as error:
         raise ImageError(f"{name}: the file is damaged ({error}); save or copy it again") from error
     with image:
-        return _from_image(image, name, reduce=True)
+        return _from_image(image, name, working_side, reduce=True)
 
 
-def _from_image(image: Image.Image, name: str, *, reduce: bool = False) -> Picture:
+def _from_image(
+    image: Image.Image, name: str, working_side: int, *, reduce: bool = False
+) -> Picture:
     """Decode a PIL image: check its size, turn it upright, lay transparent parts on a ground.
 
     A JPEG can be decoded at a half, a quarter or an eighth for a fraction of the time; `reduce`
@@ -148,22 +152,22 @@ def _from_image(image: Image.Image, name: str, *, reduce: bool = False) -> Pictu
     _check_size(width, height, name)
     try:
         if reduce:
-            image.draft(None, (WORKING_SIDE, WORKING_SIDE))
+            image.draft(None, (working_side, working_side))
         image.load()  # turns TIFF files upright by itself, and takes the orientation away
         if image.getexif().get(ExifTags.Base.Orientation, 1) >= _FIRST_SIDEWAYS_ORIENTATION:
             width, height = height, width
-        values = _values_of(image)
+        values = _values_of(image, working_side)
     except _DAMAGE as error:
         raise ImageError(f"{name}: the file is damaged ({error}); save or copy it again") from error
-    return Picture(_lay_on_ground(_reduce(values)), width, height)
+    return Picture(_lay_on_ground(_reduce(values, working_side)), width, height)
 
 
-def _values_of(image: Image.Image) -> np.ndarray:
+def _values_of(image: Image.Image, working_side: int) -> np.ndarray:
     """Decode to uint8 or float32 of shape (height, width, 3), or 4 where there is transparency."""
     if image.mode in _DEEP_MODES:
         return _grey_to_colour(_deep_to_unit(np.asarray(ImageOps.exif_transpose(image))))
     mode = "RGBA" if image.has_transparency_data else "RGB"
-    shrinkage = max(image.size) // WORKING_SIDE
+    shrinkage = max(image.size) // working_side
     # Shrinking a large photograph first saves turning, converting and copying all its pixels.
     if shrinkage > 1 and image.mode in {"L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"}:
         exif = image.getexif()
@@ -181,7 +185,7 @@ def _deep_to_unit(values: np.ndarray) -> np.ndarray:
     return ((values - low) / (white - low)).astype(np.float32)
 
 
-def _from_array(values: np.ndarray) -> Picture:
+def _from_array(values: np.ndarray, working_side: int) -> Picture:
     """Check the shape and range of pixels that came as an array."""
     shape = values.shape
     if values.ndim == 4 and shape[0] == 1:
@@ -198,9 +202,8 @@ def _from_array(values: np.ndarray) -> Picture:
     height, width = values.shape[:2]
     _check_size(width, height, "the array")
     unit = _array_to_unit(values)
-    return Picture(
-        _lay_on_ground(_reduce(_grey_to_colour(unit) if unit.ndim == 2 else unit)), width, height
-    )
+    colour = _grey_to_colour(unit) if unit.ndim == 2 else unit
+    return Picture(_lay_on_ground(_reduce(colour, working_side)), width, height)
 
 
 def _array_to_unit(values: np.ndarray) -> np.ndarray:
@@ -244,10 +247,10 @@ def _check_bytes(count: int, name: str) -> None:
         )
 
 
-def _reduce(values: np.ndarray) -> np.ndarray:
+def _reduce(values: np.ndarray, working_side: int) -> np.ndarray:
     """Shrink to working size by averaging, so that noise shrinks too."""
     height, width = values.shape[:2]
-    scale = WORKING_SIDE / max(height, width)
+    scale = working_side / max(height, width)
     if scale >= 1:
         return values
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -1,0 +1,369 @@
+"""Take ruled lines, squared paper and printed boxes out of a mask of ink, and leave the strokes.
+
+    mask -> thin straight runs, nearly level or upright and longer than any stroke
+         -> erased where the ink is as thin as the line: where a stroke crosses it, it is thicker
+
+Lines that run through the whole picture are found first. What is left shows how large the digits
+are, and so which other lines are too long to be strokes, and which upright ones are box sides.
+
+    >>> mask = remove_ruling(mask, stroke=stroke_width(mask))
+
+Finding lines by runs of ink, and removing them where they are no thicker than usual, is what
+readers of sheet music do with staves (Dalitz et al., "A comparative study of staff removal
+algorithms", IEEE PAMI 30(5), 2008, section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+COPY_SIDE = 640  # pixels of the reduced copy in which lines are looked for
+SPAN = 0.86  # of the picture: what runs through so much of it is printed
+GOES_ON = 0.4  # of the picture: a line as long as this, found faint, is erased through all of it
+LONG = 2.5  # digit heights: no stroke is as long and straight
+SLOPE = 0.1  # a line is at least this level, 6 degrees
+SLOPE_STEP = 3.0  # pixels of the copy by which neighbouring slopes differ over its width
+GAP = 0.06  # of its length that may be missing
+HOLE = 3  # pixels of the copy; smaller gaps are filled
+THIN = 0.35  # of its length that has to be thin; the rest is hidden by strokes that cross it
+THICKNESS = 1.5  # stroke widths; a line is no thicker
+
+TIGHT = 0.06  # digit heights: a digit that is so close to the rim was cut out tightly
+LARGE = 0.65  # of a digit's height; smaller ink is part of one, or dirt
+MANY = 4  # lines are a pattern, and no strokes
+BAR = 0.15  # of the picture's shorter side; a dark bar along its edge is no wider
+
+ROOM = 0.95  # digit heights: the least distance of two lines with a box between them
+SIDE_SPAN = 0.92  # of that distance: the least length of the box's side
+SIDE_LEAN = 0.05  # how far a side may be from a right angle with the lines
+CRUMB = 0.2  # digit heights; what hangs on a side and is smaller means nothing
+SIDE_IN_STROKES = 0.6  # stroke widths: so thick a side may be, even if the lines are thinner
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A ruled line: row = slope * column + start, from column `left` up to `right`, in pixels."""
+
+    slope: float
+    start: float
+    left: int
+    right: int
+    thickness: float
+
+    @property
+    def middle(self) -> float:
+        """The row of its middle."""
+        return self.slope * (self.left + self.right) / 2 + self.start
+
+    def is_at(self, column: float, row: float, within: float) -> bool:
+        """Tell whether a point is on it."""
+        return abs(self.slope * column + self.start - row) <= within
+
+
+def remove_ruling(mask: np.ndarray, *, stroke: float) -> np.ndarray:
+    """Take away ruled lines, squares and boxes, and leave the strokes that cross them.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (height, width), uint8, 0 or 1
+    stroke : float
+        The usual width of a stroke in pixels; see `preprocess.stroke_width`.
+
+    Returns
+    -------
+    ndarray of shape (height, width), uint8, 0 or 1
+    """
+    height, width = mask.shape
+    mask = _drop_bars(mask)
+    across = find_rules(mask, SPAN * width, stroke=stroke)
+    down = find_rules(np.ascontiguousarray(mask.T), SPAN * height, stroke=stroke)
+    rest = erase_rules(mask, across, down)
+    # In a picture that is cut out tightly, the bar of a 7 or the stem of a 4 is as long as it.
+    size = usual_height(rest, stroke=stroke)
+    if len(across) < MANY and _fills(rest, size, axis=0):
+        across = []
+    if len(down) < MANY and _fills(rest, size, axis=1):
+        down = []
+    rest = erase_rules(mask, across, down)
+    size = usual_height(rest, stroke=stroke)
+    if not size:
+        return rest
+    across += find_rules(rest, LONG * size, stroke=stroke)
+    rest = erase_rules(rest, across, [])
+    across.sort(key=lambda rule: rule.middle)
+    for above, below in zip(*_with_rims(across, height), strict=True):
+        for side in _find_sides(rest, above, below, size=size, stroke=stroke):
+            without = erase_rules(rest, [], [side])
+            if _stands_alone(rest, without, size):
+                rest = without
+    return rest
+
+
+def usual_height(mask: np.ndarray, *, stroke: float) -> float:
+    """Estimate the height of a digit: that of most ink, torn strokes put together.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (height, width), uint8, 0 or 1
+    stroke : float
+        The usual width of a stroke in pixels.
+
+    Returns
+    -------
+    float
+        In pixels; 0.0 if there is no ink.
+    """
+    reach = max(1, round(0.5 * stroke))
+    joined = cv2.dilate(mask, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    _, _, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    left, top, wide, tall, area = stats[1:].T
+    if not area.size:
+        return 0.0
+    at_rim = (left == 0) | (top == 0)
+    at_rim |= (left + wide == mask.shape[1]) | (top + tall == mask.shape[0])
+    tall, wide = tall - 2 * reach, wide - 2 * reach
+    use = ~at_rim & ((tall > 0.25 * wide) | (tall > 3 * stroke))
+    if not use.any():
+        use[:] = True
+    return max(1.0, weighted_median(tall[use], area[use]))
+
+
+def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    """Return the value that half of the weight lies below."""
+    order = np.argsort(values, kind="stable")
+    share = np.cumsum(weights[order], dtype=float)
+    return float(values[order][np.searchsorted(share, share[-1] / 2)])
+
+
+def find_rules(
+    mask: np.ndarray,
+    length: float,
+    *,
+    stroke: float,
+    slopes: tuple[float, float] = (-SLOPE, SLOPE),
+) -> list[Rule]:
+    """Find straight, nearly level lines.
+
+    The mask is sheared by every slope in turn, so that lines of that slope lie in one row.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (height, width), uint8, 0 or 1
+    length : float
+        The least length in pixels.
+    stroke : float
+        The usual width of a stroke in pixels.
+    slopes : tuple of two floats
+        The least and the greatest slope.
+    """
+    thickest = max(2.0, THICKNESS * stroke)
+    thin = mask & (1 - _long_runs_down(mask, round(thickest)))
+    scale = min(1.0, COPY_SIDE / max(mask.shape))
+    small, small_thin = _reduce(mask, scale), _reduce(thin, scale)
+    width = small.shape[1]
+    run = max(3, round(length * scale * (1 - GAP)))
+    found: list[tuple[int, float, float, int, int]] = []
+    for slope in np.arange(slopes[0], slopes[1] + 1e-9, SLOPE_STEP / width).tolist():
+        rows, thin_rows = (_shear(each, slope) for each in (small, small_thin))
+        # Few rows have so much ink; only these are looked at closely.
+        inked = np.flatnonzero(
+            (rows.sum(axis=1) >= 0.8 * run) & (thin_rows.sum(axis=1) >= THIN * run)
+        )
+        for row, runs in zip(inked.tolist(), _runs_along(rows[inked], run), strict=True):
+            columns = np.flatnonzero(runs)
+            if not columns.size:
+                continue
+            left, right = int(columns[0]), int(columns[-1]) + 1
+            ink = int(thin_rows[row, left:right].sum())
+            if ink >= THIN * (right - left):
+                found.append((ink, slope, row - slope * width / 2, left, right))
+    rules: list[Rule] = []
+    for _, slope, start, left, right in sorted(found, reverse=True):
+        ends = [(column / scale, (slope * column + start) / scale) for column in (left, right)]
+        near = 2 / scale + 1
+        if any(all(rule.is_at(*end, near + rule.thickness) for end in ends) for rule in rules):
+            continue
+        first = Rule(slope, start / scale, round(left / scale), round(right / scale), thickest)
+        rule = _fit(thin, first, near)
+        if rule is not None:
+            rules.append(rule)
+            thin = erase_rules(thin, [rule], [])
+    return rules
+
+
+def erase_rules(mask: np.ndarray, across: Sequence[Rule], down: Sequence[Rule]) -> np.ndarray:
+    """Remove lines, but not the strokes that cross them, which are thicker.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (height, width), uint8, 0 or 1
+    across, down : sequence of Rule
+        Those in `down` are given for the transposed mask.
+
+    Returns
+    -------
+    ndarray of shape (height, width), uint8, 0 or 1
+    """
+    for rules, is_upright in ((across, False), (down, True)):
+        if not rules:
+            continue
+        mask = np.ascontiguousarray(mask.T) if is_upright else mask.copy()
+        for rule in rules:
+            _erase(mask, rule)
+        mask = np.ascontiguousarray(mask.T) if is_upright else mask
+    return mask
+
+
+def _erase(mask: np.ndarray, rule: Rule) -> None:
+    """Remove one line from a mask, in place."""
+    strip, middle = _strip(mask, rule, 2 * rule.thickness + 5)
+    if strip.size:
+        thick = _long_runs_down(strip, round(1.4 * rule.thickness + 1))
+        near = np.abs(np.arange(len(strip))[:, None] - middle) <= rule.thickness / 2 + 1.5
+        strip[near & (thick == 0)] = 0
+
+
+def _strip(mask: np.ndarray, rule: Rule, reach: float) -> tuple[np.ndarray, np.ndarray]:
+    """Cut out the rows around a line; return them, and where in them the line runs."""
+    columns = np.arange(max(0, rule.left - 3), min(mask.shape[1], rule.right + 3))
+    middle = rule.slope * columns + rule.start
+    top, bottom = max(0, int(middle.min() - reach)), int(middle.max() + reach) + 2
+    return mask[top : max(top, bottom), columns[0] : columns[-1] + 1], middle - top
+
+
+def _fit(thin: np.ndarray, rule: Rule, near_px: float) -> Rule | None:
+    """Lay a line exactly through the thin ink within `near_px` of it; None if there is little."""
+    strip, middle = _strip(thin, rule, 4 * rule.thickness)
+    rows, columns = np.nonzero(strip)
+    offset = rule.slope, float(middle[0])
+    length = rule.right - rule.left
+    reach, thickness = near_px, rule.thickness
+    for _ in range(4):
+        near = np.abs(rows - offset[0] * columns - offset[1]) <= reach
+        by_column = np.bincount(columns[near])
+        if (by_column > 0).sum() < THIN * length:
+            return None
+        slope, start = np.polyfit(columns[near], rows[near], 1)
+        offset = float(slope), float(start)
+        # The strokes that cross the line make it look thicker, in fewer than half of its columns.
+        thickness = float(np.quantile(by_column[by_column > 0], 0.4))
+        reach = min(rule.thickness, thickness / 2 + 2)
+    left, right = rule.left, rule.right
+    first_column = max(0, left - 3)
+    top = rule.slope * first_column + rule.start - float(middle[0])  # of the strip
+    if length >= GOES_ON * thin.shape[1]:
+        left, right = 0, thin.shape[1]
+    start_row = offset[1] + top - offset[0] * first_column
+    return Rule(offset[0], start_row, left, right, thickness)
+
+
+def _shear(mask: np.ndarray, slope: float) -> np.ndarray:
+    """Move columns up or down so that lines of this slope become rows, 3 pixels thick at least."""
+    matrix = np.array([[1, 0, 0], [slope, 1, -slope * mask.shape[1] / 2]])
+    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    level = cv2.warpAffine(mask, matrix, mask.shape[::-1], flags=flags)
+    return cv2.dilate(level, np.ones((3, 1), np.uint8))
+
+
+def _runs_along(rows: np.ndarray, length: int) -> np.ndarray:
+    """Keep the ink that goes on for at least `length` pixels from left to right."""
+    if not len(rows):
+        return rows
+    filled = cv2.morphologyEx(rows, cv2.MORPH_CLOSE, np.ones((1, 2 * HOLE + 1), np.uint8))
+    return cv2.morphologyEx(filled, cv2.MORPH_OPEN, np.ones((1, length), np.uint8), borderValue=0)
+
+
+def _long_runs_down(mask: np.ndarray, longest: int) -> np.ndarray:
+    """Mark the ink that goes on for more than `longest` pixels from top to bottom."""
+    # Nothing goes on beyond the rim: a line that lies along it is not thick.
+    run = np.ones((longest + 1, 1), np.uint8)
+    return cv2.morphologyEx(
+        mask, cv2.MORPH_OPEN, run, borderType=cv2.BORDER_CONSTANT, borderValue=0
+    )
+
+
+def _reduce(mask: np.ndarray, scale: float) -> np.ndarray:
+    """Shrink a mask; thin lines stay."""
+    if scale >= 1:
+        return mask
+    size = (max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale)))
+    share = cv2.resize(mask * np.uint8(255), size, interpolation=cv2.INTER_AREA)
+    return (share > 40).astype(np.uint8)
+
+
+def _drop_bars(mask: np.ndarray) -> np.ndarray:
+    """Drop ink that lies along a whole side of the picture: the edge of the paper, or a shadow."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    thickness = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].min(axis=1)
+    drop = np.zeros(len(stats), bool)
+    for side in (labels[:2].T, labels[-2:].T, labels[:, :2], labels[:, -2:]):
+        along = np.bincount(side.max(axis=1), minlength=len(stats))
+        drop |= (along >= SPAN * len(side)) & (thickness < BAR * min(mask.shape))
+    drop[0] = False
+    return np.where(drop[labels], np.uint8(0), mask)
+
+
+def _fills(mask: np.ndarray, size: float, *, axis: int) -> bool:
+    """Tell whether digits fill a small picture from one end to the other, across (0) or down."""
+    length = mask.shape[1 - axis]
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    large = stats[1:][stats[1:, cv2.CC_STAT_HEIGHT] >= LARGE * size]
+    if not len(large) or length > 2 * size:
+        return False
+    start, stop = large[:, axis].min(), (large[:, axis] + large[:, axis + 2]).max()
+    return bool(min(start, length - stop) < TIGHT * size)
+
+
+def _with_rims(across: Sequence[Rule], height: int) -> tuple[list[Rule], list[Rule]]:
+    """Pair each line with the next; a box may also be cut off by the picture's rim."""
+    if not across:
+        return [], []
+    first, last = across[0], across[-1]
+    top = replace(first, start=first.start - first.middle)
+    bottom = replace(last, start=last.start + height - 1 - last.middle)
+    return [top, *across], [*across, bottom]
+
+
+def _stands_alone(mask: np.ndarray, without: np.ndarray, size: float) -> bool:
+    """Tell whether what was removed is the side of a box, and not the stem of a 7 or a 4.
+
+    A box touches whole digits or nothing; a stem has a part of its digit attached.
+    """
+    _, labels = cv2.connectedComponents(mask, connectivity=8)
+    touched = np.unique(labels[(mask > 0) & (without == 0)])
+    left_over = np.isin(labels, touched[touched > 0]) & (without > 0)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(left_over.astype(np.uint8), connectivity=8)
+    longest = stats[1:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1, initial=0)
+    tallest = stats[1:, cv2.CC_STAT_HEIGHT].max(initial=0)
+    return bool(longest.max(initial=0) < CRUMB * size or tallest >= LARGE * size)
+
+
+def _find_sides(
+    mask: np.ndarray, above: Rule, below: Rule, *, size: float, stroke: float
+) -> list[Rule]:
+    """Find the upright sides of boxes between two lines, which are about as thin as these."""
+    room = below.middle - above.middle
+    if room < ROOM * size:
+        return []
+    width = mask.shape[1]
+    top = max(0, int(min(above.start, above.slope * width + above.start)))
+    bottom = int(max(below.start, below.slope * width + below.start)) + 1
+    upright = -(above.slope + below.slope) / 2
+    sides = find_rules(
+        np.ascontiguousarray(mask[top:bottom].T),
+        SIDE_SPAN * room,
+        stroke=stroke,
+        slopes=(upright - SIDE_LEAN, upright + SIDE_LEAN),
+    )
+    thickest = max(1.25 * max(above.thickness, below.thickness) + 0.75, SIDE_IN_STROKES * stroke)
+    return [
+        replace(
+            side, start=side.start - side.slope * top, left=side.left + top, right=side.right + top
+        )
+        for side in sides
+        if side.thickness <= thickest
+    ]

@@ -1,0 +1,576 @@
+"""Find the digits in a picture of several, line by line, in reading order.
+
+    picture -> ink -> ruled lines gone -> pieces of ink -> lines of writing
+            -> candidates: pieces that may be one digit, each brought to MNIST's form
+            -> (the network reads them all) -> the best way through each line
+
+Where one digit ends and the next begins cannot be told from ink alone: a 5 may have lost its bar,
+two 0 may touch. So ink is cut wherever a cut is cheap, neighbouring pieces are put together again
+in every plausible way, and what the network makes of each decides.
+
+    >>> for line in find_lines(open_picture("phone.jpg", working_side=PAGE_SIDE)):
+    ...     confidences = [network(candidate.prepared.digit).max() for candidate in line.candidates]
+    ...     chosen = choose_candidates(line, confidences)
+
+This is the classic way to read hand-written amounts: to cut too often, and to search the lattice
+of hypotheses (Casey and Lecolinet, "A survey of methods and strategies in character
+segmentation", IEEE PAMI 18(7), 1996).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from cuts import cut_apart
+from errors import BlankImageError, ImageError
+from picture import Picture
+from preprocess import (
+    MIN_CONTRAST,
+    NOISE_FACTOR,
+    Prepared,
+    bounding_box,
+    centre_by_mass,
+    full_ink,
+    ink_mask,
+    scale_to_box,
+    stroke_width,
+    to_grey,
+)
+from ruling import LARGE, remove_ruling, usual_height, weighted_median
+
+PAGE_SIDE = 1280  # pixels; a page is read at twice the size of a single digit
+SMALLEST_SIDE = 96  # pixels; smaller pictures are enlarged, so that masks have smooth edges
+MOST_MARKS = 1500  # a picture with more is a page of print, or noise
+
+POLARITY_BLUR = 0.1  # of the shorter side; light changes over more than this, ink over less
+WINDOW = 0.45  # of the shorter side: no stroke is as wide
+WINDOW_IN_STROKES = 5  # stroke widths: the same, once we know the pen
+GROUND_WINDOW = 15  # pixels of the small copy on which the ground is estimated
+BOLD = 0.6  # of full ink: where reflections that lie across it do not reach
+THICKEST = 0.16  # of the shorter side; what is thicker and runs out of the picture is no ink
+LARGEST_MARKS = 300  # so many tell how dark ink is
+
+SPECK = 0.13  # of a digit's height; smaller ink by itself is dirt
+RIM = 0.15  # of a digit's height; ink that reaches only so far into the picture is dirt
+SMALL, NEAR = 0.30, 0.10  # of a digit's height: ink so small belongs to what is so near
+LOOSE = 0.6  # of a digit's height; how far small ink may be from its line
+BESIDE = 0.35  # of the lower one's height that two neighbours in a line have in common
+LEAST_SIZE = 0.75  # of the usual height of a digit: that of a line of smaller ones
+
+CUT_FROM = 0.5  # of a digit's height; narrower ink is not cut
+WIDEST = 1.5  # of a digit's height; a candidate is no wider
+MOST_PIECES = 8  # that may make up one digit
+
+# What speaks against a candidate, in nats: 0.7 more is half as likely. Chosen on 360 generated rows
+# (seed 5: photographs, bad photographs, overlapping digits), of whose digits at most 2 % change
+# if any one of these is halved or doubled.
+COST_OF_CUT = 0.7  # for each stroke that a cut goes through
+COST_OF_GAP = 9.0  # for each digit height of white between two of its pieces
+COST_OF_WIDTH, USUAL_WIDTH = 2.0, 0.95  # for each digit height beyond the usual width
+COST_OF_SMALLNESS, USUAL_HEIGHT = 6.0, 0.65  # for each digit height below the usual height
+COST_OF_SKIP = 7.0  # for a piece as large as a digit that is taken for dirt; less if smaller
+COST_OF_DIGIT = 0.4  # for each digit: few are likelier than many
+COST_OF_DOUBT = 4.5  # at most, where the network recognises nothing: less than leaving it out
+NO_CONFIDENCE = 0.1  # what the best of ten answers has at least
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Ink that may be one digit.
+
+    Attributes
+    ----------
+    start, stop : int
+        Which pieces of its line it is made of: `start` up to, but not including, `stop`.
+    prepared : Prepared
+        The same ink in MNIST's form; its box is in pixels of the picture as it came.
+    cost : float
+        What its shape says against it, in nats; 0.0 is nothing.
+    """
+
+    start: int
+    stop: int
+    prepared: Prepared
+    cost: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of writing, cut into pieces.
+
+    Attributes
+    ----------
+    candidates : tuple of Candidate
+        Every plausible way to put neighbouring pieces together.
+    skip_costs : tuple of float
+        For each piece, from left to right, the cost of taking it for dirt, in nats.
+    """
+
+    candidates: tuple[Candidate, ...]
+    skip_costs: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Connected ink, or what a cut has left of it.
+
+    Attributes
+    ----------
+    box : tuple of four ints
+        Left, top, right and bottom in pixels of the working picture.
+    mask : ndarray of shape (height, width), uint8, 0 or 1
+        As large as the box.
+    strokes_cut : float
+        How many strokes the cut on its left goes through; 0.0 where there is white.
+    """
+
+    box: tuple[int, int, int, int]
+    mask: np.ndarray
+    strokes_cut: float = 0.0
+
+    @property
+    def width(self) -> int:
+        """Of the box, in pixels."""
+        return self.box[2] - self.box[0]
+
+    @property
+    def height(self) -> int:
+        """Of the box, in pixels."""
+        return self.box[3] - self.box[1]
+
+    @property
+    def middle(self) -> float:
+        """The column in its middle."""
+        return (self.box[0] + self.box[2]) / 2
+
+
+def find_lines(picture: Picture, *, turn: int = 0) -> tuple[Line, ...]:
+    """Find the lines of digits in a picture.
+
+    Parameters
+    ----------
+    picture : Picture
+        Opened with `working_side=PAGE_SIDE`.
+    turn : {0, 90, 180, 270}, default=0
+        Degrees by which the picture is turned counter-clockwise before it is read. Boxes are
+        always in pixels of the picture as it came.
+
+    Returns
+    -------
+    tuple of Line
+        From top to bottom, at least one; each has at least one candidate.
+
+    Raises
+    ------
+    BlankImageError
+        If there is no ink that could be a digit.
+    ImageError
+        If there are far more marks than a page of digits has.
+    """
+    pixels = np.ascontiguousarray(np.rot90(picture.pixels, turn // 90))
+    ink, dark_ink = find_page_ink(_enlarge(to_grey(pixels)))
+    mask = ink_mask(ink)
+    mask = remove_ruling(mask, stroke=stroke_width(mask))
+    stroke = stroke_width(mask)
+    pieces, size = find_pieces(mask)
+    place = _Place(picture, mask.shape, turn, dark_ink)
+    lines = []
+    for line in group_into_lines(pieces, size):
+        own = max(_median_height(line), LEAST_SIZE * size)
+        lines.append(_make_line(_cut_all(line, own, stroke), ink, own, place))
+    found = tuple(line for line in lines if line.candidates)
+    if not found:
+        raise BlankImageError("no digit was found: write larger, or raise the contrast")
+    return found
+
+
+def choose_candidates(line: Line, confidences: Sequence[float]) -> list[int]:
+    """Find the best way through a line: each piece belongs to one digit, or is dirt.
+
+    Parameters
+    ----------
+    line : Line
+    confidences : sequence of float
+        For each candidate, how sure the network is of its best answer, 0.1 to 1.0.
+
+    Returns
+    -------
+    list of int
+        Which candidates were chosen, from left to right.
+    """
+    ends: list[list[int]] = [[] for _ in range(len(line.skip_costs) + 1)]
+    for number, candidate in enumerate(line.candidates):
+        ends[candidate.stop].append(number)
+    # For each place between two pieces: the least cost of all before it, and the last step.
+    best: list[tuple[float, int | None]] = [(0.0, None)]
+    for stop in range(1, len(ends)):
+        options: list[tuple[float, int | None]] = [
+            (best[stop - 1][0] + line.skip_costs[stop - 1], None)
+        ]
+        for number in ends[stop]:
+            candidate = line.candidates[number]
+            doubt = _cost_of_doubt(confidences[number])
+            options.append((best[candidate.start][0] + candidate.cost + doubt, number))
+        best.append(min(options, key=lambda option: option[0]))
+    chosen: list[int] = []
+    place = len(line.skip_costs)
+    while place > 0:
+        last = best[place][1]
+        if last is None:
+            place -= 1
+        else:
+            chosen.append(last)
+            place = line.candidates[last].start
+    return chosen[::-1]
+
+
+def _cost_of_doubt(confidence: float) -> float:
+    """Turn a confidence into a cost in nats; a guess among ten is as bad as no answer."""
+    share = (confidence - NO_CONFIDENCE) / (1 - NO_CONFIDENCE)
+    return COST_OF_DIGIT + min(COST_OF_DOUBT, -float(np.log(max(share, 1e-6))))
+
+
+# ------------------------------------------------------------------------------------------------
+# Ink
+# ------------------------------------------------------------------------------------------------
+
+
+def _enlarge(grey: np.ndarray) -> np.ndarray:
+    """Bring small pictures to working size."""
+    scale = min(SMALLEST_SIDE / min(grey.shape), PAGE_SIDE / max(grey.shape))
+    if scale <= 1:
+        return grey
+    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
+    return cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR)
+
+
+def find_page_ink(grey: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Tell ink from ground on a page, where other things may be darker than the ink.
+
+    Unlike `preprocess.find_ink`, which knows that the picture shows one digit and may be filled
+    by it, this one can look for what is small beside the picture.
+
+    Parameters
+    ----------
+    grey : ndarray of shape (height, width), float32
+
+    Returns
+    -------
+    ink : ndarray of shape (height, width), float32
+        From 0.0 (ground) to 1.0 (full ink).
+    dark_ink : bool
+        Whether ink is darker than the ground.
+
+    Raises
+    ------
+    BlankImageError
+        If nothing stands out from the ground.
+    """
+    dark_ink = _is_minority_dark(grey)
+    bright = -grey if dark_ink else grey
+    noise = 1.4826 * float(np.median(np.abs(grey - cv2.GaussianBlur(grey, (0, 0), 1.5))))
+    least = max(MIN_CONTRAST, NOISE_FACTOR * noise)
+    window = WINDOW * min(grey.shape)
+    ink = _stand_out(bright, window, least)
+    # Now that the strokes are known, narrower shadows and reflections can be told from them.
+    stroke = stroke_width((ink > BOLD).astype(np.uint8))
+    return _stand_out(bright, min(window, WINDOW_IN_STROKES * stroke), least), dark_ink
+
+
+def _is_minority_dark(grey: np.ndarray) -> bool:
+    """Decide whether ink is darker than its ground: it covers less of the page, wherever it is.
+
+    The third moment of what differs from its surroundings is wrong for none of 240 generated
+    photographs of rows, seed 0; `preprocess.is_ink_dark`, made for single digits, for 12.
+    """
+    ground = cv2.GaussianBlur(grey, (0, 0), POLARITY_BLUR * min(grey.shape))
+    return bool(np.mean((grey - ground) ** 3) <= 0)
+
+
+def _stand_out(bright: np.ndarray, window: float, least: float) -> np.ndarray:
+    """Tell how far each pixel stands out from its ground, in parts of full ink."""
+    scale = min(1.0, GROUND_WINDOW / window)
+    size = (max(1, round(bright.shape[1] * scale)), max(1, round(bright.shape[0] * scale)))
+    small = cv2.resize(bright, size, interpolation=cv2.INTER_AREA)
+    side = max(3, round(window * scale))
+    ground = cv2.morphologyEx(small, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
+    ground = cv2.blur(ground, (5, 5))
+    height = bright - cv2.resize(ground, bright.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    height -= np.median(height)
+    return np.clip(height / _usual_ink(height, least), 0, 1)
+
+
+def _usual_ink(height: np.ndarray, least: float) -> float:
+    """Estimate how far ink stands out: what most connected things have, not the darkest one."""
+    peak = full_ink(height)
+    if peak < least:
+        raise BlankImageError("the picture is blank: write something, or raise the contrast")
+    mask = (height > max(least, 0.25 * peak)).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    left, top, wide, tall, area = stats.T
+    at_rim = (left <= 1) | (top <= 1)
+    at_rim |= (left + wide >= mask.shape[1] - 1) | (top + tall >= mask.shape[0] - 1)
+    # What runs out of the picture is no ink, a table or a thumb, unless it is as thin as a line.
+    depth = np.zeros(len(stats))
+    inside = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
+    np.maximum.at(depth, labels.ravel().astype(np.intp), inside.ravel())
+    is_ink = ~at_rim | (depth <= THICKEST / 2 * min(mask.shape))
+    is_ink[0] = False
+    if not is_ink.any():
+        is_ink[1:] = True
+    longest = np.maximum(wide, tall)
+    usual = weighted_median(longest[is_ink], area[is_ink])
+    is_ink &= longest >= SMALL * usual
+    largest = np.flatnonzero(is_ink)
+    largest = largest[np.argsort(-area[largest], kind="stable")][:LARGEST_MARKS]
+    levels = []
+    for label in largest.tolist():
+        rows = slice(top[label], top[label] + tall[label])
+        columns = slice(left[label], left[label] + wide[label])
+        own = labels[rows, columns] == label
+        levels.append(full_ink(np.where(own, height[rows, columns], 0)))
+    return max(least, weighted_median(np.array(levels), np.sqrt(area[largest])))
+
+
+# ------------------------------------------------------------------------------------------------
+# Pieces and lines
+# ------------------------------------------------------------------------------------------------
+
+
+def find_pieces(mask: np.ndarray) -> tuple[list[Piece], float]:
+    """Find connected ink, with small parts given to what they are close to, and without dirt.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (height, width), uint8, 0 or 1
+
+    Returns
+    -------
+    pieces : list of Piece
+    size : float
+        The usual height of a digit in pixels; 0.0 if there is no ink.
+
+    Raises
+    ------
+    ImageError
+        If there are more than `MOST_MARKS` of them.
+    """
+    size = usual_height(mask, stroke=stroke_width(mask))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    longest = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
+    if np.count_nonzero(longest > SPECK * size) > MOST_MARKS:
+        raise ImageError(
+            f"the picture has more than {MOST_MARKS:,} marks: cut it to the digits that you want"
+        )
+    family = _adopt_small(labels, stats, size)
+    pieces = []
+    for parent in np.unique(family[family > 0]):
+        members = np.flatnonzero(family == parent)
+        left, top = stats[members, :2].min(axis=0)
+        right, bottom = (stats[members, :2] + stats[members, 2:4]).max(axis=0)
+        box = int(left), int(top), int(right), int(bottom)
+        too_small = max(right - left, bottom - top) < max(3, SPECK * size)
+        if too_small or _lies_along_rim(box, mask.shape, RIM * size):
+            continue
+        own = np.isin(labels[top:bottom, left:right], members)
+        pieces.append(Piece(box, own.astype(np.uint8)))
+    return pieces, size
+
+
+def _adopt_small(labels: np.ndarray, stats: np.ndarray, size: float) -> np.ndarray:
+    """Give each component the label of its family: small parts go to the nearest; 0 for dust."""
+    longest = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
+    family = np.where(longest > 0.3 * SPECK * size, np.arange(len(stats)), 0)
+    family[0] = 0
+    reach = int(np.ceil(NEAR * size))
+    for label in np.argsort(longest, kind="stable").tolist():
+        if not family[label] or longest[label] >= SMALL * size:
+            continue
+        left, top, wide, tall, _ = stats[label]
+        x, y = max(0, left - reach), max(0, top - reach)
+        window = family[labels[y : top + tall + reach, x : left + wide + reach]]
+        own = window == family[label]
+        other = (window > 0) & ~own
+        if not other.any():
+            continue
+        distance = cv2.distanceTransform((~own).astype(np.uint8), cv2.DIST_L2, 3)
+        distance[~other] = np.inf
+        nearest = int(distance.argmin())
+        if distance.flat[nearest] <= reach:
+            family[family == family[label]] = window.flat[nearest]
+    return family
+
+
+def _lies_along_rim(
+    box: tuple[int, int, int, int], shape: tuple[int, ...], thickness: float
+) -> bool:
+    """Tell whether ink at the rim reaches no farther than `thickness` into the picture."""
+    left, top, right, bottom = box
+    height, width = shape
+    sides = (left, right), (top, bottom), (width - right, width - left)
+    reaches = [*sides, (height - bottom, height - top)]
+    return any(near <= 1 and far <= thickness for near, far in reaches)
+
+
+def group_into_lines(pieces: Sequence[Piece], size: float) -> list[list[Piece]]:
+    """Sort pieces into lines of writing, which may climb or fall.
+
+    Parameters
+    ----------
+    pieces : sequence of Piece
+    size : float
+        The usual height of a digit in pixels.
+
+    Returns
+    -------
+    list of list of Piece
+        Lines from top to bottom, pieces from left to right.
+    """
+    large = [piece for piece in pieces if piece.height >= LARGE * size] or list(pieces)
+    small = [piece for piece in pieces if not any(piece is other for other in large)]
+    lines: list[list[Piece]] = []
+    for piece in sorted(large, key=lambda piece: piece.middle):
+        overlaps = [_overlap_down(piece, line[-1]) for line in lines]
+        if overlaps and max(overlaps) > BESIDE:
+            lines[int(np.argmax(overlaps))].append(piece)
+        else:
+            lines.append([piece])
+    for piece in sorted(small, key=lambda piece: -piece.height):
+        # Beside the nearest member of a line, or else close to it, as the bar above a 5.
+        nearest = [min(line, key=lambda other: _distance(piece, other)) for line in lines]
+        overlaps = [_overlap_down(piece, other) for other in nearest]
+        distances = [_distance(piece, other) for other in nearest]
+        if max(overlaps) > BESIDE:
+            lines[int(np.argmax(overlaps))].append(piece)
+        elif min(distances) < LOOSE * size:
+            lines[int(np.argmin(distances))].append(piece)
+        else:
+            lines.append([piece])
+    for line in lines:
+        line.sort(key=lambda piece: piece.middle)
+    lines.sort(key=lambda line: float(np.mean([piece.box[1] + piece.box[3] for piece in line])))
+    return lines
+
+
+def _overlap_down(a: Piece, b: Piece) -> float:
+    """Tell how much two pieces are beside each other, as a share of the lower one's height."""
+    shared = min(a.box[3], b.box[3]) - max(a.box[1], b.box[1])
+    return shared / min(a.height, b.height)
+
+
+def _distance(a: Piece, b: Piece) -> float:
+    """Measure the white between two boxes."""
+    across = max(a.box[0], b.box[0]) - min(a.box[2], b.box[2])
+    down = max(a.box[1], b.box[1]) - min(a.box[3], b.box[3])
+    return float(np.hypot(max(0, across), max(0, down)))
+
+
+def _median_height(pieces: Sequence[Piece]) -> float:
+    """Return the height that half of the ink is in pieces of."""
+    areas = [int(piece.mask.sum()) for piece in pieces]
+    return weighted_median(np.array([piece.height for piece in pieces]), np.array(areas))
+
+
+# ------------------------------------------------------------------------------------------------
+# Candidates
+# ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Place:
+    """How the working picture lies in the picture as it came."""
+
+    picture: Picture
+    shape: tuple[int, ...]  # of the working picture
+    turn: int  # degrees, counter-clockwise
+    dark_ink: bool
+
+    def to_input(self, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+        """Give a box of the working picture in pixels of the picture as it came."""
+        wide, tall = self.picture.width, self.picture.height
+        turned = (tall, wide) if self.turn in (90, 270) else (wide, tall)
+        across, down = turned[0] / self.shape[1], turned[1] / self.shape[0]
+        left, top, right, bottom = box[0] * across, box[1] * down, box[2] * across, box[3] * down
+        if self.turn == 90:
+            left, top, right, bottom = wide - bottom, left, wide - top, right
+        elif self.turn == 180:
+            left, top, right, bottom = wide - right, tall - bottom, wide - left, tall - top
+        elif self.turn == 270:
+            left, top, right, bottom = top, tall - right, bottom, tall - left
+        return int(left), int(top), int(np.ceil(right)), int(np.ceil(bottom))
+
+    def prepare(self, digit: np.ndarray, box: tuple[int, int, int, int]) -> Prepared:
+        """Describe one candidate as `preprocess.prepare` describes a picture of one digit."""
+        wide, tall = self.picture.width, self.picture.height
+        return Prepared(digit, wide, tall, self.to_input(box), self.dark_ink)
+
+
+def _cut_all(line: Sequence[Piece], size: float, stroke: float) -> list[Piece]:
+    """Cut every piece of a line that is wide enough to be more than one digit."""
+    result = []
+    for piece in line:
+        if piece.width <= CUT_FROM * size:
+            result.append(piece)
+            continue
+        left, top = piece.box[:2]
+        for mask, strokes in cut_apart(piece.mask, size=size, stroke=stroke):
+            x, y, right, bottom = bounding_box(mask.astype(np.uint8))
+            box = left + x, top + y, left + right, top + bottom
+            result.append(Piece(box, mask[y:bottom, x:right].astype(np.uint8), strokes))
+    return sorted(result, key=lambda piece: piece.middle)
+
+
+def _make_line(pieces: Sequence[Piece], ink: np.ndarray, size: float, place: _Place) -> Line:
+    """Put neighbouring pieces together in every way that may be a digit."""
+    candidates = []
+    for start in range(len(pieces)):
+        for stop in range(start + 1, min(start + MOST_PIECES, len(pieces)) + 1):
+            group = pieces[start:stop]
+            box = _union(group)
+            if box[2] - box[0] > WIDEST * size:
+                break
+            if max(box[2] - box[0], box[3] - box[1]) >= SMALL * size:
+                prepared = place.prepare(_normalise(group, box, ink), box)
+                candidates.append(Candidate(start, stop, prepared, _shape_cost(group, box, size)))
+    return Line(tuple(candidates), tuple(_skip_cost(piece, size) for piece in pieces))
+
+
+def _union(group: Sequence[Piece]) -> tuple[int, int, int, int]:
+    """Return the box around several pieces."""
+    left, top, right, bottom = zip(*(piece.box for piece in group), strict=True)
+    return min(left), min(top), max(right), max(bottom)
+
+
+def _normalise(
+    group: Sequence[Piece], box: tuple[int, int, int, int], ink: np.ndarray
+) -> np.ndarray:
+    """Bring the ink of a group of pieces to MNIST's form, and nothing else that is near."""
+    left, top, right, bottom = box
+    mask = np.zeros((bottom - top, right - left), np.uint8)
+    for piece in group:
+        x, y = piece.box[0] - left, piece.box[1] - top
+        mask[y : y + piece.height, x : x + piece.width] |= piece.mask
+    near = cv2.dilate(mask, np.ones((3, 3), np.uint8))
+    return centre_by_mass(scale_to_box(np.where(near > 0, ink[top:bottom, left:right], 0)))
+
+
+def _shape_cost(group: Sequence[Piece], box: tuple[int, int, int, int], size: float) -> float:
+    """Tell what the shape of a group says against its being one digit, in nats."""
+    cost = COST_OF_CUT * group[0].strokes_cut
+    reached = group[0].box[2]
+    for piece in group[1:]:
+        cost += COST_OF_GAP * max(0, piece.box[0] - reached) / size
+        reached = max(reached, piece.box[2])
+    width, longest = box[2] - box[0], max(box[2] - box[0], box[3] - box[1])
+    cost += COST_OF_WIDTH * max(0.0, width / size - USUAL_WIDTH)
+    return cost + COST_OF_SMALLNESS * max(0.0, USUAL_HEIGHT - longest / size)
+
+
+def _skip_cost(piece: Piece, size: float) -> float:
+    """Tell what speaks against leaving a piece out, in nats."""
+    share = min(1.0, max(piece.height, piece.width) / size)
+    return COST_OF_SKIP * share + COST_OF_CUT * piece.strokes_cut
