@@ -277,6 +277,40 @@ def damage_curves(
     return figure
 
 
+def scale_curves(
+    x: Sequence[float], curves: Mapping[str, Sequence[float]], *, title: str, x_label: str
+) -> Figure:
+    """Draw how measured values change with the size of the task, one panel for each value.
+
+    Parameters
+    ----------
+    x : sequence of float
+        Above 0: threads, files, clients.
+    curves : mapping of str to sequence of float
+        Values at each x, by what they are.
+    title, x_label : str
+
+    Returns
+    -------
+    Figure
+    """
+    figure = _figure(4.2 * len(curves), 3.4)
+    panels = figure.subplots(1, len(curves), squeeze=False).flat
+    for axes, (name, values) in zip(panels, curves.items(), strict=True):
+        axes.plot(x, values, "o-", color=BLUE, markersize=4)
+        axes.set_ylim(bottom=0)
+        if len(x) > 1 and max(x) / min(x) > 10:
+            axes.set_xscale("log")
+        else:
+            axes.set_xticks(x)
+        axes.xaxis.set_major_formatter("{x:,g}")
+        axes.set_title(name, loc="left", fontsize=10)
+        axes.set_xlabel(x_label, color=QUIET, fontsize=9)
+        _tidy(axes)
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
 def _figure(width: float, height: float) -> Figure:
     """Make an empty white figure with room for its labels; sizes in inches."""
     from matplotlib.figure import Figure

@@ -1,88 +1,87 @@
 import json
-from functools import partial
+from types import SimpleNamespace
 
 import pytest
-import torch
 
 import bench
-from bench import Table, main, take_turns
+from bench import main
+from errors import SettingsError
+from timing import Table
 
-QUICK = ["--rounds", "1", "--pictures", "256", "--no-cuda"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Stay on one thread: several are slower when the machine is busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+CONDITIONS = {"cores": 2, "load at start": 0.0}
 
 
-def test_contenders_take_turns_and_the_first_round_warms_up():
-    calls: list[str] = []
-
-    seconds = take_turns({name: partial(calls.append, name) for name in "ab"}, rounds=3)
-
-    assert "".join(calls) == "abababab"
-    assert {name: len(values) for name, values in seconds.items()} == {"a": 3, "b": 3}
-    assert all(value >= 0 for values in seconds.values() for value in values)
-
-
-def test_training_is_compared_with_the_naive_way_and_the_floor(tmp_path, mnist_folder, capsys):
-    code = main(["--output", str(tmp_path), "train", *QUICK, "--data-dir", str(mnist_folder)])
-
-    saved = json.loads((tmp_path / "train.json").read_text())
-    assert code == 0
-    assert list(saved["rows"]) == ["naive", "ours", "floor"]
-    for row in saved["rows"].values():
-        ratio = saved["rows"]["naive"]["all epochs"] / row["all epochs"]
-        assert row["naive / this"] == pytest.approx(ratio)
-    assert saved["conditions"]["threads"] == 1
-    assert saved["conditions"]["pictures"] == 256
-    printed = capsys.readouterr().out
-    assert "naive" in printed
-    assert "train.json" in printed
-
-
-def test_training_in_full_is_measured_on_validation(tmp_path, mnist_folder, monkeypatch):
-    monkeypatch.setattr(bench, "PLAIN_EPOCHS", 1)
-    monkeypatch.setitem(bench.RECIPES, "fast", {"epochs": 1, "batch_size": 64})
-
-    main(["--output", str(tmp_path), "train", *QUICK, "--full", "--data-dir", str(mnist_folder)])
-
-    rows = json.loads((tmp_path / "train-full.json").read_text())["rows"]
-    assert set(rows) == {"ours", "naive"}
-    assert all(0 < row["validation, %"] <= 100 for row in rows.values())
-
-
-def test_without_a_name_everything_is_measured(tmp_path, monkeypatch):
+@pytest.fixture
+def asked(monkeypatch):
+    """Put one part in the place of all, and return the list of what it was asked for."""
     asked = []
-    table = Table("x", "seconds", {"ours": {"speed": 1.0}}, {})
-    monkeypatch.setattr(bench, "BENCHES", {"train": lambda args: asked.append(args) or table})
+    table = Table("trial", "seconds", {"1": {"this / floor": 1.5}}, CONDITIONS, x="threads")
+    part = SimpleNamespace(
+        __doc__="Measure a trial.",
+        add_arguments=lambda parser: parser.add_argument("--scale", action="store_true"),
+        run=lambda args: asked.append(args) or [table],
+    )
+    monkeypatch.setattr(bench, "PARTS", {"trial": part})
+    monkeypatch.setattr(bench, "EVERYTHING", ("trial",))
+    monkeypatch.setattr(bench, "CURVES", ("trial --scale",))
+    return asked
 
-    code = main(["--output", str(tmp_path)])
+
+def test_a_part_prints_its_table_and_writes_it_with_its_curve(tmp_path, asked, capsys):
+    code = main(["--output", str(tmp_path), "trial"])
 
     assert code == 0
-    assert [args.rounds for args in asked] == [5]
+    assert json.loads((tmp_path / "trial.json").read_text())["rows"] == {"1": {"this / floor": 1.5}}
+    assert (tmp_path / "trial.png").is_file()
+    assert "trial.json" in capsys.readouterr().out
 
 
-def test_too_few_pictures_for_a_batch_are_refused(tmp_path, mnist_folder, capsys):
-    code = main(
-        ["--output", str(tmp_path), "train", "--pictures", "9", "--data-dir", str(mnist_folder)]
-    )
+@pytest.mark.parametrize(("words", "scale"), [([], False), (["all"], False), (["scale"], True)])
+def test_everything_and_the_curves_have_commands(tmp_path, asked, words, scale):
+    main(["--output", str(tmp_path), *words])
 
-    assert code == 2
-    assert "9 pictures are too few" in capsys.readouterr().err
+    assert [args.scale for args in asked] == [scale]
+    assert (tmp_path / "trial.json").is_file()
 
 
-def test_a_table_shows_every_contender_and_condition():
-    rows = {"naive": {"seconds": 10.0, "ratio": 1.0}, "ours": {"seconds": 2.5, "ratio": 4.0}}
+def test_results_are_reported_and_compared(tmp_path, asked, capsys):
+    main(["--output", str(tmp_path), "trial"])
+    capsys.readouterr()
 
-    text = str(Table("trial", "seconds", rows, {"cores": 2}, ["one note"]))
+    assert main(["--output", str(tmp_path), "report"]) == 0
+    assert main(["compare", str(tmp_path), str(tmp_path)]) == 0
 
-    lines = text.splitlines()
-    assert lines[1].split() == ["seconds", "ratio"]
-    assert lines[3].split() == ["ours", "2.5", "4"]
-    assert "- one note" in lines
-    assert "cores: 2" in lines[-1]
+    printed = capsys.readouterr().out
+    assert "**trial** (seconds)" in printed
+    assert "trial: 1, this / floor" in printed
+
+
+def test_an_error_is_one_line_and_an_exit_code(tmp_path, asked, monkeypatch, capsys):
+    def refuse(args):
+        raise SettingsError("9 pictures are too few")
+
+    monkeypatch.setattr(bench.PARTS["trial"], "run", refuse)
+
+    assert main(["trial"]) == 2
+    assert capsys.readouterr().err == "error: 9 pictures are too few\n"
+
+
+def test_nothing_to_report_is_an_error(tmp_path, capsys):
+    assert main(["--output", str(tmp_path), "report"]) == 1
+    assert "measure first" in capsys.readouterr().err
+
+
+def test_a_busy_machine_is_mentioned(tmp_path, asked, monkeypatch, capsys):
+    busy = Table("trial", "seconds", {"a": {"s": 1.0}}, {"cores": 2, "load at start": 3.0})
+    monkeypatch.setattr(bench.PARTS["trial"], "run", lambda args: [busy])
+
+    main(["--output", str(tmp_path), "trial"])
+
+    assert "busy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", [*bench.EVERYTHING, *bench.CURVES])
+def test_everything_that_is_measured_is_a_command_that_works(line):
+    args = bench.build_parser().parse_args(line.split())
+
+    assert args.command in bench.PARTS
