@@ -9,7 +9,9 @@
 // as the event "ink". A press of the button for a test picture is the event "sample"; the answer
 // to it arrives as a new `props.value`.
 
-const SIDE = 280; // the pad's own unit: it is so many wide and high, however large it is shown
+// The pad's own unit: the sheet is so many high and wide, however large it is shown.
+const HIGH = 280;
+const WIDE = props.sheet_width || HIGH;
 const LIVE_MS = 120; // while a stroke grows, the pad sends this often
 const ERASER_FACTOR = 1.6; // an eraser that is wider than the pen needs fewer strokes
 const CURSOR_STEP = 7; // for drawing with the arrow keys
@@ -65,12 +67,12 @@ function currentValue() {
   if (picture) return picture;
   if (!strokes.length) return null;
   const sheet = document.createElement("canvas");
-  sheet.width = sheet.height = SIDE;
+  [sheet.width, sheet.height] = [WIDE, HIGH];
   const context = sheet.getContext("2d");
-  context.drawImage(canvas, 0, 0, SIDE, SIDE);
+  context.drawImage(canvas, 0, 0, WIDE, HIGH);
   context.globalCompositeOperation = "destination-over";
   context.fillStyle = "#fff";
-  context.fillRect(0, 0, SIDE, SIDE);
+  context.fillRect(0, 0, WIDE, HIGH);
   const data = sheet.toDataURL("image/png");
   return { kind: "drawing", name: "drawing.png", size: data.length, data };
 }
@@ -137,7 +139,7 @@ function show() {
   const { picture: value, strokes } = scene();
   ink.setTransform(1, 0, 0, 1, 0, 0);
   ink.clearRect(0, 0, canvas.width, canvas.height);
-  ink.setTransform(canvas.width / SIDE, 0, 0, canvas.height / SIDE, 0, 0);
+  ink.setTransform(canvas.width / WIDE, 0, 0, canvas.height / HIGH, 0, 0);
   for (const deed of strokes) {
     prepareInk(deed);
     deed.points.forEach((_, i) => drawPoint(deed, i));
@@ -171,7 +173,7 @@ function showNoPreview(value) {
 new ResizeObserver(() => {
   const pixels = Math.round(canvas.clientWidth * (window.devicePixelRatio || 1));
   if (!pixels || pixels === canvas.width) return;
-  canvas.width = canvas.height = pixels;
+  [canvas.width, canvas.height] = [pixels, Math.round((pixels * HIGH) / WIDE)];
   show();
 }).observe(canvas);
 
@@ -180,8 +182,8 @@ new ResizeObserver(() => {
 function place(event) {
   const box = canvas.getBoundingClientRect();
   return [
-    ((event.clientX - box.left) * SIDE) / box.width,
-    ((event.clientY - box.top) * SIDE) / box.height,
+    ((event.clientX - box.left) * WIDE) / box.width,
+    ((event.clientY - box.top) * HIGH) / box.height,
   ];
 }
 
@@ -264,16 +266,20 @@ find("clear").addEventListener("click", () => {
   say("");
   clear();
 });
-find("sample").addEventListener("click", () => {
-  say("");
-  waitForSample(true);
-  trigger("sample");
-});
+const sample = find("sample"); // not every pad has it
+if (sample) {
+  sample.addEventListener("click", () => {
+    say("");
+    waitForSample(true);
+    trigger("sample");
+  });
+}
 
 let patience = null;
 function waitForSample(waiting) {
+  if (!sample) return;
   clearTimeout(patience);
-  find("sample").classList.toggle("pad-waiting", waiting);
+  sample.classList.toggle("pad-waiting", waiting);
   if (waiting) patience = setTimeout(() => waitForSample(false), PATIENCE_MS);
 }
 
@@ -283,8 +289,8 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 
 function showCursor() {
   cursor.hidden = false;
-  cursor.style.left = (100 * spot[0]) / SIDE + "%";
-  cursor.style.top = (100 * spot[1]) / SIDE + "%";
+  cursor.style.left = (100 * spot[0]) / WIDE + "%";
+  cursor.style.top = (100 * spot[1]) / HIGH + "%";
   cursor.classList.toggle("pad-cursor-down", keyStroke);
 }
 
@@ -303,13 +309,13 @@ canvas.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const arrow = ARROWS[event.key];
   if (arrow) {
-    spot = spot || [SIDE / 2, SIDE / 2];
+    spot = spot || [WIDE / 2, HIGH / 2];
     const step = event.shiftKey ? 1 : CURSOR_STEP;
-    spot = spot.map((at, axis) => Math.min(SIDE, Math.max(0, at + arrow[axis] * step)));
+    spot = spot.map((at, axis) => Math.min([WIDE, HIGH][axis], Math.max(0, at + arrow[axis] * step)));
     if (keyStroke) extendStroke(spot);
     showCursor();
   } else if (event.key === " ") {
-    spot = spot || [SIDE / 2, SIDE / 2];
+    spot = spot || [WIDE / 2, HIGH / 2];
     if (keyStroke) {
       liftKeyPen();
     } else if (!stroke) {

@@ -11,10 +11,11 @@ hand.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,8 +84,14 @@ SHOTS = (
 
 
 @contextmanager
-def serve_page(model: str = "best") -> Iterator[str]:
+def serve_page(model: str = "best", environment: Mapping[str, str] | None = None) -> Iterator[str]:
     """Run the page in a process of its own, on a free port; give its address.
+
+    Parameters
+    ----------
+    model : str, default="best"
+    environment : mapping, optional
+        Variables that the process gets on top of ours.
 
     Raises
     ------
@@ -92,7 +99,13 @@ def serve_page(model: str = "best") -> Iterator[str]:
         If it does not start.
     """
     command = [sys.executable, "app.py", "--port", "0", "--model", model]
-    server = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        command,
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(environment or {})},
+    )
     assert server.stdout is not None
     try:
         words = server.stdout.readline().split()  # "... is ready: http://127.0.0.1:7860 (..."
@@ -124,14 +137,25 @@ def smooth(points: Sequence[Place]) -> list[Place]:
 def open_pad(page: Page, url: str) -> None:
     """Open the page, and wait until its pad can be drawn on."""
     page.goto(url)
-    page.locator(".pad-clear:disabled").wait_for()  # the pad's script has run
+    page.locator("#pad .pad-clear:disabled").wait_for()  # the pad's script has run
 
 
-def draw(page: Page, strokes: Strokes) -> None:
-    """Draw strokes on the pad with the mouse; places count from 0 to 280 on each axis."""
-    box = page.locator(".pad-canvas").bounding_box()
+def open_tab(page: Page, name: str) -> None:
+    """Show a tab; where the window is narrow, its name may be in the menu of those left over."""
+    tab = page.get_by_role("tab", name=name, exact=True)
+    if not tab.is_visible():
+        page.locator("#tabs .overflow-menu > button").click()
+        tab = page.locator("#tabs .overflow-dropdown button", has_text=name)
+    tab.click()
+
+
+def draw(page: Page, strokes: Strokes, pad: str = "#pad") -> None:
+    """Draw strokes on a pad with the mouse; places count from 0 to 280 from top to bottom."""
+    canvas = page.locator(f"{pad} .pad-canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
     assert box is not None
-    scale = box["width"] / PAD_SIDE
+    scale = box["height"] / PAD_SIDE
     for points in strokes:
         places = [(box["x"] + x * scale, box["y"] + y * scale) for x, y in smooth(points)]
         page.mouse.move(*places[0])

@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from errors import ImageError, ImageTooLargeError
+from errors import DigitError, ImageError, ImageTooLargeError
 
 if TYPE_CHECKING:
     import gradio as gr
 
+    from access import Access
     from predict import Prediction
 
 HERE = Path(__file__).resolve().parent
@@ -35,7 +36,16 @@ MAX_PICTURE_BYTES = 20 * 2**20
 LONGEST_HEAD = 200  # characters of a data URL before its content
 MAX_NAME = 80  # characters of a file name that are shown
 
+SHEET = 280  # the pad's own unit: its sheet is so many high
+PEN, WIDE_PEN = 20, 14  # how wide the pen is at first, in that unit
+
 CONFIDENCE_WORDS = ((0.99, "very sure"), (0.9, "sure"), (0.6, "fairly sure"), (0.0, "not sure"))
+
+CHANGES_OFF = (
+    "You can look at everything here, but nothing can be changed: this server can be reached from "
+    "other machines and has no administrator token. Set DIGITS_ADMIN_TOKEN where it runs, and "
+    "start it again."
+)
 
 _BLANK = np.zeros((28, 28), np.float32)
 
@@ -80,25 +90,52 @@ class PadPicture:
 # ------------------------------------------------------------------------------------------------
 
 
-def build_pad(*, elem_id: str = "pad") -> gr.HTML:
-    """Make a drawing pad that also takes pictures.
+def build_pad(
+    *,
+    elem_id: str = "pad",
+    wide: bool = False,
+    pen: int | None = None,
+    hint: str = "Draw a digit here",
+    label: str = "Drawing pad: draw one digit",
+    samples: bool = True,
+) -> gr.HTML:
+    """Make a drawing pad that also takes pictures. A page may have several.
+
+    Parameters
+    ----------
+    elem_id : str, default="pad"
+        Its name in the page; each pad needs one of its own.
+    wide : bool, default=False
+        Whether it is twice as wide as high, for several digits side by side.
+    pen : int, optional
+        How wide the pen is at first: 4 to 40, where the sheet is 280 high. By default 20, and 14
+        on a wide sheet.
+    hint : str, optional
+        What the empty sheet says.
+    label : str, optional
+        What readers of the screen are told that it is.
+    samples : bool, default=True
+        Whether it has a button that asks for a test picture.
 
     Returns
     -------
     gr.HTML
         Its value is None while it is empty, else what `read_picture` takes. It has two events:
-        `ink` when its value has changed, `sample` when a test picture is asked for.
+        `ink` when its value has changed, `sample` when a test picture is asked for. A handler may
+        set its value, to None or to what `make_sample` gives.
     """
     import gradio as gr
 
+    pen = pen or (WIDE_PEN if wide else PEN)
     return gr.HTML(
         value=None,
-        html_template=_pad_html(),
+        html_template=_pad_html(elem_id, pen=pen, hint=hint, label=label, samples=samples),
         js_on_load=(HERE / "pad.js").read_text(encoding="utf-8"),
         apply_default_css=False,
         elem_id=elem_id,
-        elem_classes="pad",
+        elem_classes=["pad", "pad-wide"] if wide else "pad",
         max_bytes=MAX_PICTURE_BYTES,
+        sheet_width=SHEET * (2 if wide else 1),
     )
 
 
@@ -116,7 +153,7 @@ def _icon(name: str) -> str:
     return f'<svg viewBox="0 0 24 24" aria-hidden="true" focusable="false">{_ICONS[name]}</svg>'
 
 
-def _pad_html() -> str:
+def _pad_html(elem_id: str, *, pen: int, hint: str, label: str, samples: bool) -> str:
     """Lay out the pad: tools above, the sheet, where pictures come from below."""
     return f"""
 <div class="pad-tools" role="toolbar" aria-label="Drawing tools">
@@ -125,7 +162,7 @@ def _pad_html() -> str:
     {_button("eraser", "Eraser", "Eraser")}
   </div>
   <label class="pad-size"><span class="pad-dot pad-dot-small"></span>
-    <input class="pad-width" type="range" min="8" max="40" step="2" value="20"
+    <input class="pad-width" type="range" min="4" max="40" step="2" value="{pen}"
       aria-label="Pen width" title="Pen width">
     <span class="pad-dot"></span></label>
   <div class="pad-group">
@@ -134,11 +171,11 @@ def _pad_html() -> str:
   </div>
 </div>
 <div class="pad-stage pad-empty">
-  <canvas class="pad-canvas" width="{280}" height="{280}" tabindex="0" role="application"
-    aria-roledescription="drawing pad" aria-label="Drawing pad: draw one digit"
-    aria-describedby="pad-keys"></canvas>
-  <p class="pad-hint" aria-hidden="true">Draw a digit here</p>
-  <p class="pad-keys" id="pad-keys">The <kbd>arrow</kbd> keys move the pen,
+  <canvas class="pad-canvas" width="{SHEET}" height="{SHEET}" tabindex="0" role="application"
+    aria-roledescription="drawing pad" aria-label="{escape(label)}"
+    aria-describedby="{elem_id}-keys"></canvas>
+  <p class="pad-hint" aria-hidden="true">{escape(hint)}</p>
+  <p class="pad-keys" id="{elem_id}-keys">The <kbd>arrow</kbd> keys move the pen,
     <kbd>space</kbd> puts it down and lifts it, <kbd>E</kbd> takes the eraser,
     <kbd>P</kbd> the pen, <kbd>Del</kbd> clears, <kbd>Ctrl</kbd>+<kbd>Z</kbd> takes back.</p>
   <img class="pad-picture" alt="" hidden>
@@ -157,7 +194,7 @@ def _pad_html() -> str:
   {_button("upload", "Upload", "Upload a picture")}
   {_button("paste", "Paste", "Paste a picture (Ctrl+V)")}
   {_button("photo", "Camera", "Take a picture with the camera")}
-  {_button("sample", "Test image", "Random test image")}
+  {_button("sample", "Test image", "Random test image") if samples else ""}
 </div>
 <input class="pad-file" type="file" accept="image/*" hidden>
 <p class="pad-note" role="status"></p>
@@ -204,6 +241,12 @@ def read_picture(value: object) -> PadPicture | None:
         label if is_digit else None,
         value.get("kind") == "drawing",
     )
+
+
+def explain_error(error: DigitError, picture: PadPicture | None) -> str:
+    """Say what was wrong, with the name of the file in place of "the picture"."""
+    name = picture.name if picture else "The picture"
+    return str(error).replace("the picture:", f"{name}:", 1)
 
 
 def decode_data_url(url: object, name: str = "the picture") -> bytes:
@@ -262,6 +305,37 @@ def make_sample(pixels: np.ndarray, label: int, name: str) -> dict[str, Any]:
 
 
 # ------------------------------------------------------------------------------------------------
+# The lock before changes
+# ------------------------------------------------------------------------------------------------
+
+
+def build_unlock(access: Access) -> gr.Textbox:
+    """Ask for the administrator token, where one is needed; say so where changes are off.
+
+    A handler that changes something takes the value of this box as its last input and calls
+    `service.access.require(value)` first: the box alone protects nothing.
+
+    Returns
+    -------
+    gr.Textbox
+        Not shown where everybody may change everything, or nobody anything.
+    """
+    import gradio as gr
+
+    if access.changes_are == "off":
+        gr.HTML(render_notice(CHANGES_OFF), apply_default_css=False)
+    return gr.Textbox(
+        label="Administrator token",
+        info="Needed for changes. It is what DIGITS_ADMIN_TOKEN was set to on the server.",
+        type="password",
+        visible=access.changes_are == "locked",
+        max_lines=1,
+        elem_classes="unlock",
+        html_attributes=gr.InputHTMLAttributes(autocomplete="off"),
+    )
+
+
+# ------------------------------------------------------------------------------------------------
 # Panels
 # ------------------------------------------------------------------------------------------------
 
@@ -308,16 +382,15 @@ def render_answer(prediction: Prediction, *, label: int | None = None, name: str
         HTML of the same shape for every answer, so that bars move and nothing jumps.
     """
     digit = prediction.digit
-    article = "an" if digit == 8 else "a"
     sure = f"<b>{percent(prediction.confidence)}</b>, {confidence_words(prediction.confidence)}"
     reason = prediction.reason[:1].upper() + prediction.reason[1:]
     if prediction.verdict == "ok":
-        title, figure = f"This is {article} {digit}", str(digit)
+        title, figure = f"This is {prediction.name}", str(digit)
     elif prediction.verdict == "unsure":
-        title, figure = f"Perhaps {article} {digit}", str(digit)
+        title, figure = f"Perhaps {prediction.name}", str(digit)
     else:
         title, figure = "Not a digit, it seems", "?"
-        sure = f"if it is one, {article} <b>{digit}</b>: {percent(prediction.confidence).lower()}"
+        sure = f"if it is one, <b>{prediction.name}</b>: {percent(prediction.confidence).lower()}"
     truth = ""
     if label is not None:
         outcome = ("right", "read correctly") if label == digit else ("wrong", "misread")
@@ -406,6 +479,11 @@ def render_steps(steps: Iterable[tuple[str, np.ndarray]]) -> str:
         for number, (title, pixels) in enumerate(steps, start=1)
     )
     return f'<ol class="steps">{items}</ol>'
+
+
+def render_notice(text: str) -> str:
+    """Show plain text that should not be missed, in a box of its own."""
+    return f'<p class="notice" role="note">{escape(text)}</p>'
 
 
 def render_hint(text: str) -> str:

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -26,7 +27,10 @@ from registry import save_checkpoint
 from utils import set_seed
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+
     from predict import MNISTPredictor
+    from service import Service
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost", "0.0.0.0", ""}
 
@@ -120,6 +124,14 @@ def tiny_predictor(models_folder: Path) -> MNISTPredictor:
 
 
 @pytest.fixture
+def service(models_folder: Path) -> Service:
+    """Return what page and API share, with `tiny_model` in use."""
+    from service import Service
+
+    return Service(models_folder=models_folder, device="cpu")
+
+
+@pytest.fixture
 def digit_png(tmp_path: Path, handwriting: Handwriting) -> Callable[..., Path]:
     """Return a function that writes a handwritten digit, black on white, and returns its path.
 
@@ -186,3 +198,77 @@ def chromium() -> str:
     if os.environ.get("REQUIRE_BROWSER"):
         pytest.fail(advice)
     pytest.skip(advice)
+
+
+# ---- The page in a browser ----------------------------------------------------------------------
+#
+# One server for all browser tests, which they must leave as they found it: a test that changes the
+# model in use, trains, or counts corrections starts a server of its own by
+# `with screenshots.serve_page(environment={...}) as url`, and opens `open_page(url=url)`.
+
+
+@pytest.fixture(scope="session")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve the page, in a process of its own, and return its address."""
+    from screenshots import serve_page
+
+    store = tmp_path_factory.mktemp("feedback") / "feedback.sqlite"
+    with serve_page(environment={"DIGITS_FEEDBACK": str(store)}) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """Start Chromium. Not for the whole session: while it runs, `asyncio.run` is refused."""
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=20_000)  # generous: a busy machine is no reason to fail
+    # A camera that shows a test film, and nobody to ask whether it may be used.
+    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", *camera]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
+    """Return a function that opens the page; afterwards, no other host and no error was seen.
+
+    `open_page(url=..., viewport=...)` takes what Playwright's `new_context` does, and the address
+    of another server.
+    """
+    from screenshots import open_pad
+
+    contexts: list[BrowserContext] = []
+    hosts: set[str | None] = set()
+    errors: list[str] = []
+
+    def note_error(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            errors.append(message.text)
+
+    def open_page(*, url: str | None = None, **options: Any) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
+        contexts.append(context)
+        context.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+        page = context.new_page()
+        page.on("console", note_error)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        open_pad(page, url or request.getfixturevalue("url"))
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    # data: and blob: addresses have no host; they stay in the page.
+    assert hosts - {None, ""} <= {"127.0.0.1"}
+    assert errors == []
+
+
+@pytest.fixture
+def page(open_page: Callable[..., Page]) -> Page:
+    """Open the page as on a desktop."""
+    return open_page()

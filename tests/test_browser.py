@@ -5,79 +5,21 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from screenshots import HAND, PAD_SIDE, draw, open_pad, serve_page, smooth, wait_for_answer
+from screenshots import HAND, PAD_SIDE, draw, open_pad, smooth, wait_for_answer
 from utils import PROJECT
-
-if TYPE_CHECKING:
-    from playwright.sync_api import ConsoleMessage
 
 pytestmark = pytest.mark.browser
 
-MODEL = "best"
-DESKTOP = {"width": 1200, "height": 800}
 PHONE = {"width": 390, "height": 844}
 
 expect.set_options(timeout=20_000)  # generous: a busy machine is no reason to fail
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with serve_page(MODEL) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    # A camera that shows a test film, and nobody to ask whether it may be used.
-    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", *camera]
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_page(browser: Browser, url: str) -> Iterator[Callable[..., Page]]:
-    """Return a function that opens the page; afterwards, no other host and no error was seen."""
-    contexts: list[BrowserContext] = []
-    hosts: set[str | None] = set()
-    errors: list[str] = []
-
-    def note_error(message: ConsoleMessage) -> None:
-        if message.type == "error":
-            errors.append(message.text)
-
-    def open_page(**options: Any) -> Page:
-        context = browser.new_context(**{"viewport": DESKTOP, **options})
-        contexts.append(context)
-        context.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
-        page = context.new_page()
-        page.on("console", note_error)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        open_pad(page, url)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    # data: and blob: addresses have no host; they stay in the page.
-    assert hosts - {None, ""} == {"127.0.0.1"}
-    assert errors == []
-
-
-@pytest.fixture
-def page(open_page: Callable[..., Page]) -> Page:
-    return open_page()
 
 
 def title(page: Page) -> Any:
@@ -100,7 +42,7 @@ def test_a_digit_drawn_with_the_mouse_is_read(page: Page, digit: int):
 
 
 def test_the_answer_comes_while_the_pen_is_still_down(page: Page):
-    box = page.locator(".pad-canvas").bounding_box()
+    box = page.locator("#pad .pad-canvas").bounding_box()
     assert box is not None
     scale = box["width"] / PAD_SIDE
 
@@ -115,7 +57,7 @@ def test_the_answer_comes_while_the_pen_is_still_down(page: Page):
 
 def test_a_digit_drawn_with_a_finger_is_read_on_a_phone(open_page: Callable[..., Page]):
     page = open_page(viewport=PHONE, has_touch=True, is_mobile=True)
-    box = page.locator(".pad-canvas").bounding_box()
+    box = page.locator("#pad .pad-canvas").bounding_box()
     assert box is not None
     scale = box["width"] / PAD_SIDE
     touch = page.context.new_cdp_session(page)
@@ -183,7 +125,7 @@ def test_a_wider_pen_leaves_more_ink(page: Page):
     count = (
         "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.filter(v => v).length"
     )
-    canvas = page.locator(".pad-canvas")
+    canvas = page.locator("#pad .pad-canvas")
     draw(page, HAND[7])
     thin = canvas.evaluate(count)
     page.get_by_role("button", name="Clear").click()
@@ -200,7 +142,7 @@ def test_everything_is_reached_and_drawn_with_the_keyboard_alone(page: Page):
         page.keyboard.press("Tab")
         if pad.evaluate("pad => pad === document.activeElement"):
             break
-    expect(page.locator(".pad-keys")).to_have_css("opacity", "1")
+    expect(page.locator("#pad .pad-keys")).to_have_css("opacity", "1")
 
     for key in (*["ArrowUp"] * 11, "Space", *["ArrowDown"] * 22, "Space"):
         page.keyboard.press(key)
@@ -220,7 +162,7 @@ def test_everything_is_reached_and_drawn_with_the_keyboard_alone(page: Page):
 
 
 def test_an_uploaded_picture_is_shown_and_read(page: Page, digit_png: Callable[..., Path]):
-    page.locator(".pad-file").set_input_files(digit_png(0, name="zero.jpg"))
+    page.locator("#pad .pad-file").set_input_files(digit_png(0, name="zero.jpg"))
 
     title(page).to_contain_text(" a 0")
     expect(page.get_by_alt_text("zero.jpg")).to_be_visible()
@@ -229,7 +171,7 @@ def test_an_uploaded_picture_is_shown_and_read(page: Page, digit_png: Callable[.
 def test_drawing_on_a_picture_starts_a_new_sheet_and_undo_brings_the_picture_back(
     page: Page, digit_png: Callable[..., Path]
 ):
-    page.locator(".pad-file").set_input_files(digit_png(0, name="zero.png"))
+    page.locator("#pad .pad-file").set_input_files(digit_png(0, name="zero.png"))
     title(page).to_contain_text(" a 0")
 
     draw(page, HAND[7])
@@ -255,12 +197,12 @@ def test_a_file_that_cannot_be_read_is_answered_with_advice_on_the_page(
 ):
     (tmp_path / name).write_bytes(content)
 
-    page.locator(".pad-file").set_input_files(tmp_path / name)
+    page.locator("#pad .pad-file").set_input_files(tmp_path / name)
 
     title(page).to_have_text("This picture cannot be read")
     expect(page.locator(".answer-text")).to_contain_text(advice)
     expect(page.locator(".toast-body")).to_have_count(0)
-    expect(page.locator(".pad-no-preview")).to_have_text(name)
+    expect(page.locator("#pad .pad-no-preview")).to_have_text(name)
 
 
 PASTE = """([name, type, bytes]) => {
@@ -279,12 +221,12 @@ def test_a_pasted_picture_is_read(page: Page, digit_png: Callable[..., Path]):
 def test_pasting_no_picture_says_so(page: Page):
     page.evaluate(PASTE, ["", "", None])
 
-    expect(page.locator(".pad-note")).to_contain_text("no picture on the clipboard")
+    expect(page.locator("#pad .pad-note")).to_contain_text("no picture on the clipboard")
 
 
 def test_a_photo_is_taken_with_the_camera_and_the_camera_is_closed(page: Page):
     page.get_by_role("button", name="Take a picture with the camera").click()
-    video = page.locator(".pad-camera video")
+    video = page.locator("#pad .pad-camera video")
     expect(video).to_be_visible()
     page.wait_for_function("document.querySelector('.pad-camera video').videoWidth > 0")
 
@@ -300,7 +242,7 @@ def test_a_random_test_image_comes_with_its_label(page: Page):
     page.get_by_role("button", name="Random test image").click()
 
     expect(page.locator(".answer-truth")).to_contain_text("Labelled ")
-    expect(page.locator(".pad-picture")).to_be_visible()
+    expect(page.locator("#pad .pad-picture")).to_be_visible()
 
 
 # ---- What else is on the page -------------------------------------------------------------------
@@ -340,7 +282,7 @@ def test_nothing_is_wider_than_the_window(open_page: Callable[..., Page], width:
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_the_server_ends_in_peace_although_a_page_is_open(browser: Browser, name: str):
     """An open page holds a connection: ending it used to print a traceback of a hundred lines."""
-    command = [sys.executable, "app.py", "--port", "0", "--model", MODEL]
+    command = [sys.executable, "app.py", "--port", "0", "--model", "best"]
     server = subprocess.Popen(
         command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

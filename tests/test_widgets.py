@@ -5,11 +5,13 @@ import io
 import re
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
 
 import widgets
+from access import Access
 from errors import ImageError, ImageTooLargeError
 from predict import Prediction
 
@@ -147,6 +149,42 @@ def test_the_pad_tells_readers_of_the_screen_what_each_part_is():
         assert "aria-label=" in button or text_of(button)
     assert 'aria-label="Drawing pad' in template
     assert 'aria-label="Pen width"' in template
+
+
+def test_two_pads_on_a_page_share_no_id():
+    pads = [widgets.build_pad(), widgets.build_pad(elem_id="number-pad", wide=True)]
+
+    ids = [re.findall(r'\bid="([^"]+)"', str(pad.html_template)) for pad in pads]
+    described = [re.findall(r'describedby="([^"]+)"', str(pad.html_template)) for pad in pads]
+    assert ids[0]
+    assert not set(ids[0]) & set(ids[1])
+    assert described == ids
+
+
+def test_a_pad_without_samples_offers_none():
+    assert "pad-sample" in str(widgets.build_pad().html_template)
+    assert "pad-sample" not in str(widgets.build_pad(samples=False).html_template)
+
+
+@pytest.mark.parametrize(
+    ("access", "asks", "says"),
+    [
+        (Access(), False, False),
+        (Access(token="a secret of some length"), True, False),
+        (Access(beyond_loopback=True, token="a secret of some length"), True, False),
+        (Access(beyond_loopback=True), False, True),
+    ],
+)
+def test_the_token_is_asked_for_only_where_it_opens_something(
+    access: Access, asks: bool, says: bool
+):
+    with gr.Blocks() as page:
+        box = widgets.build_unlock(access)
+
+    notices = [block for block in page.blocks.values() if isinstance(block, gr.HTML)]
+    assert (box.visible, box.type) == (asks, "password")
+    assert bool(notices) == says
+    assert "secret" not in str(page.get_config_file())
 
 
 def test_every_part_that_the_script_looks_for_is_on_the_pad():

@@ -1,0 +1,139 @@
+"""The tab "Recognise": draw a digit or show a picture of one, and see it read.
+
+    pad -> read_pad -> the answer, and (only while somebody looks) the steps on the way to it
+
+Handlers do no work of their own: they ask the predictor, and hand what comes back to `widgets.py`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from errors import BlankImageError, DigitError
+from examples import pick_example
+from widgets import (
+    build_pad,
+    explain_error,
+    make_sample,
+    read_picture,
+    render_answer,
+    render_hint,
+    render_message,
+    render_steps,
+)
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from service import Service
+
+
+def read_pad(service: Service, value: object, with_steps: bool) -> tuple[str, str]:
+    """Answer what is on the pad.
+
+    Parameters
+    ----------
+    service : Service
+    value : object
+        What the pad sent; see `widgets.read_picture`.
+    with_steps : bool
+        Whether somebody looks at the stages of preparing the picture.
+
+    Returns
+    -------
+    answer, steps : str
+        HTML. What cannot be read is a message in the answer, not an exception.
+    """
+    return answer_pad(service, value), show_steps(value) if with_steps else ""
+
+
+def answer_pad(service: Service, value: object) -> str:
+    """Read what is on the pad, and show the answer or say why there is none."""
+    picture = None
+    try:
+        picture = read_picture(value)
+        if picture is None:
+            return blank_answer()
+        prediction = service.predictor.predict(picture.content)
+    except BlankImageError:
+        if picture is None or picture.drawn:
+            return blank_answer()
+        return render_message(
+            "There is no ink in this picture",
+            f"{picture.name} was read, but nothing stands out in it. Use one with more contrast.",
+            tone="error",
+        )
+    except DigitError as error:
+        text = explain_error(error, picture)
+        return render_message("This picture cannot be read", text, tone="error")
+    return render_answer(prediction, label=picture.label, name=picture.name)
+
+
+def blank_answer() -> str:
+    """Say what to do while there is nothing to read."""
+    return render_message("Draw a digit", "Or upload, paste or photograph one.")
+
+
+def show_steps(value: object) -> str:
+    """Show how the picture on the pad became what the model sees."""
+    from preprocess import prepare
+
+    try:
+        picture = read_picture(value)
+        if picture is None:
+            return render_hint("Draw a digit, and its way to the model appears here.")
+        return render_steps(prepare(picture.content, keep_steps=True).steps)
+    except DigitError as error:
+        return render_hint(f"There is nothing to show: {error}.")
+
+
+def show_sample(service: Service, with_steps: bool) -> tuple[dict[str, Any], str, str]:
+    """Put a test picture with a known label on the pad, and read it."""
+    from dataset import data_dir
+
+    folder = service.data_folder or data_dir()
+    sample = make_sample(*pick_example(np.random.default_rng(), folder))
+    return sample, *read_pad(service, sample, with_steps)
+
+
+def build_recognise_tab(service: Service) -> gr.HTML:
+    """Lay out the pad and the answer, and wire them; return the pad for other tabs to look at."""
+    import gradio as gr
+
+    with gr.Row(elem_classes="recognise"):
+        with gr.Column(min_width=0, elem_classes="recognise-pad"):
+            pad = build_pad()
+        with gr.Column(min_width=0, elem_classes="recognise-answer"):
+            answer = gr.HTML(blank_answer(), apply_default_css=False, elem_id="answer")
+    with gr.Accordion("What happened to my picture", open=False, elem_id="steps") as how:
+        steps = gr.HTML("", apply_default_css=False)
+    steps_are_open = gr.State(False)
+
+    # A new answer replaces the old one as it is: a spinner would flicker at each stroke. Without
+    # the queue an answer is there in half the time (70 instead of 150 ms after a stroke, medians
+    # of 25 strokes on 2 busy cores); there is nothing to wait in line for.
+    quiet: dict[str, Any] = {
+        "show_progress": "hidden",
+        "queue": False,
+        "api_visibility": "private",
+    }
+    pad.ink(
+        partial(read_pad, service),
+        [pad, steps_are_open],
+        [answer, steps],
+        trigger_mode="always_last",
+        **quiet,
+    )
+    pad.sample(
+        partial(show_sample, service),
+        [steps_are_open],
+        [pad, answer, steps],
+        trigger_mode="once",
+        **quiet,
+    )
+    how.expand(lambda value: (True, show_steps(value)), [pad], [steps_are_open, steps], **quiet)
+    how.collapse(lambda: (False, ""), None, [steps_are_open, steps], **quiet)
+    return pad

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tab_recognise
+import widgets
+
+if TYPE_CHECKING:
+    from service import Service
+
+
+def data_url(content: bytes, kind: str = "image/png") -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def drawing(content: bytes) -> dict[str, Any]:
+    return {"kind": "drawing", "name": "drawing.png", "size": 1, "data": data_url(content)}
+
+
+def upload(content: bytes, name: str = "scan.png") -> dict[str, Any]:
+    return {"kind": "picture", "name": name, "size": len(content), "data": data_url(content)}
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def text_of(html: str) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", html).split())
+
+
+WHITE = png(np.full((280, 280), 255, np.uint8))
+
+
+# ---- What the pad sends -------------------------------------------------------------------------
+
+
+def test_a_drawing_is_answered_as_the_predictor_reads_it(
+    service: Service, digit_png: Callable[..., Path]
+):
+    content = digit_png(7).read_bytes()
+    expected = service.predictor.predict(content)
+
+    answer, steps = tab_recognise.read_pad(service, drawing(content), False)
+
+    assert expected.digit == 7
+    assert answer == widgets.render_answer(expected)
+    assert steps == ""
+
+
+@pytest.mark.parametrize("value", [None, "", {}, drawing(WHITE)])
+def test_an_empty_pad_asks_for_a_digit_and_is_no_error(service: Service, value: Any):
+    answer, steps = tab_recognise.read_pad(service, value, True)
+
+    assert "Draw a digit" in answer
+    assert "answer-blank" in answer
+    assert "<img" not in steps
+
+
+def test_an_uploaded_picture_without_ink_is_told_apart_from_an_empty_pad(
+    service: Service,
+):
+    answer = tab_recognise.answer_pad(service, upload(WHITE, "empty page.png"))
+
+    assert "There is no ink in this picture" in answer
+    assert "empty page.png" in answer
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        (7, "reload the page"),
+        ("data:image/png;base64,AAAA", "reload the page"),
+        ([1, 2], "reload the page"),
+        ({"name": "a.png"}, "try again"),
+        ({"name": "a.png", "data": 5}, "try again"),
+        ({"name": "a.png", "data": "/etc/passwd"}, "try again"),
+        ({"name": "a.png", "data": "http://example.org/a.png"}, "try again"),
+        ({"name": "a.png", "data": "file:///a;base64,AAAA"}, "try again"),
+        ({"name": "a.png", "data": "data:image/png,AAAA"}, "try again"),
+        ({"name": "a.png", "data": "data:image/png;base64,A*A="}, "damaged"),
+        ({"name": "a.png", "data": "data:image/png;base64,AAAAA"}, "damaged"),
+        ({"name": "a.png", "data": "data:image/png;base64,ÄÖ=="}, "damaged"),
+        ({"name": "a.png", "data": "data:image/png;base64,"}, "a.png is an empty file"),
+        ({"name": "a.png", "data": "data:"}, "a.png is an empty file"),  # how Chromium sends it
+        ({"name": "a.png", "size": 50 * 2**20, "data": ""}, "a.png has 50 MB and at most 20 MB"),
+        (upload(b"a letter", "a.txt"), "a.txt: not a picture"),
+        (upload(png(np.eye(64, dtype=np.uint8) * 255)[:60], "cut.png"), "cut.png: the file is dam"),
+    ],
+)
+def test_what_is_not_a_picture_is_refused_on_the_page_with_advice(
+    service: Service, value: Any, hint: str
+):
+    answer, steps = tab_recognise.read_pad(service, value, True)
+
+    assert "This picture cannot be read" in answer
+    assert hint in text_of(answer)
+    assert "There is nothing to show" in steps
+
+
+def test_what_the_file_is_called_cannot_become_part_of_the_page(service: Service):
+    name = '"><script>alert(1)</script>' + "x" * 500
+
+    answer = tab_recognise.answer_pad(service, upload(b"no picture", name))
+
+    assert "<script" not in answer
+    assert "&lt;script&gt;" in answer
+    assert "x" * widgets.MAX_NAME not in answer
+
+
+# ---- What the page shows ------------------------------------------------------------------------
+
+
+def test_the_steps_are_worked_out_only_while_somebody_looks(
+    monkeypatch: pytest.MonkeyPatch, service: Service, digit_png: Callable[..., Path]
+):
+    value = drawing(digit_png(2).read_bytes())
+    calls = []
+    monkeypatch.setattr(tab_recognise, "show_steps", lambda value: calls.append(value) or "steps")
+
+    closed = tab_recognise.read_pad(service, value, False)
+    opened = tab_recognise.read_pad(service, value, True)
+
+    assert (closed[1], opened[1]) == ("", "steps")
+    assert len(calls) == 1
+
+
+def test_the_steps_lead_from_the_picture_to_what_the_model_sees(digit_png: Callable[..., Path]):
+    html = tab_recognise.show_steps(drawing(digit_png(2).read_bytes()))
+
+    captions = re.findall(r"<figcaption>(\d+)\. (.*?)</figcaption>", html)
+    assert [number for number, _ in captions] == [str(i + 1) for i in range(len(captions))]
+    assert len(captions) >= 3
+    assert html.count("data:image/png;base64,") == len(captions)
+
+
+def test_a_test_picture_comes_with_its_answer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, service: Service
+):
+    monkeypatch.setenv("DIGITS_DATA", str(tmp_path))
+
+    sample, answer, steps = tab_recognise.show_sample(service, False)
+
+    assert f"Labelled {sample['label']}" in answer
+    assert steps == ""
