@@ -35,10 +35,10 @@ CHUNK = 500  # pictures that one worker makes at a time; part of what decides ho
 INGREDIENTS = ("strokes", "fonts", "mnist")
 SHARES = {"strokes": 0.50, "fonts": 0.10, "mnist": 0.40}
 CLEAN_SHARE = 0.35  # of the drawn and printed: on even paper, as drawing programs give them
-HARD = {1: 2.0, 7: 1.5}  # drawn so much more often than other digits: they are the ones confused
+HARD = {1: 2.0, 4: 1.2, 7: 1.8}  # drawn so much more often: they are the ones confused
 SIZES = (36, 144)  # pixels; side of the picture that is drawn or enlarged
-COARSE_SHARE = 0.06  # of all digits: sampled as coarsely as the oldest scanners and cameras did
-COARSE = (10, 18)  # pixels; side of the whole field then
+COARSE_SHARE = 0.08  # of all digits: sampled as coarsely as the oldest scanners and cameras did
+COARSE = (8, 18)  # pixels; side of the whole field then
 NOT_A_DIGIT = -1
 
 # A change in one of these files changes the pictures.

@@ -209,6 +209,8 @@ _DIGITS: dict[int, dict[str, str]] = {
         "sail": "58 64, 20 66, 4 60*, 50 0*, 44 100",
         "flat": "12 0, 4 40*, 40 38, 78 32 | 62 6, 50 60, 46 100",
         "rising bar": "18 0, 4 38, 16 50, 78 30 | 66 6, 44 100",
+        "low bar": "28 0, 2 80*, 62 78 | 44 42, 41 100",
+        "low bar, one stroke": "54 79, 3 80*, 44 4*, 41 100",
     },
     5: {
         "one stroke": "58 2, 14 2*, 9 44*, 34 37, 58 56, 54 86, 26 100, 0 90",
@@ -268,12 +270,12 @@ _DIGITS: dict[int, dict[str, str]] = {
         "small loop": "48 9, 32 0, 13 10, 15 31, 34 34, 49 12*, 50 60, 46 100",
         "one curve": "52 20, 34 0, 8 10, 6 38, 32 46, 52 26, 54 12*, 50 62, 30 100",
         "big head": "52 12, 28 0, 3 26, 10 62, 36 62, 55 14*, 58 100",
+        "base line": "54 14, 32 0, 8 12, 10 38, 34 46, 54 14*, 54 66, 44 98, 2 97",
     },
 }
 
 # Letters and signs in the same notation. Left out, because a careful reader may take them for a
-# digit: B b D G g I i J j l O o Q q S s T t Y y Z z, and the Greek beta, delta, zeta, theta, xi,
-# sigma and tau.
+# digit: B b D G g I i J j l O o Q q S s T t Y y Z z, and the Greek delta, zeta, xi, sigma and tau.
 _LETTERS = {
     "A": "0 100, 32 0*, 64 100 | 12 62, 54 62",
     "C": "60 16, 36 0, 8 18, 2 54, 14 88, 40 100, 64 84",
@@ -304,9 +306,13 @@ _LETTERS = {
 }
 _GREEK = {
     "alpha": "62 2, 44 60, 20 96, 2 56, 22 10, 42 40, 66 98",
+    "beta": "0 124, 10 60, 16 20, 34 2, 56 12, 52 36, 28 46*, 60 58, 60 86, 40 100, 18 94",
+    "beta on a stem": "10 0, 2 122 | 12 8, 40 0, 56 18, 44 40, 16 46*, 56 54, 58 86, 36 98, 8 92",
     "gamma": "0 10, 14 2, 32 50, 28 94, 18 92, 30 50, 60 0",
     "Delta": "34 0, 0 98*, 70 98*, 34 0",
     "epsilon": "54 10, 20 0, 8 26, 34 46*, 4 62, 10 94, 56 90",
+    "theta": "34 0, 6 24, 4 68, 32 100, 60 72, 62 28, 36 0 | 6 50, 60 48",
+    "theta with a dash": "40 0, 6 20, 2 68, 40 98, 78 70, 76 22, 42 0 | 24 50, 56 48",
     "lambda": "6 0, 20 4, 64 100 | 34 36, 0 100",
     "mu": "8 0, 6 100 | 8 4, 10 60, 36 62, 52 4*, 56 66",
     "pi": "0 6, 76 2 | 20 6, 14 98 | 56 4, 58 98",
@@ -388,7 +394,7 @@ _SHARES: dict[int, dict[str, float]] = {
     3: {"round": 2.0, "hanging": 0.6},
     5: {"one stroke": 2.0, "angular": 0.5, "square": 0.5},
     6: {"triangle": 0.6},
-    7: {"plain": 2.0, "curved stem": 2.0},
+    7: {"plain": 2.0, "curved stem": 2.0, "crossed, serif": 2.0, "crossed, long serif": 2.0},
     8: {"one stroke": 2.0},
 }
 
@@ -424,7 +430,7 @@ def _one(variant: str, hand: Hand, rng: np.random.Generator) -> list[Stroke]:
     if variant == "slanted":
         lean = rng.uniform(18, 45)
     # A strongly leaning stem under a flag or on a bar no longer looks like anybody's 1.
-    lean = np.clip(lean, -14, 20) if base else lean if flag == "none" else np.clip(lean, -14, 28)
+    lean = np.clip(lean, -14, 20) if base else lean if flag == "none" else np.clip(lean, -14, 38)
     lean = float(np.radians(lean))
     foot = np.array([-np.sin(lean), np.cos(lean)])
     bow = rng.normal(0, 0.015) * np.array([np.cos(lean), np.sin(lean)])
@@ -485,7 +491,7 @@ def _seven(variant: str, hand: Hand, rng: np.random.Generator) -> list[Stroke]:
     # Many who begin with a serif let the bar sag like a wave before it reaches the corner.
     wave = [
         0,
-        rng.uniform(0.03, 0.14) if any(serif) and rng.random() < 0.5 else rng.normal(0, 0.02),
+        rng.uniform(0.03, 0.2) if any(serif) and rng.random() < 0.6 else rng.normal(0, 0.02),
     ]
     lean = float(np.radians(np.clip(rng.normal(20, 8) + 0.7 * hand.slant, 0, 46)))
     foot = np.array([-np.sin(lean), np.cos(lean)])
@@ -868,6 +874,18 @@ def _seven_bars(digit: int, rng: np.random.Generator, size: int) -> np.ndarray:
 
 _PRINTED_LETTERS = "AEFHKMNPRVWXadefhkmnpruvwx"
 _PRINTED_SIGNS = "+=?&@#%*<>{}"
+# Letters of other scripts, for those fonts that have them; what looks like a digit is left out
+# (the Cyrillic З and б, the Hebrew ד, the Georgian ვ and წ, the Lao ວ and many more).
+_PRINTED_SCRIPTS = (
+    "ΓΔΘΛΞΠΣΦΨΩαβθκλμπφψω"  # Greek
+    "ДЖИЛФЦШЩЫЮЯджлмфшщыюя"  # Cyrillic
+    "ԲԽԿՃՄՓՔՖախճմփքֆ"  # Armenian
+    "אבהחמעצקשת"  # Hebrew
+    "بتجحخسشصضطظعفقكي"  # Arabic
+    "ກຂຄຊຍຕຖທນຜຝພຟມສຫຮໝ"  # Lao
+    "დთლოფქღჩჭყ"  # Georgian
+    "ⴱⴳⴵⴼⵀⵄⵊⵎⵙⵞⵣⵥ"  # Tifinagh
+)
 
 # Halves that nobody completes to another digit, as the lower half of a 9 would be a 1, and the
 # upper half of a 2 a 7.
@@ -917,6 +935,12 @@ def _print_sign(rng: np.random.Generator, size: int) -> np.ndarray:
     return _print(
         _PRINTED_SIGNS[int(rng.integers(len(_PRINTED_SIGNS)))], rng, size, find_fonts()[:15]
     )  # the TeX fonts keep other signs at some of these places
+
+
+def _print_script(rng: np.random.Generator, size: int) -> np.ndarray:
+    return _print(
+        _PRINTED_SCRIPTS[int(rng.integers(len(_PRINTED_SCRIPTS)))], rng, size, find_fonts()[:2]
+    )  # DejaVu Sans and its bold; the others lack some of these scripts
 
 
 def _scribble(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -1022,6 +1046,7 @@ _NON_DIGITS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "letter": _draw_letter,
     "printed letter": _print_letter,
     "greek": _draw_greek,
+    "printed script": _print_script,
     "sign": _draw_sign,
     "printed sign": _print_sign,
     "shape": _draw_shape,
