@@ -284,6 +284,10 @@ class Augmentation:
         Part of the pictures that lose a rectangle.
     erasing_px : tuple of (int, int)
         Shortest and longest side of that rectangle, in pixels.
+    untouched : float
+        Part of the pictures that are neither turned, moved, scaled, slanted nor bent. Every such
+        change smooths the strokes a little, and a network that only ever sees smoothed strokes
+        reads crisp ones worse.
     """
 
     rotation_deg: float = 10.0
@@ -294,6 +298,7 @@ class Augmentation:
     thickness: float = 0.0
     erasing: float = 0.1
     erasing_px: tuple[int, int] = (4, 9)
+    untouched: float = 0.0
 
     def times(self, strength: float) -> Augmentation:
         """Multiply how far pictures are turned, moved, scaled and slanted, and how many erased."""
@@ -337,10 +342,11 @@ def augment(
     """
     settings = settings or Augmentation()
     count, device = len(pixels), pixels.device
-    chance = torch.rand(count, 12, generator=generator, device=device)
+    chance = torch.rand(count, 13, generator=generator, device=device)
     if settings.thickness:
         pixels = _change_thickness(pixels, chance[:, 0], chance[:, 1], settings.thickness)
-    theta = _affine_maps(chance[:, 2:8] * 2 - 1, settings) * (size / IMAGE_SIZE)
+    moving = (chance[:, 12:] >= settings.untouched).to(pixels.dtype)  # (B, 1)
+    theta = _affine_maps((chance[:, 2:8] * 2 - 1) * moving, settings) * (size / IMAGE_SIZE)
     theta[:, :, 2] *= IMAGE_SIZE / size
     grid = F.affine_grid(theta, [count, 1, size, size], align_corners=False)
     if settings.elastic_px:
@@ -348,7 +354,7 @@ def augment(
             count, 2, ELASTIC_POINTS, ELASTIC_POINTS, generator=generator, device=device
         )
         # Two normalised units are one side.
-        knots = knots * (settings.elastic_px * 2 / IMAGE_SIZE)
+        knots = knots * moving[:, :, None, None] * (settings.elastic_px * 2 / IMAGE_SIZE)
         bend = F.interpolate(knots, size=(size, size), mode="bicubic", align_corners=True)
         grid = grid + bend.permute(0, 2, 3, 1)
     moved = F.grid_sample(pixels, grid, mode="bilinear", align_corners=False)

@@ -351,3 +351,14 @@ def test_the_given_pictures_are_not_changed():
     changed(Augmentation(elastic_px=1, thickness=1, erasing=1), pixels)
 
     assert torch.equal(pixels, field())
+
+
+def test_untouched_pictures_stay_as_they_are_and_the_others_do_not():
+    pixels = torch.rand(200, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    settings = Augmentation(elastic_px=0.5, erasing=0.0, untouched=0.5)
+
+    changed = augment(pixels, torch.Generator().manual_seed(1), settings)
+
+    distance = (changed - pixels).abs().amax(dim=(1, 2, 3))
+    assert 70 < int((distance < 1e-5).sum()) < 130
+    assert int((distance > 0.1).sum()) > 70
