@@ -36,7 +36,7 @@ PictureSource: TypeAlias = Union[
 MAX_BYTES = 64 * 2**20  # an encoded file; the largest phone photographs have about 40 MB
 MAX_PIXELS = 80_000_000  # below the 89 million at which Pillow starts to warn
 MAX_SIDE = 16_384
-WORKING_SIDE = 640  # pixels; longer sides are reduced to this before anything else is done
+WORKING_SIDE = 480  # pixels; longer sides are reduced to this before anything else is done
 
 _DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # more than eight bits for each value
 _CHANNELS = (1, 3, 4)

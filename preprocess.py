@@ -27,6 +27,7 @@ FIELD = 28  # side of the result, pixels
 BOX = 20  # the digit's longer side in it
 WORKING_MIN = 112  # pixels; smaller pictures are enlarged to this, so that masks have smooth edges
 BACKGROUND_SIDE = 160  # pixels; the ground changes slowly, so it is estimated on a small copy
+SAMPLE = 40_000  # pixels from which colours and noise are judged
 STROKE_WINDOW = 0.45  # of the shorter side; ink is never wider than this, shadows are
 
 MIN_CONTRAST = 3 / 255  # nearly white ink on white is read; less is the rounding of one grey level
@@ -217,8 +218,7 @@ def to_grey(pixels: np.ndarray) -> np.ndarray:
         pixels[..., 0], pixels[..., 2]
     ):
         return np.ascontiguousarray(pixels[..., 0])
-    step = max(1, int(np.sqrt(pixels.shape[0] * pixels.shape[1] / 40_000)))
-    sample = pixels[::step, ::step].reshape(-1, 3)
+    sample = _sample(pixels).reshape(-1, 3)
     sample = sample - np.median(sample, axis=0)
     direction = np.linalg.eigh(sample.T @ sample)[1][:, -1]
     if abs(direction.sum()) > 1e-6:
@@ -249,12 +249,18 @@ def find_ink(grey: np.ndarray) -> tuple[np.ndarray, bool]:
     dark_ink = is_ink_dark(grey)
     bright = -grey if dark_ink else grey
     height = bright - estimate_ground(bright)
-    height = height - np.median(height)
-    noise = 1.4826 * float(np.median(np.abs(grey - cv2.GaussianBlur(grey, (0, 0), 1.5))))
+    height -= np.median(_sample(height))
+    noise = 1.4826 * float(np.median(_sample(np.abs(grey - cv2.GaussianBlur(grey, (0, 0), 1.5)))))
     full = full_ink(height)
     if full < max(MIN_CONTRAST, NOISE_FACTOR * noise):
         raise BlankImageError("the picture is blank: draw a digit, or raise the contrast")
     return np.clip(height / full, 0, 1), dark_ink
+
+
+def _sample(plane: np.ndarray) -> np.ndarray:
+    """Take every so many rows and columns of a large picture: enough to tell its median."""
+    step = max(1, int(np.sqrt(plane.shape[0] * plane.shape[1] / SAMPLE)))
+    return plane[::step, ::step]
 
 
 def full_ink(height: np.ndarray) -> float:
