@@ -12,7 +12,10 @@ from pathlib import Path
 from utils import PROJECT
 
 FOR_MAINTAINERS = {"screenshots.py"}  # programs that need what the tests need
-TOOLS = {"pytest", "pytest-timeout", "ruff", "mypy"}  # started from the Makefile, not imported
+TOOLS = {  # started from the Makefile or by another tool, not imported
+    *("pytest", "pytest-timeout", "ruff", "mypy"),
+    *("ipykernel", "mkdocs-material", "mkdocstrings"),
+}
 
 
 def read_requirements(name: str) -> dict[str, str]:
@@ -57,11 +60,11 @@ PROGRAM = [path for path in PROJECT.glob("*.py") if path.name not in FOR_MAINTAI
 TESTS = [*PROJECT.glob("tests/*.py"), *(PROJECT / name for name in FOR_MAINTAINERS)]
 APP = read_requirements("requirements.txt")
 DEV = read_requirements("requirements-dev.txt")
-CLUSTER = read_requirements("requirements-ray.txt")
+OPTIONAL = read_requirements("requirements-ray.txt") | read_requirements("requirements-export.txt")
 
 
 def test_every_library_that_the_program_imports_is_installed_with_it() -> None:
-    assert find_libraries(PROGRAM) - APP.keys() - CLUSTER.keys() == set()
+    assert find_libraries(PROGRAM) - APP.keys() - OPTIONAL.keys() == set()
 
 
 def test_every_library_that_only_the_tests_or_an_option_need_is_installed_for_the_tests() -> None:
