@@ -1,0 +1,204 @@
+"""Tables that somebody has reviewed: which digit each picture really shows.
+
+    review.csv -> rows -> the pictures themselves, also those in a zip or tar
+
+Three tables are understood: `review.csv`, which a batch report saves; `results.csv` of a batch,
+with a column `review` filled in; and `corrections.csv` of an export of corrections. A row that
+cannot be used is handed on with the reason, so that nothing is passed over in silence.
+
+    >>> [(each.path, each.correct) for each in read_reviews(Path("review.csv"))]
+    [('scans/a.png', 7), ('scans/b.png', None)]
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from batch_sources import open_source
+from errors import DataFormatError, DataNotFoundError, DigitError, SettingsError
+
+# Where several of these columns are there, the first counts.
+REVIEW_COLUMNS = ("review", "correct", "label")
+_DIGIT_COLUMNS = ("digit", "read_as")
+_VERDICT_COLUMNS = ("verdict", "status")
+NO_DIGIT_WORDS = ("none", "no", "x", "-", "not a digit")
+
+Found: TypeAlias = "Path | bytes | DigitError"
+
+
+@dataclass(frozen=True)
+class Review:
+    """One row of a reviewed table.
+
+    Attributes
+    ----------
+    line : int
+        Of the table, from 2 on.
+    path : str
+        What the table calls the picture.
+    correct : int or None
+        The digit that it shows; None if it shows no digit.
+    is_empty : bool
+        Whether nobody has looked at it.
+    problem : str
+        Why the row cannot be used; empty if it can.
+    digit, confidence, verdict : int or None, float or None, str
+        What was read, as far as the table tells.
+    model, model_version : str
+        Which network read it, as far as the table tells.
+    """
+
+    line: int
+    path: str
+    correct: int | None = None
+    is_empty: bool = False
+    problem: str = ""
+    digit: int | None = None
+    confidence: float | None = None
+    verdict: str = ""
+    model: str = ""
+    model_version: str = ""
+
+
+def read_reviews(path: Path) -> Iterator[Review]:
+    """Stream the rows of a reviewed table.
+
+    Parameters
+    ----------
+    path : Path
+        CSV with a column `path` and one called `review` (or `correct`, or `label`). In that, a
+        digit; or "none", where the picture shows no digit; or nothing, where nobody has looked.
+
+    Raises
+    ------
+    DataNotFoundError
+        If there is no such file.
+    DataFormatError
+        If it is not CSV or lacks these columns.
+    """
+    try:
+        file = path.open(newline="", encoding="utf-8-sig")
+    except OSError as error:
+        raise DataNotFoundError(f"{path}: cannot be opened ({error.strerror})") from error
+    with file:
+        rows = csv.DictReader(file, restkey="", restval="")
+        try:
+            column = _find_column(path, rows.fieldnames or ())
+            for row in rows:
+                row.pop("", None)  # cells beyond the last column
+                yield _to_review(rows.line_num, column, row)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise DataFormatError(
+                f"{path}, after line {rows.line_num}: not CSV ({error})"
+            ) from error
+
+
+def find_pictures(reviews: Sequence[Review], folder: Path) -> Iterator[tuple[Review, Found]]:
+    """Find the pictures of rows: files at once, those of an archive in one go through it.
+
+    Parameters
+    ----------
+    reviews : sequence of Review
+    folder : Path
+        Where relative paths are looked for first; then in the current folder.
+
+    Yields
+    ------
+    (Review, Path or bytes or DigitError)
+        The file, which may be missing; or what was found in an archive; or why it was not.
+    """
+    packed: dict[Path, dict[str, list[Review]]] = defaultdict(lambda: defaultdict(list))
+    for review in reviews:
+        path = _locate(review.path, folder)
+        archive = next((parent for parent in path.parents if parent.is_file()), None)
+        if archive is None:
+            yield review, path
+        else:
+            packed[archive][str(path)].append(review)
+    for archive, wanted in packed.items():
+        yield from _unpack(archive, wanted)
+
+
+def _find_column(path: Path, names: Sequence[str]) -> str:
+    """Find the column that holds the reviews."""
+    column = next((name for name in REVIEW_COLUMNS if name in names), None)
+    if "path" not in names or column is None:
+        raise DataFormatError(
+            f"{path}: needs a column 'path' and one called {' or '.join(REVIEW_COLUMNS)}; "
+            f"it has {', '.join(names)[:200] or 'nothing'}"
+        )
+    return column
+
+
+def _to_review(line: int, column: str, row: dict[str, str]) -> Review:
+    """Read one row."""
+    values = {name: value.strip() for name, value in row.items()}
+    try:
+        return Review(
+            line,
+            values["path"],
+            _read_digit(values[column].lower()),
+            is_empty=not values[column],
+            digit=_read_digit(_first(values, _DIGIT_COLUMNS)),
+            confidence=_read_share(values.get("confidence", "")),
+            verdict=_first(values, _VERDICT_COLUMNS),
+            model=values.get("model", ""),
+            model_version=values.get("model_version", ""),
+        )
+    except SettingsError as error:
+        return Review(line, values["path"], problem=str(error))
+
+
+def _first(values: dict[str, str], names: Sequence[str]) -> str:
+    """Give the value of the first column that is there."""
+    return next((values[name] for name in names if name in values), "")
+
+
+def _read_digit(text: str) -> int | None:
+    """Read "7" (or "7.0", which spreadsheets make of it); None for words that mean no digit."""
+    if not text or text in NO_DIGIT_WORDS:
+        return None
+    if not re.fullmatch(r"[0-9](\.0+)?", text):
+        raise SettingsError(f"{text!r} is not a digit: write 0 to 9, or none for no digit")
+    return int(text[0])
+
+
+def _read_share(text: str) -> float | None:
+    """Read a confidence."""
+    try:
+        share = float(text) if text else None
+    except ValueError:
+        share = -1.0
+    if share is not None and not 0 <= share <= 1:
+        raise SettingsError(f"confidence {text!r} is not a number from 0 to 1")
+    return share
+
+
+def _locate(name: str, folder: Path) -> Path:
+    """Find the file that a table means; the first guess if there is none."""
+    # A batch puts an apostrophe before what a spreadsheet would take for a formula.
+    names = [name, name.removeprefix("'")]
+    guesses = [base / each for each in names for base in (folder, Path())]
+    return next(
+        (path for path in guesses if any(part.is_file() for part in (path, *path.parents))),
+        guesses[0],
+    )
+
+
+def _unpack(archive: Path, wanted: dict[str, list[Review]]) -> Iterator[tuple[Review, Found]]:
+    """Read the wanted pictures out of an archive."""
+    why: DigitError = DataNotFoundError(f"there is no such file in {archive}; check the name")
+    try:
+        for item in open_source(archive, labels="none").read():
+            found = DataFormatError(item.problem) if item.data is None else item.data
+            for review in wanted.pop(item.path, ()):
+                yield review, found
+    except DigitError as error:
+        why = error
+    yield from ((review, why) for reviews in wanted.values() for review in reviews)

@@ -1,0 +1,545 @@
+"""The store of corrections: nothing twice, nothing lost, nothing without being asked."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from batch_sources import open_source
+from errors import DataFormatError, DataNotFoundError, ImageError, OutputError, SettingsError
+from feedback import SIDE, Correction, FeedbackStore, import_reviews, main
+from utils import PROJECT
+
+RNG = np.random.default_rng(0)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a network said about a picture."""
+
+    digit: int | None = 1
+    confidence: float | None = 0.75
+    verdict: str = "unsure"
+    image: np.ndarray = field(default_factory=lambda: np.full((28, 28), 0.5, np.float32))
+
+
+def picture(number: int, side: int = 28) -> np.ndarray:
+    """Return a picture that differs from that of every other number."""
+    pixels = np.full((side, side), 255, np.uint8)
+    pixels[0, :10] = [255 * (number >> place & 1) for place in range(10)]
+    return pixels
+
+
+def add(store: FeedbackStore, number: int, correct: int | None, **answer: object) -> Correction:
+    said = Said(**answer)
+    return store.add(picture(number), said, correct, model="best", model_version="0123456789ab")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeedbackStore:
+    return FeedbackStore(tmp_path / "deep" / "feedback.sqlite")
+
+
+# --- what is kept -----------------------------------------------------------------------------
+
+
+def test_a_correction_comes_back_as_it_was_given(store: FeedbackStore):
+    given = add(store, 5, 7, digit=1, confidence=0.75, verdict="unsure")
+
+    [found] = store.list_page()
+
+    assert found.correct == 7
+    assert (found.digit, found.confidence, found.verdict) == (1, 0.75, "unsure")
+    assert (found.model, found.model_version, found.source) == ("best", "0123456789ab", "page")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", found.stored_at)
+    assert np.array_equal(found.seen, np.full((28, 28), 128, np.uint8))
+    assert np.array_equal(_decode(found.png)[..., 0], picture(5))
+    assert given.is_new
+    assert given.id == found.id
+
+
+def test_nothing_is_on_the_disk_before_the_first_correction(store: FeedbackStore):
+    store.list_page()
+    store.load_digits()
+    store.delete(1)
+    list(store)
+
+    assert len(store) == 0
+    assert not store.path.parent.exists()
+
+
+def test_to_say_the_same_twice_changes_nothing(store: FeedbackStore):
+    first = add(store, 5, 7)
+
+    second = add(store, 5, 7, digit=3, confidence=0.9)
+
+    assert (second.id, second.stored_at, second.digit) == (first.id, first.stored_at, 1)
+    assert not second.is_new
+    assert len(store.history(first.id)) == 1
+
+
+def test_the_newest_opinion_counts_and_the_older_ones_stay_in_the_history(store: FeedbackStore):
+    for correct in (7, None, 1):
+        latest = add(store, 5, correct)
+
+    assert [each.correct for each in store] == [1]
+    assert [each.correct for each in store.history(latest.id)] == [7, None, 1]
+    assert store.count_by_digit() == dict.fromkeys(range(10), 0) | {1: 1, None: 0}
+
+
+def test_a_picture_is_known_again_in_another_file_format(store: FeedbackStore, tmp_path: Path):
+    pixels = np.array(Image.fromarray(picture(5)).convert("RGBA"))
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    Image.fromarray(picture(5)).save(tmp_path / "b.bmp")
+    about = {"model": "best", "model_version": "0"}
+
+    store.add(tmp_path / "a.png", Said(), 7, **about)
+    again = store.add((tmp_path / "b.bmp").read_bytes(), Said(), 7, **about)
+
+    assert not again.is_new
+    assert len(store) == 1
+
+
+def test_only_the_pixels_of_a_photograph_are_kept_and_not_too_many(
+    store: FeedbackStore, tmp_path: Path
+):
+    noise = RNG.integers(0, 256, (900, 1200, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[270] = "taken at home"
+    Image.fromarray(noise).save(tmp_path / "photo.jpg", exif=exif)
+
+    kept = store.add(tmp_path / "photo.jpg", Said(), 7, model="best", model_version="0")
+
+    assert _decode(kept.png).shape == (240, SIDE, 3)
+    assert len(kept.png) < 300_000
+    assert b"taken at home" not in store.path.read_bytes() + kept.png
+    assert b"photo.jpg" not in store.path.read_bytes()
+
+
+@pytest.mark.parametrize("correct", [-1, 10, True, "7", 7.0, "not a digit"])
+def test_what_is_no_digit_is_refused(store: FeedbackStore, correct: object):
+    with pytest.raises(SettingsError, match=re.escape(repr(correct))):
+        add(store, 5, correct)
+
+    assert not store.path.exists()
+
+
+def test_what_is_no_picture_is_refused(store: FeedbackStore):
+    with pytest.raises(ImageError, match="not a picture"):
+        store.add(b"Dear Sir", Said(), 7, model="best", model_version="0")
+
+    assert not store.path.exists()
+
+
+# --- pages, counts, deletion ------------------------------------------------------------------
+
+
+def test_pages_are_listed_with_the_latest_first(store: FeedbackStore):
+    ids = [add(store, number, number % 10).id for number in range(1, 8)]
+
+    pages = [[each.id for each in store.list_page(page, size=3)] for page in (1, 2, 3, 4)]
+
+    latest = ids[::-1]
+    assert pages == [latest[:3], latest[3:6], latest[6:], []]
+
+
+@pytest.mark.parametrize(("correct", "expected"), [(3, [3, 1]), (None, [4]), (8, []), ("all", 4)])
+def test_a_list_may_hold_one_digit_only(
+    store: FeedbackStore, correct: int | None, expected: list[int]
+):
+    for number, shown in ((1, 3), (2, 5), (3, 3), (4, None)):
+        add(store, number, shown)
+
+    found = store.list_page(correct=correct)
+
+    assert (len(found) if correct == "all" else [each.id for each in found]) == expected
+
+
+@pytest.mark.parametrize(("page", "size"), [(0, 24), (-1, 24), (1, 0)])
+def test_pages_begin_at_one(store: FeedbackStore, page: int, size: int):
+    with pytest.raises(SettingsError, match="begin at 1"):
+        store.list_page(page, size=size)
+
+
+def test_what_is_deleted_is_gone_from_the_disk_too(store: FeedbackStore):
+    add(store, 1, 7)
+    secret = store.add(
+        RNG.integers(0, 256, (60, 60, 3), dtype=np.uint8), Said(), 3, model="b", model_version="0"
+    )
+    add(store, 2, 7)
+    part = secret.png[1000:1064]
+    assert part in _read_all(store)
+
+    assert store.delete(secret.id)
+
+    assert part not in _read_all(store)
+    assert store.history(secret.id) == []
+    assert [each.correct for each in store] == [7, 7]
+
+
+def test_the_number_of_a_deleted_picture_is_not_used_again(store: FeedbackStore):
+    """A second click on "delete" would else have erased another picture."""
+    last = add(store, 1, 7).id
+    store.delete(last)
+
+    fresh = add(store, 2, 7).id
+
+    assert fresh != last
+    assert not store.delete(last)
+    assert len(store) == 1
+
+
+# --- training and export ----------------------------------------------------------------------
+
+
+def test_digits_are_loaded_as_a_training_takes_them(store: FeedbackStore):
+    sevens = RNG.integers(0, 256, (28, 28), dtype=np.uint8)
+    add(store, 1, 7, image=sevens)
+    add(store, 2, None)
+    add(store, 3, 0, image=np.ones((28, 28), np.float32))
+
+    images, labels = store.load_digits()
+
+    assert (images.shape, images.dtype, labels.dtype) == ((2, 28, 28), np.uint8, np.int64)
+    assert labels.tolist() == [7, 0]
+    assert np.array_equal(images[0], sevens)
+    assert images[1].min() == 255
+
+
+def test_an_empty_store_gives_empty_arrays_of_the_right_shape(store: FeedbackStore):
+    images, labels = store.load_digits()
+
+    assert images.shape == (0, 28, 28)
+    assert labels.shape == (0,)
+
+
+def test_an_export_has_a_folder_for_each_digit_and_a_manifest(store: FeedbackStore, tmp_path: Path):
+    for number, correct in ((1, 7), (2, None), (3, 7)):
+        add(store, number, correct)
+
+    folder = store.export(tmp_path / "out")
+
+    manifest = list(open_source(folder / "corrections.csv").read())
+    files = sorted(path.relative_to(folder).parts for path in folder.rglob("*.png"))
+    assert [parts[0] for parts in files] == ["7", "7", "not_a_digit"]
+    assert [item.label for item in manifest] == [7, None, 7]
+    assert {Path(item.path) for item in manifest} == set(folder.rglob("*.png"))
+
+
+def test_a_zip_holds_what_a_folder_would(store: FeedbackStore, tmp_path: Path):
+    for number in range(1, 4):
+        add(store, number, number)
+
+    folder = store.export(tmp_path / "out")
+    with zipfile.ZipFile(store.export_zip(tmp_path / "out.zip")) as archive:
+        packed = {name: archive.read(name) for name in archive.namelist()}
+
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.*")}
+    assert packed == {name: path.read_bytes() for name, path in files.items()}
+
+
+def test_an_export_does_not_mix_with_other_files(store: FeedbackStore, tmp_path: Path):
+    add(store, 1, 7)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "letter.txt").touch()
+
+    with pytest.raises(SettingsError, match="not an empty folder"):
+        store.export(tmp_path / "out")
+
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["letter.txt"]
+
+
+# --- when things go wrong ---------------------------------------------------------------------
+
+
+def test_a_full_disk_is_told_and_earlier_rows_are_intact(tmp_path: Path):
+    store = FeedbackStore(tmp_path / "feedback.sqlite", max_bytes=150_000)
+    added = []
+
+    def fill() -> None:
+        for number in range(1, 1000):
+            noise = RNG.integers(0, 256, (100, 100), dtype=np.uint8)
+            added.append(store.add(noise, Said(), number % 10, model="b", model_version="0").id)
+
+    with pytest.raises(OutputError, match=r"feedback\.sqlite.*full.*intact") as caught:
+        fill()
+
+    assert caught.value.http_status == 507
+    assert len(added) > 3
+    assert [each.id for each in store] == added
+    assert _integrity(store) == "ok"
+    store.delete(added[0])
+    assert add(store, 1, 7).is_new, "there is room again"
+
+
+WRITER = """
+import resource, signal, sys
+import numpy as np
+from feedback import FeedbackStore
+from errors import OutputError
+from tests.test_feedback import Said
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+limit = int(sys.argv[2])
+if limit:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+store, rng = FeedbackStore(sys.argv[1]), np.random.default_rng(1)
+try:
+    for number in range(2000):
+        noise = rng.integers(0, 256, (100, 100), dtype=np.uint8)
+        store.add(noise, Said(), number % 10, model="b", model_version="0")
+        print(number + 1, flush=True)
+except OutputError as error:
+    print(error)
+"""
+needs_posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
+
+
+def _start_writer(path: Path, limit: int = 0) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), str(limit)],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@needs_posix
+def test_a_disk_that_takes_no_more_is_told_by_the_name_of_the_file(tmp_path: Path):
+    """Here the system itself refuses: no file of the process may grow beyond the limit."""
+    store = FeedbackStore(tmp_path / "feedback.sqlite")
+
+    printed = _start_writer(store.path, limit=200_000).communicate(timeout=120)[0].splitlines()
+
+    assert str(store.path) in printed[-1]
+    assert "intact" in printed[-1]
+    assert len(store) == int(printed[-2]) >= 3
+    assert _integrity(store) == "ok"
+
+
+@needs_posix
+def test_what_was_stored_survives_a_kill_at_any_moment(tmp_path: Path):
+    store = FeedbackStore(tmp_path / "feedback.sqlite")
+
+    with _start_writer(store.path) as writer:
+        assert writer.stdout is not None
+        told = [int(writer.stdout.readline()) for _ in range(25)][-1]
+        writer.send_signal(signal.SIGKILL)
+        rest = writer.stdout.read().split()
+
+    told = max([told, *map(int, rest)])
+    # The kill may come between the commit and the message about it.
+    assert len(store) in {told, told + 1}
+    assert _integrity(store) == "ok"
+    assert add(store, 1, 7).is_new
+
+
+MANY_WRITERS = """
+import multiprocessing, sys
+import numpy as np
+from feedback import FeedbackStore
+from tests.test_feedback import add
+
+def write(writer):
+    store = FeedbackStore(sys.argv[1])
+    for number in range(1, 13):
+        add(store, number, number % 10)  # the same pictures by everyone
+    for number in range(1, 6):
+        add(store, 100 * writer + number, writer)
+    assert len(store) >= 17
+
+if __name__ == "__main__":
+    fork = multiprocessing.get_context("fork")
+    writers = [fork.Process(target=write, args=[number]) for number in range(1, 7)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    print([writer.exitcode for writer in writers])
+"""
+
+
+@pytest.mark.skipif(
+    "fork" not in multiprocessing.get_all_start_methods(), reason="starts processes by fork"
+)
+def test_many_processes_write_at_once_and_nothing_is_double_or_missing(tmp_path: Path):
+    store = FeedbackStore(tmp_path / "feedback.sqlite")
+
+    done = subprocess.run(
+        [sys.executable, "-c", MANY_WRITERS, str(store.path)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+
+    assert json.loads(done.stdout) == [0] * 6, done.stderr
+    assert len(store) == 12 + 6 * 5
+    assert all(len(store.history(each.id)) == 1 for each in store)
+    assert _integrity(store) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "hint"),
+    [
+        (b"this is a letter, not a database" * 200, DataFormatError, "move it away"),
+        ("PRAGMA user_version = 99", DataFormatError, "newer version"),
+        (None, OutputError, "allow writing"),
+    ],
+    ids=["not a database", "newer", "a folder"],
+)
+def test_a_file_that_cannot_be_used_is_named(
+    tmp_path: Path, content: bytes | str | None, error: type[Exception], hint: str
+):
+    path = tmp_path / "feedback.sqlite"
+    if content is None:
+        path.mkdir()
+    elif isinstance(content, str):
+        sqlite3.connect(path).execute(content)
+    else:
+        path.write_bytes(content)
+
+    with pytest.raises(error, match=rf"feedback\.sqlite.*{hint}"):
+        add(FeedbackStore(path), 1, 7)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(OutputError, match=r"feedback\.sqlite"):
+        add(FeedbackStore(tmp_path / "file" / "feedback.sqlite"), 1, 7)
+
+
+# --- reviewed tables --------------------------------------------------------------------------
+
+
+def test_an_export_is_taken_back_without_a_loss(store: FeedbackStore, tmp_path: Path):
+    add(store, 0b1111100000, 7, digit=1, confidence=0.75, verdict="unsure")
+    add(store, 0b0000111111, None, digit=3, confidence=0.25, verdict="not a digit")
+    folder = store.export(tmp_path / "out")
+    other = FeedbackStore(tmp_path / "other.sqlite")
+
+    first = import_reviews(other, folder / "corrections.csv")
+    second = import_reviews(other, folder / "corrections.csv")
+
+    assert (first.added, first.known, first.problems) == (2, 0, ())
+    assert (second.added, second.known) == (0, 2)
+    assert [_about(each) for each in other] == [_about(each) for each in store]
+    assert {each.source for each in other} == {"import"}
+
+
+def test_each_row_that_cannot_be_taken_is_named(
+    store: FeedbackStore, tmp_path: Path, digit_png: Callable[..., Path]
+):
+    digit_png(3, name="three.png")
+    (tmp_path / "letter.png").write_bytes(b"Dear Sir")
+    Image.new("L", (40, 40), 255).save(tmp_path / "blank.png")
+    rows = ["three.png,3", "three.png,", "gone.png,3", "letter.png,3", "blank.png,3", "x.png,seven"]
+    table = tmp_path / "review.csv"
+    table.write_text("path,label\n" + "\n".join(rows), encoding="utf-8")
+
+    imported = import_reviews(store, table)
+
+    assert (imported.added, imported.known, imported.unreviewed) == (1, 0, 1)
+    places = [problem.split(": ")[0] for problem in imported.problems]
+    assert places == [
+        "line 4, gone.png",
+        "line 5, letter.png",
+        "line 6, blank.png",
+        "line 7, x.png",
+    ]
+    assert "no such file" in imported.problems[0]
+    assert "'seven' is not a digit" in imported.problems[3]
+
+
+# --- command line -----------------------------------------------------------------------------
+
+
+def test_the_command_line_counts_lists_exports_and_imports(
+    store: FeedbackStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    add(store, 0b1111100000, 7, digit=1)
+    add(store, 0b0000111111, None, digit=3)
+    there, back = ["--database", str(store.path)], ["--database", str(tmp_path / "back.sqlite")]
+
+    codes = [
+        main([*there, "count"]),
+        main([*there, "list"]),
+        main([*there, "export", str(tmp_path / "out")]),
+        main([*there, "export", str(tmp_path / "out.zip")]),
+        main([*back, "import", str(tmp_path / "out" / "corrections.csv")]),
+    ]
+
+    printed = capsys.readouterr().out.splitlines()
+    assert codes == [0] * 5
+    assert printed[7].split() == ["7", "1"]
+    assert printed[11].split() == ["all", "2"]
+    assert [line.split()[:2] for line in printed[12:15]] == [
+        ["id", "correct"],
+        ["2", "not"],
+        ["1", "7"],
+    ]
+    assert printed[-1].startswith("2 corrections added, 0 known already")
+    assert zipfile.is_zipfile(tmp_path / "out.zip")
+
+
+def test_a_row_that_could_not_be_taken_makes_the_exit_code_1(
+    store: FeedbackStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "review.csv").write_text("path,label\ngone.png,3\n", encoding="utf-8")
+
+    code = main(["--database", str(store.path), "import", str(tmp_path / "review.csv")])
+
+    assert code == 1
+    assert "line 2, gone.png" in capsys.readouterr().err
+
+
+def test_a_missing_table_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    code = main(["--database", str(tmp_path / "f.sqlite"), "import", str(tmp_path / "none.csv")])
+
+    assert code == DataNotFoundError.exit_code
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_environment_says_where_the_store_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DIGITS_FEEDBACK", str(tmp_path / "elsewhere.sqlite"))
+
+    assert FeedbackStore().path == tmp_path / "elsewhere.sqlite"
+
+
+# --- helpers ----------------------------------------------------------------------------------
+
+
+def _decode(png: bytes) -> np.ndarray:
+    import io
+
+    return np.array(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
+def _read_all(store: FeedbackStore) -> bytes:
+    return b"".join(path.read_bytes() for path in store.path.parent.iterdir())
+
+
+def _about(each: Correction) -> tuple:
+    return (each.correct, each.digit, each.confidence, each.verdict, each.model, each.hash)
+
+
+def _integrity(store: FeedbackStore) -> str:
+    connection = sqlite3.connect(store.path)
+    answer: str = connection.execute("PRAGMA integrity_check").fetchone()[0]
+    connection.close()
+    return answer
