@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model import DigitNetwork, build_model
+from model import DigitNetwork, build_model, pool_before_relu
 
 SCHEDULES = ("one-cycle", "cosine", "constant")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -76,20 +76,6 @@ def prepare_network(model: DigitNetwork, device: torch.device, *, dropout: float
                 if device.type == "cpu":
                     setattr(block, name, StripDropout(layer.p).train(layer.training))
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def pool_before_relu(model: nn.Module) -> None:
-    """Let neighbouring ReLU and max-pooling change places: same result, a quarter of the work.
-
-    Both keep the order of values, so they commute; neither has weights, so the state dict keeps
-    its names.
-    """
-    for block in model.modules():
-        if isinstance(block, nn.Sequential):
-            for place in range(len(block) - 1):
-                first, second = block[place], block[place + 1]
-                if isinstance(first, nn.ReLU | nn.LeakyReLU) and isinstance(second, nn.MaxPool2d):
-                    block[place], block[place + 1] = second, first
 
 
 class StripDropout(nn.Module):

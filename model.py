@@ -12,6 +12,7 @@ all networks:
 from __future__ import annotations
 
 import argparse
+import copy
 import itertools
 import sys
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from errors import ArchitectureError
 
@@ -282,6 +284,61 @@ def build_model(
     return _NETWORKS[name](scaling)
 
 
+def build_for_inference(model: DigitNetwork) -> DigitNetwork:
+    """Copy a trained network into a form that gives the same answers sooner.
+
+    Batch normalisation is folded into the convolution before it, pooling goes before ReLU, and
+    dropout, which does nothing any more, goes away. The copy cannot be trained or saved.
+
+    Parameters
+    ----------
+    model : DigitNetwork
+        Stays as it is.
+
+    Returns
+    -------
+    DigitNetwork
+        In evaluation mode, on the same device. Its logits differ by rounding only (1e-5).
+    """
+    quick = copy.deepcopy(model).eval().requires_grad_(False)
+    for block in list(quick.modules()):
+        if isinstance(block, nn.Sequential):
+            _fold_batch_norm(block)
+        for name, layer in list(block.named_children()):
+            if isinstance(layer, nn.Dropout):
+                setattr(block, name, nn.Identity())
+    pool_before_relu(quick)
+    # Channels last is how convolutions run fastest; `compute_logits` lays the input out so.
+    quick.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return quick
+
+
+def _fold_batch_norm(block: nn.Sequential) -> None:
+    """Let each convolution do what the batch normalisation after it would do, in place."""
+    for place in range(len(block) - 1):
+        first, second = block[place], block[place + 1]
+        if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+            block[place] = fuse_conv_bn_eval(first, second)
+            block[place + 1] = nn.Identity()
+    for place in reversed(range(len(block))):
+        if isinstance(block[place], nn.Identity | nn.Dropout):
+            del block[place]
+
+
+def pool_before_relu(model: nn.Module) -> None:
+    """Let neighbouring ReLU and max-pooling change places: same result, a quarter of the work.
+
+    Both keep the order of values, so they commute; neither has weights, so the state dict keeps
+    its names.
+    """
+    for block in model.modules():
+        if isinstance(block, nn.Sequential):
+            for place in range(len(block) - 1):
+                first, second = block[place], block[place + 1]
+                if isinstance(first, nn.ReLU | nn.LeakyReLU) and isinstance(second, nn.MaxPool2d):
+                    block[place], block[place + 1] = second, first
+
+
 def count_parameters(model: nn.Module) -> int:
     """Count the weights that training changes."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
@@ -306,7 +363,8 @@ def compute_logits(model: nn.Module, pixels: Tensor, *, batch_size: int = FORWAR
     """
     device = next(model.parameters()).device
     was_training = model.training
-    model.eval()
+    if was_training:  # asking is cheaper than walking through all layers for one picture
+        model.eval()
     try:
         parts = [
             model(to_unit_pixels(part.to(device)).contiguous(memory_format=torch.channels_last))
@@ -314,7 +372,8 @@ def compute_logits(model: nn.Module, pixels: Tensor, *, batch_size: int = FORWAR
             if len(part)
         ]
     finally:
-        model.train(was_training)
+        if was_training:
+            model.train()
     return torch.cat(parts).float().cpu() if parts else torch.empty(0, CLASSES)
 
 

@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from errors import DigitError, ImageError, SettingsError
-from model import FORWARD_BATCH, compute_logits
+from model import FORWARD_BATCH, build_for_inference, compute_logits
 from picture import Picture, PictureSource, open_picture
 from preprocess import Prepared, prepare
 from registry import MODELS_DIR, Checkpoint, load_checkpoint
@@ -211,9 +211,8 @@ class MNISTPredictor:
     ) -> None:
         self.checkpoint: Checkpoint = load_checkpoint(model, folder)
         self.device = pick_device(device)
-        self.network = self.checkpoint.model.to(self.device)
-        # Channels last is how the convolutions run fastest; `compute_logits` lays the input out so.
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # The checkpoint's own network stays as it is, for whoever wants to look inside.
+        self.network = build_for_inference(self.checkpoint.model.to(self.device))
 
     def predict(self, source: PictureSource) -> Prediction:
         """Read one picture.

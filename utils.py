@@ -11,11 +11,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING
 
 from errors import OutputError, SettingsError
+
+if TYPE_CHECKING:
+    import torch
 
 PROJECT = Path(__file__).resolve().parent
 
@@ -42,6 +43,10 @@ def set_seed(seed: int) -> None:
     """
     if not 0 <= seed <= MAX_SEED:
         raise SettingsError(f"seed {seed} is out of range: choose one from 0 to {MAX_SEED}")
+    # Here, not above: a command line that only prints its help must not wait for PyTorch.
+    import numpy as np
+    import torch
+
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - for libraries that draw from the old global generator
     torch.manual_seed(seed)
@@ -61,6 +66,8 @@ def pick_device(name: str = "auto") -> torch.device:
     SettingsError
         If PyTorch does not know the name, or the machine does not have the device.
     """
+    import torch
+
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

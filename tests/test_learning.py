@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import learning
 from learning import (
     SCHEDULES,
     RunningAverage,
@@ -36,20 +35,6 @@ def test_a_prepared_network_gives_the_same_answers_under_the_same_names(name):
     assert prepared.state_dict().keys() == model.state_dict().keys()
     with torch.no_grad():
         assert torch.allclose(prepared(pixels), model(pixels), atol=1e-5)
-
-
-def test_pooling_comes_before_relu():
-    block = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.ReLU())
-
-    learning.pool_before_relu(block)
-
-    assert [type(layer).__name__ for layer in block] == [
-        "Conv2d",
-        "MaxPool2d",
-        "ReLU",
-        "Flatten",
-        "ReLU",
-    ]
 
 
 def test_dropout_rates_are_multiplied():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import model as model_module
 from errors import ArchitectureError
@@ -16,11 +17,13 @@ from model import (
     FORWARD_BATCH,
     InputScaling,
     MNISTNet,
+    build_for_inference,
     build_model,
     compute_logits,
     count_parameters,
     list_models,
     main,
+    pool_before_relu,
     to_unit_pixels,
 )
 from utils import PROJECT
@@ -114,6 +117,49 @@ def test_an_unknown_network_is_refused_with_the_names_there_are(name: str) -> No
         build_model(name)
 
     assert repr(name) in str(caught.value)
+
+
+# --- the same answers, sooner -----------------------------------------------------------------
+
+
+def test_pooling_comes_before_relu() -> None:
+    block = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.ReLU())
+
+    pool_before_relu(block)
+
+    names = [type(layer).__name__ for layer in block]
+    assert names == ["Conv2d", "MaxPool2d", "ReLU", "Flatten", "ReLU"]
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_a_network_built_for_inference_gives_the_same_answers(name: str) -> None:
+    model = build_model(name).train()
+    pixels = torch.rand(16, 1, 28, 28)
+    for _ in range(3):  # gives batch normalisation statistics that are not those of the start
+        model(pixels * 0.8)
+    model.eval()
+
+    quick = build_for_inference(model)
+
+    with torch.no_grad():
+        assert torch.allclose(quick(pixels), model(pixels), atol=1e-5)
+    left = {type(layer) for layer in quick.modules()}
+    assert left.isdisjoint({nn.BatchNorm2d, nn.Dropout})
+    assert not quick.training
+
+
+def test_building_for_inference_leaves_the_network_as_it_was() -> None:
+    model = build_model().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    layers = [type(layer) for layer in model.modules()]
+
+    build_for_inference(model)
+
+    assert model.training
+    assert [type(layer) for layer in model.modules()] == layers
+    after = model.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert all(parameter.requires_grad for parameter in model.parameters())
 
 
 # --- many pictures at once --------------------------------------------------------------------
