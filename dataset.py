@@ -147,6 +147,52 @@ def _read_mnist(folder: Path, *, train: bool) -> tuple[Tensor, Tensor]:
     return images, labels
 
 
+def has_mnist(folder: Path) -> bool:
+    """Whether the four files of MNIST, packed or not, are in a data folder: nothing is fetched."""
+    raw = Path(folder) / "MNIST" / "raw"
+    return all(
+        (raw / name).is_file() or (raw / name).with_suffix("").is_file() for name in MNIST_FILES
+    )
+
+
+def load_stand_in(split: Split) -> Digits:
+    """Read scikit-learn's little digits, enlarged to MNIST's form, for where MNIST is not at hand.
+
+    They come with scikit-learn, so they need no network. They are coarse, and few: a network that
+    has learned from them reads them well, and little else.
+
+    Parameters
+    ----------
+    split : {"train", "validation", "test"}
+        The first 1,200, the next 297, and the last 300.
+
+    Returns
+    -------
+    Digits
+        20x20 on 28x28, the centre of mass in the middle.
+
+    References
+    ----------
+    Alpaydin, Kaynak 1998, "Optical recognition of handwritten digits", UCI repository.
+    """
+    from sklearn.datasets import load_digits  # a second to import: only who needs it pays
+
+    part = {"train": slice(1_200), "validation": slice(1_200, 1_497), "test": slice(1_497, None)}
+    bunch = load_digits()
+    small = torch.from_numpy(bunch.images[part[split]]).float().unsqueeze(1) / 16  # (N, 1, 8, 8)
+    large = F.interpolate(small, size=(20, 20), mode="bicubic", align_corners=False).clamp(0, 1)
+    images = torch.zeros(len(small), IMAGE_SIZE, IMAGE_SIZE)
+    middle = torch.arange(20.0)
+    for image, digit in zip(images, large.squeeze(1), strict=True):
+        across, down = digit.sum(0), digit.sum(1)
+        # A digit has no ink in its corners, so clamping moves it by a pixel at most.
+        left = min(max(14 - round(float(across @ middle / across.sum())), 0), 8)
+        top = min(max(14 - round(float(down @ middle / down.sum())), 0), 8)
+        image[top : top + 20, left : left + 20] = digit
+    labels = torch.from_numpy(bunch.target[part[split]]).long()
+    return Digits((images * FULL_INK).round().to(torch.uint8), labels)
+
+
 def load_kaggle(path: Path) -> Digits:
     """Read a CSV of Kaggle's digit-recognizer competition.
 

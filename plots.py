@@ -176,6 +176,50 @@ def sample_predictions(
     return figure
 
 
+def picture_grid(
+    pictures: Sequence[np.ndarray],
+    titles: Sequence[str] = (),
+    *,
+    columns: int = 10,
+    side: float = 1.0,
+    signed: bool = False,
+) -> Figure:
+    """Show pictures in rows.
+
+    Parameters
+    ----------
+    pictures : sequence of ndarray of shape (height, width) or (height, width, 3)
+        uint8 from 0 to 255, or float from 0.0 to 1.0; grey from black to white.
+    titles : sequence of str, optional
+        One above each picture; fewer leave the last ones without.
+    columns : int, default=10
+        How many in a row.
+    side : float, default=1.0
+        Of a picture, in inches.
+    signed : bool, default=False
+        The values have signs: positive ones are shown red, negative ones blue, zero white; all
+        pictures share one scale.
+
+    Returns
+    -------
+    Figure
+    """
+    columns = max(min(columns, len(pictures)), 1)
+    rows = max(-(-len(pictures) // columns), 1)
+    figure = _figure(columns * side, rows * (side + (0.25 if titles else 0)))
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    reach = max((float(np.abs(picture).max()) for picture in pictures), default=1.0) or 1.0
+    for axes, picture in zip(grid.flat, pictures, strict=False):
+        full = 255 if picture.dtype == np.uint8 else 1.0
+        scale = {"vmin": -reach, "vmax": reach} if signed else {"vmin": 0, "vmax": full}
+        axes.imshow(picture, cmap="RdBu_r" if signed else "gray", interpolation="nearest", **scale)
+    for axes, title in zip(grid.flat, titles, strict=False):
+        axes.set_title(title, fontsize=8, color=INK)
+    return figure
+
+
 def reliability_diagram(
     bins: Sequence[Mapping[str, float]], error: float, *, title: str = "Is confidence honest?"
 ) -> Figure:

@@ -12,9 +12,11 @@ from dataset import (
     augment,
     batches,
     data_dir,
+    has_mnist,
     join,
     load_kaggle,
     load_mnist,
+    load_stand_in,
 )
 from errors import DataFormatError, DataNotFoundError
 
@@ -87,6 +89,34 @@ def test_without_files_and_network_the_error_says_which_files_go_where(tmp_path,
     assert all(name in message for name in MNIST_FILES)
     assert str(tmp_path / "MNIST" / "raw") in message
     assert "--data-dir" in message
+
+
+def test_mnist_is_there_packed_or_unpacked_but_only_complete(tmp_path, mnist_folder):
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in MNIST_FILES[:-1]:
+        (raw / name).touch()
+
+    assert not has_mnist(tmp_path)
+    (raw / MNIST_FILES[-1]).touch()
+    assert has_mnist(tmp_path)
+    assert has_mnist(mnist_folder)
+    assert not has_mnist(tmp_path / "nowhere")
+
+
+def test_the_stand_in_for_mnist_has_its_form_and_needs_no_network(handwriting):
+    parts = [load_stand_in(split) for split in ("train", "validation", "test")]
+
+    assert [len(part) for part in parts] == [1200, 297, 300]
+    whole = join(parts)
+    assert labels_of(whole) == handwriting.labels.tolist()
+    images = whole.images.numpy() / 255
+    assert whole.images.dtype == torch.uint8
+    ink = images.sum(axis=(1, 2))
+    for axis in (1, 2):
+        middle = (images.sum(axis=3 - axis) @ np.arange(28)) / ink
+        assert np.abs(middle - 14).max() < 0.6
+    assert np.abs(images - handwriting.images).mean() < 0.02
 
 
 def test_a_cut_off_file_is_called_damaged(tmp_path, mnist_folder):

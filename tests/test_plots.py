@@ -126,6 +126,40 @@ def test_samples_are_drawn_for_any_number_of_pictures(count):
     draw(figure)
 
 
+@pytest.mark.parametrize(("count", "rows"), [(0, 1), (1, 1), (10, 1), (11, 2)])
+def test_a_grid_shows_each_picture_once_under_its_title(count, rows):
+    pictures = [np.full((8, 8), number, np.uint8) for number in range(count)]
+
+    figure = plots.picture_grid(pictures, [f"number {number}" for number in range(count)])
+
+    shown = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title() for axes in shown] == [f"number {number}" for number in range(count)]
+    assert [int(axes.images[0].get_array()[0, 0]) for axes in shown] == list(range(count))
+    assert figure.axes[0].get_gridspec().nrows == rows
+    draw(figure)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "limits"),
+    [
+        ([np.zeros((4, 4), np.uint8)], (0, 255)),
+        ([np.zeros((4, 4), np.float32), np.ones((2, 9))], (0, 1)),
+        ([np.zeros((4, 4, 3), np.uint8)], (0, 255)),
+    ],
+)
+def test_a_grid_shows_grey_levels_as_they_are(pictures, limits):
+    """A scale from the darkest to the lightest pixel would make a faint picture look strong."""
+    figure = plots.picture_grid(pictures)
+
+    assert {axes.images[0].get_clim() for axes in figure.axes} == {limits}
+
+
+def test_signed_pictures_share_one_scale_around_zero():
+    figure = plots.picture_grid([np.array([[1.0, -3.0]]), np.array([[0.5, 0.0]])], signed=True)
+
+    assert {axes.images[0].get_clim() for axes in figure.axes} == {(-3, 3)}
+
+
 def test_drawing_leaves_the_global_state_of_pyplot_alone():
     """Pyplot keeps every figure alive and must not be used from a server's threads."""
     code = (
