@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 import itertools
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -239,6 +240,34 @@ class BatchNormCNN(DigitNetwork):
         )
 
 
+class Ensemble(DigitNetwork):
+    """Three default networks of different seeds, each looking five times, and the mean of it all.
+
+    The five looks are the picture itself and the picture moved by half a pixel towards each
+    corner. It is not trained but put together from trained networks, see `ensemble.py`; an
+    answer takes some fifteen times as long as one network's.
+    """
+
+    name = "ensemble"
+    summary = "the mean of 3 mnistnet, each looking at 5 slightly moved copies"
+    MEMBERS = 3
+
+    def __init__(self, scaling: InputScaling | None = None) -> None:
+        super().__init__(scaling)
+        self.members = nn.ModuleList(MNISTNet(scaling) for _ in range(self.MEMBERS))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Compute logits whose softmax is the mean probability; see `DigitNetwork.forward`."""
+        side = pixels.shape[-1]
+        # The mean of each 2x2 pixels: one field that holds all four half-pixel moves.
+        between = nn.functional.avg_pool2d(nn.functional.pad(pixels, (1, 1, 1, 1)), 2, stride=1)
+        corners = [between[..., y : y + side, x : x + side] for y in (0, 1) for x in (0, 1)]
+        looks = torch.cat([pixels, *corners])  # (5 B, 1, 28, 28)
+        answers = [torch.log_softmax(member(looks), dim=1) for member in self.members]
+        votes = torch.stack(answers).view(-1, len(pixels), CLASSES)  # (15, B, 10)
+        return torch.logsumexp(votes, dim=0) - math.log(len(votes))  # (B, 10)
+
+
 def _conv_block(wide_in: int, wide_out: int, *, dropout: float) -> nn.Sequential:
     """Conv 3x3, BatchNorm, ReLU, MaxPool 2, Dropout: half the side, `wide_out` channels."""
     return nn.Sequential(
@@ -255,10 +284,11 @@ _NETWORKS: dict[str, Callable[[InputScaling | None], DigitNetwork]] = {
     network.name: network
     for network in (MNISTNet, CNN1, CNN2, CNN3, ImprovedMNISTNet, DenseCNN, BatchNormCNN)
 }
+_COMPOSED: dict[str, Callable[[InputScaling | None], DigitNetwork]] = {Ensemble.name: Ensemble}
 
 
 def list_models() -> list[str]:
-    """Name every network that `build_model` can build, the default first."""
+    """Name every network that can be trained, the default first."""
     return list(_NETWORKS)
 
 
@@ -270,7 +300,7 @@ def build_model(
     Parameters
     ----------
     name : str, default="mnistnet"
-        One of `list_models()`.
+        One of `list_models()`, or "ensemble", which is put together from trained networks.
     scaling : InputScaling, optional
         Replaces the network's usual input scaling.
 
@@ -279,9 +309,10 @@ def build_model(
     ArchitectureError
         If no network has that name.
     """
-    if name not in _NETWORKS:
+    networks = _NETWORKS | _COMPOSED
+    if name not in networks:
         raise ArchitectureError(f"no network {name!r}; choose one of: {', '.join(list_models())}")
-    return _NETWORKS[name](scaling)
+    return networks[name](scaling)
 
 
 def build_for_inference(model: DigitNetwork) -> DigitNetwork:
