@@ -8,6 +8,7 @@ The test pictures are looked at once, after training, with those weights.
 
     $ python train.py --epochs 20 --batch-size 128 --lr 0.0005 --no-cuda
     $ python train.py --recipe fast
+    $ python train.py --recipe refine --corrections --candidate mine
 
 The weights go to `models/NAME.pth` (the last) and `models/NAME_best.pth` (the best); everything
 else that a run leaves behind lies in its folder under `outputs/`, see `runs.py`.
@@ -20,6 +21,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +34,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from calibrate import COUNT as CALIBRATION_COUNT
+from calibrate import calibrate
+from corrections import load_corrections, repeat
 from dataset import (
     SPLIT_SEED,
     Augmentation,
@@ -66,12 +71,14 @@ from model import (
     count_parameters,
     list_models,
 )
-from registry import MODELS_DIR, load_checkpoint, save_checkpoint
+from promotion import promote
+from registry import MODELS_DIR, Checkpoint, load_checkpoint, save_checkpoint
 from runs import ROW_TITLE, Resumable, Run, Score, format_row, measure, publish
 from utils import (
     MAX_SEED,
     PROJECT,
     HelpFormatter,
+    atomic_write,
     pick_device,
     set_seed,
     set_up_logging,
@@ -143,6 +150,9 @@ class Settings:
         Pictures of no digit to learn doubt from, in each epoch.
     shards : int
         How many sets of such pictures are made; the epochs take them in turn.
+    corrections : str
+        File of the stored corrections to learn from besides, see `corrections.py`; "own" takes
+        the project's, "" none.
     limit : int
         Use only this many pictures of each split; 0 uses all.
     precision : {"auto", "fp32", "bf16"}
@@ -172,6 +182,7 @@ class Settings:
     hands: int = 0
     non_digits: int = 0
     shards: int = 1
+    corrections: str = ""
     limit: int = 0
     precision: str = "auto"
     seed: int = 0
@@ -203,7 +214,23 @@ RECIPES: dict[str, dict[str, Any]] = {
         "non_digits": 15_000,
         "shards": 2,
     },
+    # Goes on from weights that are good already: short steps, so that nothing is forgotten.
+    "refine": {
+        "start": "best",
+        "epochs": 3,
+        "batch_size": 256,
+        "lr": 0.0005,
+        "dropout": 0.25,
+        "strength": 0.5,
+        "elastic_px": 0.5,
+        "thickness": 0.1,
+        "ema": 0.99,
+        "hands": 10_000,
+        "non_digits": 3_000,
+    },
 }
+
+OWN_CORRECTIONS = "own"  # what --corrections means without a file
 
 
 @dataclass(frozen=True)
@@ -249,11 +276,14 @@ class Data:
         Of MNIST.
     hands : Digits or None
         Of other hands, made from MNIST's validation pictures where they are made from MNIST.
+    corrections : int
+        How many corrected pictures are among the training pictures.
     """
 
     train: list[Digits]
     validation: Digits
     hands: Digits | None
+    corrections: int = 0
 
     def describe(self) -> dict[str, Any]:
         """Say in plain values what the data were."""
@@ -264,6 +294,7 @@ class Data:
             "shards": len(self.train),
             "validation_pictures": len(self.validation),
             "hands_validation_pictures": len(self.hands) if self.hands else 0,
+            "corrections": self.corrections,
         }
 
 
@@ -271,6 +302,7 @@ def load_data(settings: Settings, folder: Path, device: torch.device) -> Data:
     """Read MNIST and make (or find again) the pictures of other hands; all on the device."""
     mnist = _limited(load_mnist("train", folder), settings.limit)
     validation = _limited(load_mnist("validation", folder), settings.limit)
+    corrections = _load_corrections(settings)
     train = []
     for shard in range(1, settings.shards + 1):
         parts = [mnist]
@@ -280,6 +312,8 @@ def load_data(settings: Settings, folder: Path, device: torch.device) -> Data:
             images, _ = make_non_digits(settings.non_digits, seed=shard, folder=folder)
             labels = torch.full((len(images),), NOT_A_DIGIT)
             parts.append(Digits(torch.from_numpy(images), labels))
+        if corrections:
+            parts.append(repeat(corrections, among=sum(map(len, parts))))
         train.append(join(parts).to(device))
     hands = None
     if settings.hands:
@@ -289,7 +323,15 @@ def load_data(settings: Settings, folder: Path, device: torch.device) -> Data:
             folder,
             validation,
         ).to(device)
-    return Data(train, validation.to(device), hands)
+    return Data(train, validation.to(device), hands, len(corrections) if corrections else 0)
+
+
+def _load_corrections(settings: Settings) -> Digits | None:
+    """Read the corrections that the settings ask for."""
+    if not settings.corrections:
+        return None
+    own = settings.corrections == OWN_CORRECTIONS
+    return load_corrections(None if own else Path(settings.corrections))
 
 
 def _make_hands(count: int, seed: int, folder: Path, mnist: Digits) -> Digits:
@@ -315,6 +357,7 @@ def train(
     resume: bool = False,
     test: bool = True,
     replace: bool = False,
+    hand_on: bool = True,
     on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
 ) -> Outcome:
     """Train one network from start to end.
@@ -339,6 +382,8 @@ def train(
         Measure the best weights on the test pictures at the end. Leave it off in experiments.
     replace : bool, default=False
         Replace NAME_best.pth even if its validation accuracy is higher.
+    hand_on : bool, default=True
+        Copy the weights to `models_folder`; otherwise they stay in the run's folder.
     on_epoch : callable, optional
         Gets each row of the history as it is written.
 
@@ -413,7 +458,9 @@ def train(
     if not interrupted:
         _report(run, settings, data_folder, test=test)
     stem = name or (DEFAULT_NAME if settings.model == DEFAULT_ARCHITECTURE else settings.model)
-    best_path = hand_over(folder, models_folder, stem, replace=replace)
+    best_path = folder / "best.pth"
+    if hand_on:
+        best_path = hand_over(folder, models_folder, stem, replace=replace)
     metrics = load_checkpoint(folder / "best.pth").metrics
     return Outcome(folder, best_path, run.history, metrics, interrupted)
 
@@ -608,6 +655,76 @@ def _is_better(path: Path, standing: Path) -> bool:
     return same_data and accuracy >= old.metrics.get("validation_accuracy", 0.0)
 
 
+def offer(
+    outcome: Outcome,
+    settings: Settings,
+    candidate: str,
+    *,
+    models_folder: Path,
+    data_folder: Path,
+    promoting: bool = False,
+) -> dict[str, Any]:
+    """Put a finished run's best weights on the shelf under a name of their own.
+
+    They are calibrated first, so that their confidence and verdicts can be relied on. Whoever
+    follows the run finds what came of it in its outcome.json.
+
+    Parameters
+    ----------
+    outcome : Outcome
+        Of a run that was not interrupted.
+    settings : Settings
+        Of that run.
+    candidate : str
+        The weights become `models_folder`/CANDIDATE.pth.
+    models_folder, data_folder : Path
+    promoting : bool, default=False
+        Make them the best model, if they are not worse by `promotion.RULE`.
+
+    Returns
+    -------
+    dict
+        `candidate`, `metrics`, `corrections` (how many are read right now, and were before),
+        `promotion` (see `promotion.Comparison.to_dict`) and `summary`, in words.
+    """
+    before = load_checkpoint(settings.start, models_folder) if settings.start else None
+    best = load_checkpoint(outcome.folder / "best.pth")
+    calibrate(best, data_folder, count=settings.limit or CALIBRATION_COUNT)
+    publish(best.path, models_folder / f"{candidate}.pth")
+    result: dict[str, Any] = {"candidate": candidate, "metrics": outcome.metrics}
+    summary = [f"{outcome.metrics['validation_accuracy']:.2%} of the validation pictures right."]
+    corrections = _load_corrections(settings)
+    if corrections:
+        result["corrections"] = _count_corrected(corrections, best, before)
+        summary.append(
+            "Of {count} corrected digits {right} are read right.".format(**result["corrections"])
+        )
+    if promoting:
+        comparison = promote(candidate, models_folder, data_folder)
+        promoted = comparison.is_not_worse
+        result["promotion"] = {**comparison.to_dict(), "promoted": promoted}
+        verdict = "It is the best model now" if promoted else "The best model stays as it was"
+        summary.append(f"{verdict} ({comparison.text}).")
+    result["summary"] = " ".join([*summary, f"The new weights are {candidate!r}."])
+    with atomic_write(outcome.folder / "outcome.json") as path:
+        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return result
+
+
+def _count_corrected(
+    corrections: Digits, new: Checkpoint, old: Checkpoint | None
+) -> dict[str, int | None]:
+    """Count the corrected digits that are read as the visitors said, now and before."""
+    assert corrections.labels is not None
+    digits = corrections.take(corrections.labels != NOT_A_DIGIT)
+    models = {"right": new, "before": old}
+    scores = {
+        key: round(measure(each.model, digits).accuracy * len(digits)) if each else None
+        for key, each in models.items()
+    }
+    return {"count": len(digits), **scores}
+
+
 def copy_weights(source: DigitNetwork, target: DigitNetwork) -> None:
     """Begin where another network ended.
 
@@ -742,6 +859,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--hands", type=int, metavar="N", help="digits of other hands to learn from as well")
     add("--non-digits", type=int, metavar="N", help="pictures of no digit to learn doubt from")
     add("--shards", type=int, metavar="N", help="sets of such pictures, taken in turn")
+    add(
+        "--corrections",
+        nargs="?",
+        const=OWN_CORRECTIONS,
+        metavar="FILE",
+        help="learn from what visitors corrected as well; default file: the page's own",
+    )
     add("--limit", type=int, metavar="N", help="only N pictures of each split; 0: all")
     add("--seed", type=int, metavar="N", help="same seed, same weights (on one CPU)")
     places = parser.add_argument_group("places")
@@ -752,6 +876,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--models-dir", type=Path, default=MODELS_DIR, metavar="DIR", help="for checkpoints")
     add("--name", metavar="NAME", help="of the checkpoints; default: mnist_cnn, or the network")
     add("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
+    add("--candidate", metavar="NAME", help="calibrate, and save as models/NAME.pth only")
     doing = parser.add_argument_group("running")
     add = doing.add_argument
     add("--threads", type=int, default=0, metavar="N", help="CPU threads; 0: one for each core")
@@ -759,6 +884,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
     add("--no-test", action="store_true", help="leave the test pictures alone (experiments)")
     add("--replace", action="store_true", help="replace NAME_best.pth even by a worse one")
+    add("--promote", action="store_true", help="make the candidate the best if it is not worse")
     return parser
 
 
@@ -798,25 +924,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         set_up_logging()
         if args.threads < 0:
             raise SettingsError(f"--threads {args.threads} cannot work: it has to be 0 or more")
+        if args.promote and not args.candidate:
+            raise SettingsError("--promote needs --candidate NAME: the name it stays under if not")
         if args.threads:
             torch.set_num_threads(args.threads)
         run_name = args.run or f"{settings.model}-{datetime.now():%Y%m%d-%H%M%S}"
-        outcome = train(
-            settings,
-            data_folder=data_dir(args.data_dir),
-            folder=args.resume or args.output / run_name,
-            models_folder=args.models_dir,
-            name=args.name,
-            device=pick_device("cpu" if args.no_cuda else args.device),
-            resume=args.resume is not None,
-            test=not args.no_test,
-            replace=args.replace,
-        )
+        with _stop_like_ctrl_c():
+            outcome = train(
+                settings,
+                data_folder=data_dir(args.data_dir),
+                folder=args.resume or args.output / run_name,
+                models_folder=args.models_dir,
+                name=args.name,
+                device=pick_device("cpu" if args.no_cuda else args.device),
+                resume=args.resume is not None,
+                test=not args.no_test,
+                replace=args.replace,
+                hand_on=not args.candidate,
+            )
+            if args.candidate and not outcome.interrupted:
+                found = offer(
+                    outcome,
+                    settings,
+                    args.candidate,
+                    models_folder=args.models_dir,
+                    data_folder=data_dir(args.data_dir),
+                    promoting=args.promote,
+                )
+                print(found["summary"], flush=True)
     except DigitError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("stopped before the first epoch ended: there is nothing to keep", file=sys.stderr)
+        print("stopped with nothing to keep but what lies in the run's folder", file=sys.stderr)
         return INTERRUPTED
     folder = _shorten(outcome.folder)
     if outcome.interrupted:
@@ -828,6 +968,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     print(f"best weights: {_shorten(outcome.best_path)}; curves and report: {folder}")
     return 0
+
+
+@contextlib.contextmanager
+def _stop_like_ctrl_c() -> Iterator[None]:
+    """Treat a polite request to end (kill, a page's "cancel") as Ctrl-C: files are put in order."""
+
+    def stop(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,462 @@
+"""Runs as processes. Most tests use a trainer of a few lines, which starts in no time."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+import jobs as jobs_module
+from errors import BusyError, CheckpointError, DigitError, ModelNotFoundError, SettingsError
+from feedback import FeedbackStore
+from jobs import Job, JobSettings, TrainingJobs
+from registry import load_checkpoint
+from train import parse_settings
+from utils import PROJECT
+
+PATIENCE_S = 120  # a busy machine is no reason to fail
+
+# What every stand-in begins with: it finds its folder as train.py does, and can write epochs.
+HEAD = """
+import json, pathlib, signal, subprocess, sys, time
+def flag(name):
+    return sys.argv[sys.argv.index(name) + 1]
+folder = pathlib.Path(flag("--output")) / flag("--run")
+def epoch(number):
+    row = {"epoch": number, "epochs": int(flag("--epochs")), "seconds": 50.0, "best": True}
+    with (folder / "history.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\\n")
+"""
+ENDLESS = "print('at work', flush=True)\nepoch(1)\ntime.sleep(600)\n"
+FINISH = """
+epoch(1)
+(folder / "outcome.json").write_text(json.dumps({"summary": "All went well."}))
+"""
+
+
+def wait_until(is_so: Callable[[], object]) -> None:
+    """Wait for another process; fail if it never happens."""
+    for _ in range(PATIENCE_S * 20):
+        if is_so():
+            return
+        time.sleep(0.05)
+    pytest.fail("it did not happen")
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that puts a few lines in the place of train.py."""
+
+    def put(code: str) -> None:
+        path = tmp_path / "trainer.py"
+        path.write_text(HEAD + code, encoding="utf-8")
+        monkeypatch.setattr(jobs_module, "TRAINER", path)
+
+    return put
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, models_folder: Path) -> Iterator[TrainingJobs]:
+    jobs = TrainingJobs(tmp_path / "outputs", models_folder)
+    yield jobs
+    for record in jobs.outputs.glob("*/job.json"):  # nothing of a failed test goes on running
+        process = jobs_module._find_process(jobs_module._read_json(record))
+        if process:
+            process.kill()
+
+
+def begin(jobs: TrainingJobs, **settings: object) -> Job:
+    """Start a run, and wait until its first epoch has ended."""
+    job = jobs.start(JobSettings(**{"epochs": 3, **settings}))
+    wait_until(lambda: jobs.latest() and jobs.latest().history)
+    return job
+
+
+def process_of(jobs: TrainingJobs, run: str) -> psutil.Process:
+    return psutil.Process(json.loads((jobs.outputs / run / "job.json").read_text())["pid"])
+
+
+# --- from start to end ----------------------------------------------------------------------------
+
+
+def test_a_run_trains_calibrates_and_leaves_a_model_of_its_own(
+    tmp_path: Path, mnist_folder: Path, models_folder: Path
+) -> None:
+    """The one test here with the real train.py."""
+    ended: list[Job] = []
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "mnist_cnn_best.pth").write_bytes((models_folder / "mnist_cnn_best.pth").read_bytes())
+    jobs = TrainingJobs(tmp_path / "outputs", models, data=mnist_folder, on_end=ended.append)
+
+    started = jobs.start(JobSettings(epochs=2, limit=40, name="mine", hands=False))
+    wait_until(lambda: ended)
+
+    job = jobs.latest()
+    assert started.is_running
+    assert (job.state, job.candidate) == ("finished", "mine"), job.log
+    assert [row["epoch"] for row in job.history] == [1, 2]
+    assert "mine" in job.message
+    assert not job.was_promoted  # a trial never is
+    checkpoint = load_checkpoint("mine", models)
+    assert checkpoint.refusal is not None
+    assert checkpoint.settings["start"] == "best"
+    assert {path.stem for path in models.glob("*.pth")} == {"mine", "mnist_cnn_best"}
+    assert ended[0].run == started.run
+
+
+def test_a_finished_run_says_what_it_came_to(
+    jobs: TrainingJobs, stand_in: Callable[[str], None]
+) -> None:
+    stand_in(FINISH)
+
+    begin(jobs)
+    wait_until(lambda: jobs.current() is None)
+
+    assert (jobs.latest().state, jobs.latest().message) == ("finished", "All went well.")
+
+
+def test_the_trainer_gets_what_was_chosen(
+    tmp_path: Path,
+    models_folder: Path,
+    stand_in: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(FeedbackStore, "__len__", lambda self: 3)
+    stand_in("print(*sys.argv[1:])\nepoch(1)\n")
+    jobs = TrainingJobs(
+        tmp_path / "outputs", models_folder, data=tmp_path / "data", corrections=tmp_path / "c.db"
+    )
+
+    begin(jobs, model="cnn2", start="", epochs=4, lr=1e-05, corrections=True, name="two", seed=9)
+    wait_until(lambda: jobs.current() is None)
+
+    line = f" {jobs.latest().log} "  # one word for each argument
+    parse_settings(shlex.split(line))  # train.py understands it
+    for flags in (
+        *("--recipe fast", "--model cnn2", "--epochs 4", "--lr 1e-05", "--seed 9"),
+        *(f"--corrections {tmp_path / 'c.db'}", f"--data-dir {tmp_path / 'data'}"),
+        *(f"--models-dir {models_folder.resolve()}", "--candidate two", "--promote"),
+    ):
+        assert f" {flags} " in line
+
+
+# --- while it runs --------------------------------------------------------------------------------
+
+
+def test_a_running_run_tells_how_far_it_is(
+    jobs: TrainingJobs, stand_in: Callable[[str], None]
+) -> None:
+    stand_in(ENDLESS)
+
+    begin(jobs)
+
+    job = jobs.current()
+    assert (job.state, job.message) == ("running", "Learning: epoch 2 of 3.")
+    assert job.log == "at work"
+    assert 0 < job.left_s <= 100
+    assert json.dumps(job.to_dict())
+
+
+def test_a_second_run_has_to_wait(jobs: TrainingJobs, stand_in: Callable[[str], None]) -> None:
+    stand_in(ENDLESS)
+    job = begin(jobs)
+
+    with pytest.raises(BusyError, match=job.run):
+        jobs.start(JobSettings())
+
+    assert len(jobs.history()) == 1
+
+
+def test_another_process_finds_the_run_and_may_not_start_a_second(
+    jobs: TrainingJobs, stand_in: Callable[[str], None]
+) -> None:
+    stand_in(ENDLESS)
+    job = begin(jobs)
+    code = (
+        "import sys; from pathlib import Path; from jobs import *; from errors import BusyError\n"
+        "jobs = TrainingJobs(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+        "print(jobs.current().run)\n"
+        "try: jobs.start(JobSettings())\n"
+        "except BusyError: print('busy')\n"
+        "jobs.cancel()\n"
+    )
+
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(jobs.outputs), str(jobs.models)],
+        **{"cwd": PROJECT, "capture_output": True, "text": True, "check": True},
+    )
+
+    assert found.stdout.split() == [job.run, "busy"]
+    wait_until(lambda: jobs.current() is None)
+    assert jobs.latest().state == "cancelled"
+
+
+def test_of_many_starts_at_once_one_wins(
+    jobs: TrainingJobs, stand_in: Callable[[str], None]
+) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    stand_in(ENDLESS)
+
+    def start(number: int) -> bool:
+        try:
+            jobs.start(JobSettings(name=f"run{number}"))
+        except BusyError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        won = list(pool.map(start, range(6)))
+
+    assert sum(won) == 1
+    assert len(jobs.history()) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "getpriority"), reason="niceness is a matter of Unix")
+def test_training_gives_way_to_predictions(
+    jobs: TrainingJobs, stand_in: Callable[[str], None]
+) -> None:
+    stand_in(ENDLESS)
+
+    job = begin(jobs)
+
+    assert process_of(jobs, job.run).nice() > psutil.Process().nice()
+    assert os.getsid(process_of(jobs, job.run).pid) != os.getsid(0)
+
+
+# --- how it ends ----------------------------------------------------------------------------------
+
+
+def test_a_cancelled_run_may_put_its_files_in_order(
+    jobs: TrainingJobs, stand_in: Callable[[str], None]
+) -> None:
+    stand_in(
+        "def stop(*_):\n    (folder / 'best.pth').write_text('best so far'); sys.exit(130)\n"
+        "signal.signal(signal.SIGTERM, stop)\n" + ENDLESS
+    )
+    begin(jobs)
+
+    asked = jobs.cancel()
+    wait_until(lambda: jobs.current() is None)
+
+    job = jobs.latest()
+    assert asked.state in ("cancelling", "cancelled")
+    assert job.state == "cancelled"
+    assert "after 1 of 3 epochs" in job.message
+    assert "best.pth" in job.message
+
+
+def test_a_run_that_does_not_listen_is_killed_with_its_helpers(
+    jobs: TrainingJobs, stand_in: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs_module, "GRACE_S", 0.2)
+    stand_in(
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "helper = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "(folder / 'helper').write_text(str(helper.pid))\n" + ENDLESS
+    )
+    job = begin(jobs)
+    helper = int((jobs.outputs / job.run / "helper").read_text())
+
+    jobs.cancel()
+    wait_until(lambda: jobs.current() is None)
+
+    wait_until(lambda: not psutil.pid_exists(helper))
+    assert jobs.latest().state == "cancelled"
+
+
+def test_a_killed_run_has_failed_and_shows_its_last_words(
+    jobs: TrainingJobs, stand_in: Callable[[str], None]
+) -> None:
+    stand_in("print('first'); print('bar 1 %\\rbar 2 %\\rlast words', flush=True)\n" + ENDLESS)
+    job = begin(jobs)
+
+    process_of(jobs, job.run).kill()
+    wait_until(lambda: jobs.current() is None)
+
+    found = jobs.latest()
+    assert found.state == "failed"
+    assert found.log.splitlines()[:2] == ["first", "last words"]
+    assert "It last said: at work" in found.message
+    assert begin(jobs, name="next").is_running  # and another can start
+
+
+def test_the_helpers_of_a_killed_run_end_with_it(
+    jobs: TrainingJobs, stand_in: Callable[[str], None]
+) -> None:
+    stand_in(
+        "helper = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "(folder / 'helper').write_text(str(helper.pid))\n" + ENDLESS
+    )
+    job = begin(jobs)
+    helper = int((jobs.outputs / job.run / "helper").read_text())
+
+    process_of(jobs, job.run).kill()
+
+    wait_until(
+        lambda: (
+            not psutil.pid_exists(helper) or psutil.Process(helper).status() == psutil.STATUS_ZOMBIE
+        )
+    )
+
+
+def test_an_error_of_the_trainer_is_shown(
+    jobs: TrainingJobs, stand_in: Callable[[str], None]
+) -> None:
+    stand_in("epoch(1)\nsys.exit('error: MNIST is not in data; put four files there')\n")
+
+    begin(jobs)
+    wait_until(lambda: jobs.current() is None)
+
+    assert jobs.latest().state == "failed"
+    assert "put four files there" in jobs.latest().message
+
+
+def test_a_process_that_only_has_the_same_number_is_another_one(
+    jobs: TrainingJobs, stand_in: Callable[[str], None]
+) -> None:
+    """After a restart of the machine, the number of an old trainer may be anybody's."""
+    stand_in(FINISH)
+    job = begin(jobs)
+    wait_until(lambda: jobs.current() is None)
+    path = jobs.outputs / job.run / "job.json"
+    record = json.loads(path.read_text())
+
+    path.write_text(json.dumps({**record, "pid": os.getpid(), "process_started": 1.0}))
+
+    assert jobs.current() is None
+    assert jobs.cancel() is None
+
+
+def test_who_comes_later_is_told_of_the_end_as_well(
+    jobs: TrainingJobs, stand_in: Callable[[str], None]
+) -> None:
+    stand_in(ENDLESS)
+    job = begin(jobs)
+    ended: list[Job] = []
+    later = TrainingJobs(jobs.outputs, jobs.models, on_end=ended.append)
+
+    later.cancel()
+    wait_until(lambda: ended)
+
+    assert (ended[0].run, ended[0].state) == (job.run, "cancelled")
+
+
+# --- what is on the disk --------------------------------------------------------------------------
+
+
+def test_nothing_runs_where_nothing_has_been_started(jobs: TrainingJobs) -> None:
+    assert (jobs.current(), jobs.latest(), jobs.history(), jobs.cancel()) == (None, None, [], None)
+
+
+def test_the_newest_run_comes_first(jobs: TrainingJobs, stand_in: Callable[[str], None]) -> None:
+    stand_in(FINISH)
+    for name in ("zebra", "ant"):
+        begin(jobs, name=name)
+        wait_until(lambda: jobs.current() is None)
+    record = next(jobs.outputs.glob("zebra-*"))
+
+    record.rename(record.with_name("zebra-20200101-000000"))
+
+    assert [job.settings.name for job in jobs.history()] == ["ant", "zebra"]
+    assert [job.settings.name for job in jobs.history(1)] == ["ant"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"settings": {"colour": 3}}'])
+def test_a_damaged_record_is_left_out(jobs: TrainingJobs, content: str, caplog) -> None:
+    folder = jobs.outputs / "broken-20260101-000000"
+    folder.mkdir(parents=True)
+    (folder / "job.json").write_text(content)
+
+    assert jobs.history() == []
+    assert "broken" in caplog.text
+
+
+def test_a_row_in_writing_is_not_shown_yet(
+    jobs: TrainingJobs, stand_in: Callable[[str], None]
+) -> None:
+    stand_in(FINISH)
+    job = begin(jobs)
+    wait_until(lambda: jobs.current() is None)
+
+    with (jobs.outputs / job.run / "history.jsonl").open("a") as file:
+        file.write('{"epoch": 2, "epo')
+
+    assert [row["epoch"] for row in jobs.latest().history] == [1]
+
+
+# --- settings that cannot work --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "hint"),
+    [
+        ({"model": "resnet"}, SettingsError, "model: 'resnet'"),
+        ({"model": 7}, SettingsError, "model: 7"),
+        ({"model": "cnn1"}, SettingsError, "model: cnn1 cannot be refined from 'best'"),
+        ({"epochs": 0}, SettingsError, "epochs: 0"),
+        ({"epochs": -3}, SettingsError, "epochs: -3"),
+        ({"epochs": 101}, SettingsError, "epochs: 101"),
+        ({"epochs": 2.5}, SettingsError, "epochs: 2.5"),
+        ({"epochs": True}, SettingsError, "epochs: True"),
+        ({"epochs": None}, SettingsError, "epochs: None"),
+        ({"lr": 0}, SettingsError, "lr: 0"),
+        ({"lr": -1}, SettingsError, "lr: -1"),
+        ({"lr": 1.0}, SettingsError, "lr: 1.0"),
+        ({"lr": float("nan")}, SettingsError, "lr: nan"),
+        ({"lr": "fast"}, SettingsError, "lr: 'fast'"),
+        ({"start": "nobody"}, ModelNotFoundError, "nobody"),
+        ({"start": "../mnist_cnn"}, ModelNotFoundError, "no model"),
+        ({"start": None}, SettingsError, "start: None"),
+        ({"corrections": "yes"}, SettingsError, "corrections: 'yes'"),
+        ({"name": "../../etc/passwd"}, SettingsError, "name: '../../etc/passwd'"),
+        ({"name": "a b"}, SettingsError, "name: 'a b'"),
+        ({"name": "-rf"}, SettingsError, "name: '-rf'"),
+        ({"name": "x" * 65}, SettingsError, "name: 'xxx"),
+        ({"name": "mnist_cnn"}, SettingsError, "name: there is a model 'mnist_cnn'"),
+        ({"name": "best"}, SettingsError, "name: there is a model 'best'"),
+        ({"limit": -1}, SettingsError, "limit: -1"),
+        ({"seed": -1}, SettingsError, "seed: -1"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused_by_its_name(
+    jobs: TrainingJobs, settings: dict[str, object], error: type[DigitError], hint: str
+) -> None:
+    with pytest.raises(error) as caught:
+        jobs.start(JobSettings(**settings))
+
+    assert hint in str(caught.value)
+    assert jobs.history() == []
+
+
+def test_corrections_can_only_be_learned_where_there_are_some(
+    tmp_path: Path, models_folder: Path
+) -> None:
+    jobs = TrainingJobs(tmp_path, models_folder, corrections=tmp_path / "none.sqlite")
+
+    with pytest.raises(SettingsError, match="corrections: there are none"):
+        jobs.start(JobSettings(corrections=True))
+
+
+def test_a_damaged_start_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "bad.pth").write_bytes(b"no checkpoint")
+
+    with pytest.raises(CheckpointError, match="bad"):
+        TrainingJobs(tmp_path / "outputs", tmp_path / "models").start(JobSettings(start="bad"))
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, models_folder: Path) -> None:
+    (tmp_path / "outputs").write_text("a file where a folder should be")
+
+    with pytest.raises(DigitError, match="outputs"):
+        TrainingJobs(tmp_path / "outputs", models_folder).start(JobSettings())
