@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from errors import BlankImageError, DigitError
-from examples import pick_example
+from tryouts import pick_example
 from widgets import (
     build_pad,
     explain_error,
