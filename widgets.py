@@ -289,14 +289,14 @@ def decode_data_url(url: object, name: str = "the picture") -> bytes:
     return content
 
 
-def make_sample(pixels: np.ndarray, label: int, name: str) -> dict[str, Any]:
+def make_sample(pixels: np.ndarray, label: int | None, name: str) -> dict[str, Any]:
     """Make the pad's value for a picture from us.
 
     Parameters
     ----------
     pixels : ndarray of shape (height, width), uint8
-    label : int
-        The digit that it shows.
+    label : int or None
+        The digit that it shows, if it shows one.
     name : str
         Where it comes from.
     """
@@ -340,19 +340,22 @@ def build_unlock(access: Access) -> gr.Textbox:
 # ------------------------------------------------------------------------------------------------
 
 
-def picture_url(pixels: np.ndarray) -> str:
-    """Encode pixels as a PNG data URL, so that a page can show them without a file.
+def picture_url(pixels: np.ndarray, *, photo: bool = False) -> str:
+    """Encode pixels as a data URL, so that a page can show them without a file.
 
     Parameters
     ----------
     pixels : ndarray of shape (height, width) or (height, width, 3)
         uint8 from 0 to 255, or float from 0.0 to 1.0.
+    photo : bool, default=False
+        Whether to make a JPEG, a tenth as large for photographs, instead of an exact PNG.
     """
     if pixels.dtype != np.uint8:
         pixels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    kind, options = ("jpeg", {"quality": 85}) if photo else ("png", {"compress_level": 1})
+    Image.fromarray(pixels).save(buffer, kind, **options)
+    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def percent(share: float) -> str:

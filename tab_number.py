@@ -1,0 +1,306 @@
+"""The tab "Number": write or show several digits, and see each of them found and read.
+
+    pad -> read_number -> the number, the picture with a box around each digit, a table
+
+Handlers do no work of their own: they ask the predictor, and lay out what comes back as HTML.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from html import escape
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from errors import BlankImageError, DigitError
+from picture import open_picture
+from widgets import (
+    build_pad,
+    explain_error,
+    make_sample,
+    percent,
+    picture_url,
+    read_picture,
+    render_hint,
+)
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from predict import FoundDigit, Reading
+    from service import Service
+
+Turn = Literal["auto", 0, 90, 180, 270]
+
+TURNS: list[tuple[str, Turn]] = [
+    ("find out", "auto"),
+    ("as it is", 0),
+    ("a quarter left", 90),
+    ("upside down", 180),
+    ("a quarter right", 270),
+]
+SHOWN_SIDE = 960  # pixels of the picture that is sent back with boxes on it
+LETTER = 0.036  # of the picture's longer side; height of the numbers beside the boxes
+SAMPLE_DIGITS = (3, 9)  # how many a test picture has
+SAMPLE_HEIGHT, SAMPLE_STRENGTH = 90, 0.4  # pixels of a digit; how bad the photograph is
+
+
+# ------------------------------------------------------------------------------------------------
+# Handlers
+# ------------------------------------------------------------------------------------------------
+
+
+def read_number(service: Service, value: object, turn: Turn) -> str:
+    """Read the number on the pad.
+
+    Parameters
+    ----------
+    service : Service
+    value : object
+        What the pad sent; see `widgets.read_picture`.
+    turn : {"auto", 0, 90, 180, 270}
+        Degrees by which the picture is turned counter-clockwise first; see `MNISTPredictor.read`.
+
+    Returns
+    -------
+    str
+        HTML. What cannot be read is a message, not an exception.
+    """
+    picture = None
+    try:
+        picture = read_picture(value)
+        if picture is None:
+            return blank_panel()
+        # What is written on the pad stands upright, and a 6 is not to become a 9 on the way.
+        drawn_upright = picture.drawn and turn == "auto"
+        reading = service.predictor.read(picture.content, turn=0 if drawn_upright else turn)
+        shown = open_picture(picture.content, working_side=SHOWN_SIDE)
+    except BlankImageError:
+        if picture is None or picture.drawn:
+            return blank_panel()
+        text = f"{picture.name} was read, but nothing in it looks like writing."
+        return _message("No digits found", text, tone="error")
+    except DigitError as error:
+        text = explain_error(error, picture)
+        return _message("This picture cannot be read", text, tone="error")
+    return render_reading(reading, shown.pixels, (shown.width, shown.height))
+
+
+def blank_panel() -> str:
+    """Say what to do while there is nothing to read."""
+    return _message("Write a number", "Or upload, paste or photograph one; several lines are fine.")
+
+
+def show_sample(service: Service, turn: Turn) -> tuple[dict[str, Any], str]:
+    """Put a written number on the pad, photographed, and read it."""
+    from degrade import photograph
+    from strokes import draw_number
+
+    rng = np.random.default_rng()
+    digits = "".join(map(str, rng.integers(0, 10, rng.integers(*SAMPLE_DIGITS))))
+    ink, _ = draw_number(digits, rng, height=SAMPLE_HEIGHT)
+    pixels = photograph(ink, rng, strength=SAMPLE_STRENGTH, keep_layout=True)
+    sample = make_sample(pixels, None, f"{digits}, written by this program")
+    return sample, read_number(service, sample, turn)
+
+
+# ------------------------------------------------------------------------------------------------
+# Panels
+# ------------------------------------------------------------------------------------------------
+
+
+def render_reading(reading: Reading, pixels: np.ndarray, size: tuple[int, int]) -> str:
+    """Show a number: large, as boxes on its picture, and digit by digit.
+
+    Parameters
+    ----------
+    reading : Reading
+    pixels : ndarray of shape (height, width, 3), float32, 0.0..1.0
+        The picture that was read, perhaps smaller.
+    size : tuple of two ints
+        Width and height of the picture as it came, in which the boxes are counted.
+    """
+    title, sure = _summary(reading)
+    lines = "<br>".join(reading.lines) or "?"
+    tone = {"ok": "ok", "unsure": "unsure"}.get(reading.verdict, "refused")
+    return f"""
+<section class="answer answer-{tone} number-answer" aria-label="Answer">
+  <div class="answer-words" role="status">
+    <p class="answer-digit number-text">{lines}</p>
+    <h2 class="answer-title">{title}</h2>
+    <p class="answer-sure">{sure}</p>
+    <p class="answer-text">{escape(_sentence(reading.reason))}</p>
+  </div>
+  {_boxes(reading, pixels, size)}
+  {_table(reading)}
+</section>"""
+
+
+def _summary(reading: Reading) -> tuple[str, str]:
+    """Say how much was found, and how sure it is."""
+    count, lines = len(reading.digits), len(reading.lines)
+    if not count:
+        return "No number, it seems", ""
+    title = "1 digit" if count == 1 else f"{count} digits"
+    if lines > 1:
+        title += f" in {lines} lines"
+    least = min(digit.prediction.confidence for digit in reading.digits)
+    sure = f"the least sure: <b>{percent(least).lower()}</b>"
+    if reading.turn:
+        turned = next(name for name, turn in TURNS if turn == reading.turn)
+        sure += f"; the picture was turned {turned}"
+    return title, sure
+
+
+def _boxes(reading: Reading, pixels: np.ndarray, size: tuple[int, int]) -> str:
+    """Draw a box around each digit, with its place in the number; sure or not shows in the line."""
+    upright = np.rot90(pixels, reading.turn // 90)
+    width, height = size if reading.turn in (0, 180) else size[::-1]
+    letter = LETTER * max(width, height)
+    marks = [
+        _box(digit, str(place), size, reading.turn, letter)
+        for place, digit in enumerate(reading.digits, start=1)
+    ]
+    marks += [_box(mark, "", size, reading.turn, letter) for mark in reading.left_out]
+    return f"""
+  <figure class="number-picture">
+    <svg viewBox="0 0 {width} {height}" role="img" font-size="{letter:.1f}"
+      aria-label="The picture with a box around each of {len(reading.digits)} digits">
+      <image href="{picture_url(upright, photo=True)}" width="{width}" height="{height}"
+        preserveAspectRatio="none"/>
+      {"".join(marks)}
+    </svg>
+    <figcaption>{_legend(reading)}</figcaption>
+  </figure>"""
+
+
+def _box(mark: FoundDigit, place: str, size: tuple[int, int], turn: int, letter: float) -> str:
+    """Draw one box; a question mark beside its number if the digit is unsure."""
+    left, top, right, bottom = turn_box(mark.box, size, turn)
+    unsure = bool(place) and mark.prediction.verdict != "ok"
+    kind = "unsure" if unsure else "ok" if place else "left-out"
+    label = ""
+    if place:
+        # Above the box, or inside it where there is no room above.
+        baseline = top - 0.25 * letter if top > 1.25 * letter else top + letter
+        label = f'<text x="{left}" y="{baseline:.1f}">{place}{"?" if unsure else ""}</text>'
+    return (
+        f'<g class="number-box number-{kind}"><rect x="{left}" y="{top}" '
+        f'width="{right - left}" height="{bottom - top}"/>{label}</g>'
+    )
+
+
+def turn_box(
+    box: tuple[int, int, int, int], size: tuple[int, int], turn: int
+) -> tuple[int, int, int, int]:
+    """Tell where a box is once its picture was turned counter-clockwise.
+
+    Parameters
+    ----------
+    box : tuple of four ints
+        Left, top, right and bottom in the picture as it came.
+    size : tuple of two ints
+        Width and height of that picture.
+    turn : {0, 90, 180, 270}
+        Degrees.
+    """
+    left, top, right, bottom = box
+    width, height = size
+    if turn == 90:
+        return top, width - right, bottom, width - left
+    if turn == 180:
+        return width - right, height - bottom, width - left, height - top
+    if turn == 270:
+        return height - bottom, left, height - top, right
+    return box
+
+
+def _legend(reading: Reading) -> str:
+    """Explain the lines that are in the picture, beyond the solid ones."""
+    notes = []
+    if any(digit.prediction.verdict != "ok" for digit in reading.digits):
+        notes.append("dashed, with a question mark: look at it")
+    if reading.left_out:
+        count = len(reading.left_out)
+        notes.append(f"dotted: left out, rather {'no digit' if count == 1 else 'no digits'}")
+    return escape("; ".join(notes))
+
+
+def _table(reading: Reading) -> str:
+    """List the digits in reading order."""
+    if not reading.digits:
+        return ""
+    rows = "".join(
+        f"<tr><td>{place}</td><td><b>{digit.prediction.digit}</b></td>"
+        f"<td>{percent(digit.prediction.confidence)}</td><td>{digit.prediction.verdict}</td>"
+        f"<td>{escape(_sentence(digit.prediction.reason))}</td></tr>"
+        for place, digit in enumerate(reading.digits, start=1)
+    )
+    return f"""
+  <div class="number-table" tabindex="0" role="region" aria-label="Digit by digit"><table>
+    <thead><tr><th scope="col">Place</th><th scope="col">Digit</th>
+      <th scope="col">Confidence</th><th scope="col">Verdict</th><th scope="col">Reason</th></tr>
+    </thead>
+    <tbody>{rows}</tbody>
+  </table></div>"""
+
+
+def _sentence(text: str) -> str:
+    """Begin with a capital letter."""
+    return text[:1].upper() + text[1:]
+
+
+def _message(title: str, text: str, *, tone: str = "blank") -> str:
+    """Show words where the number would be."""
+    return f"""
+<section class="answer answer-{tone} number-answer" aria-label="Answer">
+  <div class="answer-words" role="status">
+    <p class="answer-digit number-text" aria-hidden="true">{"!" if tone == "error" else "123"}</p>
+    <h2 class="answer-title">{escape(title)}</h2>
+    <p class="answer-text">{escape(text)}</p>
+  </div>
+</section>"""
+
+
+# ------------------------------------------------------------------------------------------------
+# Layout
+# ------------------------------------------------------------------------------------------------
+
+
+def build_number_tab(service: Service) -> gr.HTML:
+    """Lay out the wide pad and the answer, and wire them; return the pad."""
+    import gradio as gr
+
+    with gr.Row(elem_classes=["recognise", "number"]):
+        with gr.Column(min_width=0, elem_classes="recognise-pad"):
+            pad = build_pad(
+                elem_id="number-pad",
+                wide=True,
+                hint="Write a number here",
+                label="Drawing pad: write several digits",
+            )
+            turn = gr.Radio(
+                TURNS,
+                value="auto",
+                label="Which way up is the picture?",
+                info="Turns a picture that lies on its side before it is read.",
+                elem_id="number-turn",
+            )
+        with gr.Column(min_width=0, elem_classes="recognise-answer"):
+            answer = gr.HTML(blank_panel(), apply_default_css=False, elem_id="number-answer")
+    gr.HTML(
+        render_hint("Digits may stand in several lines and on lined paper. Words are left out."),
+        apply_default_css=False,
+    )
+
+    quiet: dict[str, Any] = {
+        "show_progress": "hidden",
+        "queue": False,
+        "api_visibility": "private",
+    }
+    read = partial(read_number, service)
+    pad.ink(read, [pad, turn], answer, trigger_mode="always_last", **quiet)
+    turn.input(read, [pad, turn], answer, trigger_mode="always_last", **quiet)
+    pad.sample(partial(show_sample, service), [turn], [pad, answer], trigger_mode="once", **quiet)
+    return pad
