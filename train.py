@@ -50,7 +50,7 @@ from dataset import (
     steps_in_epoch,
 )
 from errors import CheckpointError, DigitError, ModelNotFoundError, SettingsError
-from hands import NOT_A_DIGIT, make_hands, make_non_digits
+from hands import INGREDIENTS, NOT_A_DIGIT, make_hands, make_non_digits
 from learning import (
     PRECISIONS,
     SCHEDULES,
@@ -130,7 +130,7 @@ class Settings:
         Change every picture a little each time it is seen.
     strength : float
         Multiplies how far a picture may be turned, moved, scaled, slanted and erased.
-    elastic_px, thickness : float
+    elastic_px, thickness, untouched : float
         See `dataset.Augmentation`.
     small_epochs : int
         So many epochs at the start see only the middle 24x24 pixels, for speed; `mnistnet` only.
@@ -146,6 +146,8 @@ class Settings:
         Softens what teachers and pupil say before they are compared.
     hands : int
         Digits of other hands than MNIST's to learn from besides, in each epoch; see `hands.py`.
+    ingredients : tuple of str
+        What they are made from; see `hands.INGREDIENTS`.
     non_digits : int
         Pictures of no digit to learn doubt from, in each epoch.
     shards : int
@@ -173,6 +175,7 @@ class Settings:
     strength: float = 1.0
     elastic_px: float = 0.0
     thickness: float = 0.0
+    untouched: float = 0.0
     small_epochs: int = 0
     patience: int = 0
     start: str = ""
@@ -180,6 +183,7 @@ class Settings:
     teaching: float = 0.5
     teacher_temperature: float = 3.0
     hands: int = 0
+    ingredients: tuple[str, ...] = INGREDIENTS
     non_digits: int = 0
     shards: int = 1
     corrections: str = ""
@@ -202,13 +206,17 @@ RECIPES: dict[str, dict[str, Any]] = {
         "ema": 0.99,
         "strength": 0.5,
     },
-    # Made the shipped weights.
+    # Made the shipped weights. Full strength, all pictures moved and twice the dropout gave 99.50 %
+    # of validation after as many epochs, and this 99.6 %: so small a network has no room to spare.
     "hands": {
-        "epochs": 32,
+        "epochs": 36,
         "batch_size": 256,
         "lr": 0.003,
+        "dropout": 0.25,
+        "strength": 0.5,
         "elastic_px": 0.5,
         "thickness": 0.1,
+        "untouched": 0.2,
         "ema": 0.9995,
         "hands": 60_000,
         "non_digits": 15_000,
@@ -307,7 +315,7 @@ def load_data(settings: Settings, folder: Path, device: torch.device) -> Data:
     for shard in range(1, settings.shards + 1):
         parts = [mnist]
         if settings.hands:
-            parts.append(_make_hands(settings.hands, shard, folder, mnist))
+            parts.append(_make_hands(settings.hands, shard, folder, mnist, settings.ingredients))
         if settings.non_digits:
             images, _ = make_non_digits(settings.non_digits, seed=shard, folder=folder)
             labels = torch.full((len(images),), NOT_A_DIGIT)
@@ -334,11 +342,21 @@ def _load_corrections(settings: Settings) -> Digits | None:
     return load_corrections(None if own else Path(settings.corrections))
 
 
-def _make_hands(count: int, seed: int, folder: Path, mnist: Digits) -> Digits:
+def _make_hands(
+    count: int,
+    seed: int,
+    folder: Path,
+    mnist: Digits,
+    ingredients: tuple[str, ...] = INGREDIENTS,
+) -> Digits:
     """Make digits of other hands, some of them from MNIST pictures."""
     assert mnist.labels is not None
     images, labels = make_hands(
-        count, seed=seed, folder=folder, mnist=(mnist.images.numpy(), mnist.labels.numpy())
+        count,
+        seed=seed,
+        folder=folder,
+        ingredients=ingredients,
+        mnist=(mnist.images.numpy(), mnist.labels.numpy()),
     )
     return Digits(torch.from_numpy(images), torch.from_numpy(labels))
 
@@ -500,7 +518,9 @@ class Learner:
         per_epoch = steps_in_epoch(len(digits), settings.batch_size)
         steps = per_epoch * settings.epochs
         augmentation = Augmentation(
-            elastic_px=settings.elastic_px, thickness=settings.thickness
+            elastic_px=settings.elastic_px,
+            thickness=settings.thickness,
+            untouched=settings.untouched,
         ).times(settings.strength)
         size = SMALL_SIZE if epoch <= settings.small_epochs else IMAGE_SIZE
         # Sums stay on the device: asking for a number would make a GPU wait at every step.
@@ -764,11 +784,17 @@ def check_settings(settings: Settings) -> None:
         ("strength", 0 <= settings.strength <= 5, "from 0 to 5"),
         ("elastic-px", 0 <= settings.elastic_px < math.inf, "0 or more"),
         ("thickness", 0 <= settings.thickness <= 1, "from 0 to 1"),
+        ("untouched", 0 <= settings.untouched <= 1, "from 0 to 1"),
         ("small-epochs", settings.small_epochs >= 0, "0 or more"),
         ("patience", settings.patience >= 0, "0 or more"),
         ("teaching", 0 <= settings.teaching <= 1, "from 0 to 1"),
         ("teacher-temperature", 0 < settings.teacher_temperature < math.inf, "above 0"),
         ("hands", settings.hands >= 0, "0 or more"),
+        (
+            "ingredients",
+            bool(settings.ingredients) and set(settings.ingredients) <= set(INGREDIENTS),
+            f"one or more of {', '.join(INGREDIENTS)}",
+        ),
         ("non-digits", settings.non_digits >= 0, "0 or more"),
         ("shards", settings.shards >= 1, "at least 1"),
         ("limit", settings.limit >= 0, "0 or more"),
@@ -849,6 +875,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--strength", type=float, metavar="X", help="multiplies how far pictures are changed")
     add("--elastic-px", type=float, metavar="X", help="smooth bending of strokes, in pixels")
     add("--thickness", type=float, metavar="X", help="part of pictures with other stroke widths")
+    add("--untouched", type=float, metavar="X", help="part of pictures that are not moved or bent")
     add("--small-epochs", type=int, metavar="N", help="first epochs on the middle 24x24 pixels")
     add("--patience", type=int, metavar="N", help="epochs without progress to stop; 0: never")
     add("--start", metavar="NAME", help="checkpoint whose weights to begin with")
@@ -857,6 +884,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--teacher-temperature", type=float, metavar="X", help="softens the teachers' answers")
     add("--precision", choices=PRECISIONS, help="arithmetic; auto: bf16 where it is faster")
     add("--hands", type=int, metavar="N", help="digits of other hands to learn from as well")
+    add("--ingredients", nargs="+", metavar="NAME", help="what they are made from")
     add("--non-digits", type=int, metavar="N", help="pictures of no digit to learn doubt from")
     add("--shards", type=int, metavar="N", help="sets of such pictures, taken in turn")
     add(
@@ -902,7 +930,8 @@ def parse_settings(argv: Sequence[str] | None) -> tuple[argparse.Namespace, Sett
         parser.set_defaults(**_saved_settings(early.resume))
     args = parser.parse_args(argv)
     values = {name: getattr(args, name) for name in fields}
-    return args, Settings(**{**values, "teachers": tuple(args.teachers)})
+    lists = {name: tuple(getattr(args, name)) for name in ("teachers", "ingredients")}
+    return args, Settings(**{**values, **lists})
 
 
 def _saved_settings(folder: Path) -> dict[str, Any]:

@@ -215,8 +215,8 @@ def test_other_hands_and_pictures_of_no_digit_are_learned_as_well(tmp_path, plac
     black = np.zeros((40, 28, 28), np.uint8)
     seeds = []
 
-    def make_hands(count, *, seed, folder, mnist):
-        seeds.append((seed, len(mnist[0])))
+    def make_hands(count, *, seed, folder, ingredients, mnist):
+        seeds.append((seed, len(mnist[0]), ingredients))
         return black[:count], np.full(min(count, 40), 7)
 
     monkeypatch.setattr("train.make_hands", make_hands)
@@ -224,12 +224,15 @@ def test_other_hands_and_pictures_of_no_digit_are_learned_as_well(tmp_path, plac
         "train.make_non_digits", lambda count, *, seed, folder: (black[:count], np.zeros(count))
     )
 
-    main([*QUICK, *places, "--hands", "40", "--non-digits", "20", "--shards", "2", "--no-test"])
+    hands = ["--hands", "40", "--ingredients", "strokes", "--non-digits", "20", "--shards", "2"]
+    main([*QUICK, *places, *hands, "--no-test"])
 
     history = read_history(tmp_path / "outputs" / "one")
     assert "hands_accuracy" in history[0]
-    # Two shards made from training pictures; the held-out ones from validation pictures.
-    assert seeds == [(1, 300), (2, 300), (0, 100)]
+    # Two shards made from training pictures; the held-out ones from validation pictures, and
+    # always of all ingredients, so that runs can be compared.
+    everything = ("strokes", "fonts", "mnist")
+    assert seeds == [(1, 300, ("strokes",)), (2, 300, ("strokes",)), (0, 100, everything)]
     data = load_checkpoint("mlp_best", tmp_path / "models").data
     assert data["training_pictures"] == 300 + 40 + 20
 
@@ -388,6 +391,8 @@ def test_a_damaged_best_is_replaced(tmp_path, tiny_model):
         (["--small-epochs", "1", "--model", "mlp"], "--small-epochs needs"),
         (["--device", "toaster"], "toaster"),
         (["--resume", "nowhere"], "nothing to resume"),
+        (["--untouched", "2"], "--untouched 2.0"),
+        (["--ingredients", "milk"], "one or more of strokes, fonts, mnist"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused_with_advice(flags, hint, places, capsys):
@@ -463,7 +468,7 @@ def test_a_flag_wins_over_its_recipe():
     assert changed == Settings(**{**vars(fast), "epochs": 3})
 
 
-def test_the_issue_s_command_line_is_understood():
+def test_the_usual_flags_are_understood():
     line = "--epochs 20 --batch-size 128 --lr 0.0005 --no-cuda"
 
     args, settings = parse_settings(shlex.split(line))
