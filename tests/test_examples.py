@@ -1,77 +1,149 @@
+"""Every program in examples/ does what its first line says."""
+
 from __future__ import annotations
 
-import gzip
-import struct
-from collections.abc import Iterator
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import uvicorn
 
-import examples
+from api import build_api
+from export import export
+from registry import load_checkpoint
+from service import Service
+from utils import PROJECT
 
-
-@pytest.fixture(autouse=True)
-def nothing_loaded() -> Iterator[None]:
-    examples.load_test_pictures.cache_clear()
-    yield
-    examples.load_test_pictures.cache_clear()
-
-
-def write_mnist(folder: Path, count: int = 3) -> None:
-    """Write files in MNIST's format: black pictures with one white pixel, labelled 0, 1, 2, ..."""
-    raw = folder / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    images = np.zeros((count, 28, 28), np.uint8)
-    images[:, 5, 5] = 255
-    for split in ("train", "t10k"):
-        head = struct.pack(">4i", 0x803, count, 28, 28)
-        (raw / f"{split}-images-idx3-ubyte").write_bytes(head + images.tobytes())
-        head = struct.pack(">2i", 0x801, count)
-        (raw / f"{split}-labels-idx1-ubyte").write_bytes(head + bytes(range(count)))
+EXAMPLES = PROJECT / "examples"
+TIMEOUT_S = 120
 
 
-def test_an_example_is_from_mnist_where_its_files_are(tmp_path: Path):
-    write_mnist(tmp_path)
-
-    example = examples.pick_example(np.random.default_rng(0), tmp_path)
-
-    assert example.name == f"MNIST test picture {example.label} of 3"
-    assert example.pixels.shape == (28, 28)
-    assert example.pixels[5, 5] == 255
-
-
-def test_without_mnist_examples_are_drawn_and_nothing_is_downloaded(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
-    monkeypatch.setattr("dataset.load_mnist", lambda *args: pytest.fail("tried to load"))
-
-    drawn = [examples.pick_example(np.random.default_rng(seed), tmp_path) for seed in range(8)]
-
-    assert {example.name for example in drawn} == {"Drawn by this program"}
-    assert len({example.label for example in drawn}) > 2
-    assert len({example.pixels.tobytes() for example in drawn}) == 8
+def run(*words: object, folder: Path, script: str | None = None) -> subprocess.CompletedProcess:
+    """Run an example (or, given `script`, a program around it) with this Python."""
+    start = ["-c", script] if script else []
+    return subprocess.run(
+        [sys.executable, *start, *map(str, words)],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
 
 
-def test_with_half_of_mnist_nothing_is_downloaded_either(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
-    write_mnist(tmp_path)
-    (tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte").unlink()
-    monkeypatch.setattr("dataset.load_mnist", lambda *args: pytest.fail("tried to load"))
+def test_every_example_has_a_test_here() -> None:
+    files = {path.name for path in EXAMPLES.iterdir() if path.is_file()}
 
-    example = examples.pick_example(np.random.default_rng(0), tmp_path)
+    named = set(re.findall(r'"(\w+\.m?[jp][sy])"', Path(__file__).read_text(encoding="utf-8")))
 
-    assert example.name == "Drawn by this program"
+    assert files == named
 
 
-def test_damaged_mnist_files_are_reported_and_a_digit_is_drawn(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
-    write_mnist(tmp_path)
-    (tmp_path / "MNIST" / "raw" / "t10k-images-idx3-ubyte").write_bytes(gzip.compress(b"no"))
+def test_a_digit_is_read_with_and_without_a_picture(
+    tmp_path: Path, digit_png: Callable[..., Path]
+) -> None:
+    example = EXAMPLES / "read_digit.py"
 
-    example = examples.pick_example(np.random.default_rng(0), tmp_path)
+    drawn, given = run(example, folder=tmp_path), run(example, digit_png(3), folder=tmp_path)
+    missing = run(example, "missing.png", folder=tmp_path)
 
-    assert example.name == "Drawn by this program"
-    assert "damaged" in caplog.text
+    assert drawn.stdout.startswith("7, "), drawn.stderr
+    assert given.stdout.startswith("3, "), given.stderr
+    assert missing.stderr.startswith("error: ")
+    assert "missing.png" in missing.stderr
+
+
+@pytest.fixture(scope="module")
+def server(models_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of a running API."""
+    service = Service(models_folder=models_folder, device="cpu")
+    config = uvicorn.Config(build_api(service), host="127.0.0.1", port=0, log_level="error")
+    running = uvicorn.Server(config)
+    thread = threading.Thread(target=running.run, daemon=True)
+    thread.start()
+    while not running.started:
+        assert thread.is_alive(), "the server did not start"
+        time.sleep(0.01)
+    port = running.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    running.should_exit = True
+    thread.join(10)
+
+
+@pytest.mark.parametrize("name", ["call_api.py", "call_api.mjs"])
+def test_a_server_is_asked_from_python_and_javascript(
+    tmp_path: Path, server: str, name: str, digit_png: Callable[..., Path]
+) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"not a picture")
+    words = [EXAMPLES / name]
+    script = None
+    if name.endswith(".mjs"):
+        node = shutil.which("node")
+        if node is None:
+            pytest.skip("no Node here to run JavaScript with")
+        script = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)"
+        words = [Path(node), *words]
+
+    read = run(*words, digit_png(4), server, folder=tmp_path, script=script)
+    refused = run(*words, bad, server, folder=tmp_path, script=script)
+
+    assert re.match(r"4, \d+\.\d% sure: \w+", read.stdout), read.stderr
+    assert refused.returncode == 1
+    assert re.match(r"error: image: .*picture", refused.stderr)
+
+
+def test_a_labelled_folder_is_read_and_its_mistakes_are_listed(
+    tmp_path: Path, digit_png: Callable[..., Path]
+) -> None:
+    digit_png(3, name="own/3/right.png")
+    digit_png(4, name="own/5/misplaced.png")
+
+    drawn = run(EXAMPLES / "batch_with_labels.py", folder=tmp_path)
+    own = run(EXAMPLES / "batch_with_labels.py", "own", folder=tmp_path)
+
+    assert "30 of 30 with a known digit" in drawn.stdout, drawn.stderr
+    assert "1 of 2 with a known digit" in own.stdout, own.stderr
+    assert "5/misplaced.png: read as 4" in own.stdout
+    assert len(list(tmp_path.glob("predictions/reports/*/report.html"))) == 2
+
+
+def test_a_network_learns_from_kaggles_file(tmp_path: Path, handwriting) -> None:
+    """In a copy of the project, because it writes to models/."""
+    left_out = shutil.ignore_patterns(".*", "data", "tests", "outputs", "predictions", "docs")
+    copy = shutil.copytree(PROJECT, tmp_path / "project", ignore=left_out)
+    pixels = np.rint(handwriting.images.reshape(-1, 784) * 255).astype(int)
+    names = ",".join(["label", *(f"pixel{number}" for number in range(784))])
+    table = np.column_stack([handwriting.labels, pixels])
+    np.savetxt(tmp_path / "train.csv", table, fmt="%d", delimiter=",", header=names, comments="")
+
+    done = run(copy / "examples" / "train_on_kaggle.py", "train.csv", 3, folder=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert [line[:8] for line in done.stdout.splitlines()] == ["epoch 1:", "epoch 2:", "epoch 3:"]
+    checkpoint = load_checkpoint("kaggle", copy / "models")
+    assert checkpoint.metrics["validation_accuracy"] > 0.5  # after 18 steps
+
+
+def test_an_onnx_file_is_read_without_pytorch(
+    tmp_path: Path, models_folder: Path, digit_png: Callable[..., Path]
+) -> None:
+    path = export(load_checkpoint("best", models_folder), tmp_path / "model.onnx").path
+    script = (
+        "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0]); "
+        "assert 'torch' not in sys.modules"
+    )
+
+    done = run(EXAMPLES / "read_with_onnx.py", path, digit_png(2), folder=tmp_path, script=script)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("2, ")

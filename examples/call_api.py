@@ -1,0 +1,25 @@
+"""Ask a running server, with Python's own library: python examples/call_api.py seven.png [URL].
+
+Start the server with `python app.py`. This file needs nothing else from the project.
+"""
+
+import base64
+import json
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+server = sys.argv[2] if len(sys.argv) > 2 else "http://127.0.0.1:7860"
+picture = base64.b64encode(Path(sys.argv[1]).read_bytes()).decode()
+request = urllib.request.Request(
+    f"{server}/predict",
+    data=json.dumps({"image": picture}).encode(),
+    headers={"Content-Type": "application/json"},
+)
+try:
+    with urllib.request.urlopen(request, timeout=30) as response:
+        answer = json.load(response)
+except urllib.error.HTTPError as error:  # what is wrong with the picture, as JSON as well
+    sys.exit(f"error: {json.load(error)['detail']}")
+print(f"{answer['digit']}, {answer['confidence']:.1%} sure: {answer['verdict']} {answer['reason']}")

@@ -1,0 +1,31 @@
+"""Train on Kaggle's digit-recognizer: python examples/train_on_kaggle.py train.csv [epochs].
+
+The network becomes models/kaggle.pth. What Kaggle wants for its test.csv is then written by
+`python batch_processor.py test.csv --model kaggle --format submission`.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the project's files are
+
+from dataset import load_kaggle
+from registry import MODELS_DIR, save_checkpoint
+from runs import measure
+from train import RECIPES, Settings, build_learner
+from utils import pick_device, set_seed
+
+digits = load_kaggle(Path(sys.argv[1]))
+settings = Settings(**RECIPES["fast"] | {"epochs": int(sys.argv[2]) if len(sys.argv) > 2 else 6})
+set_seed(settings.seed)
+device = pick_device()
+held_out = len(digits) // 10  # Kaggle's file is in no order
+validation, training = digits.take(slice(held_out)), digits.take(slice(held_out, None)).to(device)
+
+learner = build_learner(settings, device, MODELS_DIR)
+for epoch in range(1, settings.epochs + 1):
+    seen = learner.learn(training, epoch)
+    score = measure(learner.result, validation)
+    print(f"epoch {epoch}: {seen.accuracy:.2%} in training, {score.accuracy:.2%} of the held out")
+metrics = {"validation_accuracy": score.accuracy, "validation_loss": score.loss}
+save_checkpoint(MODELS_DIR / "kaggle.pth", learner.result, metrics=metrics)
