@@ -19,16 +19,22 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 
+import bench_predict
+import bench_start
 import bench_train
 from bench_report import compare, draw_curves, to_markdown
 from errors import DigitError
 from timing import RESULTS, Table, is_busy, load_tables
 from utils import HelpFormatter
 
-PARTS: dict[str, ModuleType] = {"train": bench_train}
+PARTS: dict[str, ModuleType] = {
+    "train": bench_train,
+    "predict": bench_predict,
+    "start": bench_start,
+}
 
 # What `python bench.py` and `python bench.py scale` measure, in this order.
-EVERYTHING = ("train",)
+EVERYTHING = ("train", "predict", "start")
 CURVES = ("train --scale",)
 
 

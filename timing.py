@@ -177,7 +177,7 @@ def take_turns(
     Parameters
     ----------
     contenders : mapping of str to callable
-        Each call does the work once.
+        Each call does the work once. If it returns a function, that clears up, and is not timed.
     rounds : int
         How often each is timed; one round before them warms up and is not counted.
 
@@ -190,9 +190,12 @@ def take_turns(
     for number in range(rounds + 1):
         for name, work in contenders.items():
             started = time.perf_counter()
-            work()
+            clear_up = work()
+            elapsed = time.perf_counter() - started
+            if callable(clear_up):
+                clear_up()
             if number:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(elapsed)
     return seconds
 
 
