@@ -9,6 +9,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -130,11 +131,34 @@ def test_importing_all_files_says_nothing_and_writes_nothing(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_way_to_a_prediction_is_light(tmp_path: Path) -> None:
+def test_the_way_to_a_prediction_is_light(tmp_path: Path, digit_png: Callable[..., Path]) -> None:
     """`python predict.py seven.png` would wait seconds for libraries that it does not use."""
-    done = _import_in_a_fresh_python(["predict"], tmp_path)
+    program = (
+        "import sys, predict\n"
+        f"assert predict.main([{str(digit_png(7))!r}]) == 0\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
 
-    assert HEAVY & {name.split(".")[0] for name in done.stderr.split()} == set()
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+
+    modules = {name.split(".")[0] for name in done.stderr.split()}
+    assert "torch" in modules
+    assert HEAVY & modules == set()
+
+
+def test_preparing_pictures_needs_no_pytorch(tmp_path: Path) -> None:
+    """A process that decodes beside the network would hold half a gigabyte for nothing."""
+    done = _import_in_a_fresh_python(["batch_workers", "timing"], tmp_path)
+
+    modules = {name.split(".")[0] for name in done.stderr.split()}
+    assert (HEAVY | {"torch"}) & modules == set()
 
 
 @pytest.mark.parametrize("stem", sorted(FILES))
