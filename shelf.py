@@ -49,7 +49,7 @@ def clean_name(text: object) -> str:
     SettingsError
         If nothing is left.
     """
-    last = re.split(r"[/\\]", str(text))[-1].strip().removesuffix(SUFFIX)
+    last = re.split(r"[/\\]", str(text or ""))[-1].strip().removesuffix(SUFFIX)
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", last).strip("-_")[:LONGEST_NAME]
     if not name:
         raise SettingsError(f"name: {str(text)[:80]!r} has no letter or digit; choose a name")

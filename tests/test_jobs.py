@@ -162,6 +162,7 @@ def test_a_running_run_tells_how_far_it_is(
     job = jobs.current()
     assert (job.state, job.message) == ("running", "Learning: epoch 2 of 3.")
     assert job.log == "at work"
+    assert job.left_s is not None
     assert 0 < job.left_s <= 100
     assert json.dumps(job.to_dict())
 
@@ -192,7 +193,10 @@ def test_another_process_finds_the_run_and_may_not_start_a_second(
 
     found = subprocess.run(
         [sys.executable, "-c", code, str(jobs.outputs), str(jobs.models)],
-        **{"cwd": PROJECT, "capture_output": True, "text": True, "check": True},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
 
     assert found.stdout.split() == [job.run, "busy"]

@@ -1,5 +1,6 @@
 import json
 import shlex
+import signal
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 
 import train
 from errors import SettingsError
-from model import MNISTNet
+from model import MNISTNet, build_model
 from registry import load_checkpoint, save_checkpoint
 from runs import Score
 from train import Outcome, Settings, hand_over, load_data, main, parse_settings
@@ -367,6 +368,97 @@ def test_a_damaged_best_is_replaced(tmp_path, tiny_model):
     assert path.parent.name == "models"
 
 
+# --- a candidate for the shelf ------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick_calibration(monkeypatch):
+    """Take a few pictures for the thousands that calibration and promotion draw."""
+
+    def make_hands(count, *, seed, folder, mnist):
+        return mnist[0][:count], mnist[1][:count]
+
+    def make_non_digits(count, *, seed, folder):
+        pictures = np.random.default_rng(0).integers(0, 256, (count, 28, 28), np.uint8)
+        return pictures, np.zeros(count, np.int64)
+
+    monkeypatch.setattr("calibrate.make_hands", make_hands)
+    monkeypatch.setattr("calibrate.make_non_digits", make_non_digits)
+    monkeypatch.setattr("promotion.make_hands", make_hands)
+
+
+def read_outcome(tmp_path):
+    return json.loads((tmp_path / "outputs" / "one" / "outcome.json").read_text())
+
+
+def test_a_candidate_is_calibrated_and_replaces_nothing(
+    tmp_path, places, tiny_model, quick_calibration, capsys
+):
+    save_checkpoint(tmp_path / "models" / "mnist_cnn_best.pth", tiny_model)
+    first = load_checkpoint("best", tmp_path / "models").version
+
+    code = main([*QUICK, *places, "--candidate", "mine"])
+
+    mine = load_checkpoint("mine", tmp_path / "models")
+    assert code == 0
+    assert mine.refusal is not None
+    assert mine.metrics["calibration"]["temperature"] == mine.temperature != 1.0
+    assert 0 < mine.metrics["test_accuracy"] < 1
+    assert load_checkpoint("best", tmp_path / "models").version == first
+    assert {path.stem for path in (tmp_path / "models").glob("*.pth")} == {"mine", "mnist_cnn_best"}
+    assert "promotion" not in read_outcome(tmp_path)
+    assert read_outcome(tmp_path)["summary"] in capsys.readouterr().out
+
+
+def test_a_worse_candidate_is_not_promoted_and_that_is_said(
+    tmp_path, places, tiny_model, quick_calibration, capsys
+):
+    save_checkpoint(tmp_path / "models" / "mnist_cnn_best.pth", tiny_model)
+    first = load_checkpoint("best", tmp_path / "models").version
+
+    code = main([*QUICK, *places, "--candidate", "mine", "--promote"])
+
+    assert code == 0
+    assert not read_outcome(tmp_path)["promotion"]["promoted"]
+    assert load_checkpoint("best", tmp_path / "models").version == first
+    assert "The best model stays as it was (MNIST: " in capsys.readouterr().out
+
+
+def test_a_candidate_that_is_not_worse_is_promoted_and_that_is_said(
+    tmp_path, places, quick_calibration, capsys
+):
+    save_checkpoint(tmp_path / "models" / "mnist_cnn_best.pth", build_model("mlp"))
+
+    main([*QUICK, *places, "--candidate", "mine", "--promote", "--epochs", "4", "--limit", "0"])
+
+    models = tmp_path / "models"
+    assert read_outcome(tmp_path)["promotion"]["promoted"]
+    assert load_checkpoint("best", models).version == load_checkpoint("mine", models).version
+    assert "It is the best model now (MNIST: " in capsys.readouterr().out
+
+
+def test_an_interrupted_run_offers_no_candidate(tmp_path, places, monkeypatch):
+    monkeypatch.setattr("train.format_row", lambda row: (_ for _ in ()).throw(KeyboardInterrupt))
+
+    code = main([*QUICK, *places, "--candidate", "mine"])
+
+    assert code == 130
+    assert not (tmp_path / "models").exists()
+    assert load_checkpoint(tmp_path / "outputs" / "one" / "best.pth").metrics["epoch"] == 1
+
+
+def test_a_polite_request_to_end_is_like_ctrl_c(tmp_path, places, monkeypatch):
+    """A page's "cancel" arrives as SIGTERM; the best weights so far have to stay."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("train.format_row", lambda row: signal.raise_signal(signal.SIGTERM))
+
+    code = main([*QUICK, *places])
+
+    assert code == 130
+    assert load_checkpoint("mlp_best", tmp_path / "models").metrics["epoch"] == 1
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 # --- the command line ---------------------------------------------------------------------------
 
 
@@ -390,6 +482,8 @@ def test_a_damaged_best_is_replaced(tmp_path, tiny_model):
         (["--small-epochs", "1", "--no-augment"], "--small-epochs needs"),
         (["--small-epochs", "1", "--model", "mlp"], "--small-epochs needs"),
         (["--device", "toaster"], "toaster"),
+        (["--promote"], "--promote needs --candidate"),
+        (["--corrections", "nowhere.sqlite", "--limit", "10"], "no corrections in nowhere.sqlite"),
         (["--resume", "nowhere"], "nothing to resume"),
         (["--untouched", "2"], "--untouched 2.0"),
         (["--ingredients", "milk"], "one or more of strokes, fonts, mnist"),

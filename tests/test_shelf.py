@@ -1,0 +1,247 @@
+"""Changes of the models folder: whole or not at all, and never by surprise."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from filelock import FileLock
+
+import shelf
+from errors import (
+    BusyError,
+    CheckpointError,
+    DigitError,
+    ModelNotFoundError,
+    OutputError,
+    SettingsError,
+)
+from model import build_model
+from registry import list_names, load_checkpoint, save_checkpoint
+
+
+@pytest.fixture
+def folder(tmp_path: Path, models_folder: Path) -> Path:
+    """Return a models folder that may be changed, with a second model "other"."""
+    folder = tmp_path / "models"
+    shutil.copytree(models_folder, folder)
+    save_checkpoint(folder / "other.pth", build_model("cnn3"))
+    return folder
+
+
+def version(name: str, folder: Path) -> str:
+    return load_checkpoint(name, folder).version
+
+
+def pickled(value: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+class Mine:
+    """What a file from a stranger may try to build."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch /tmp/taken-over-by-a-checkpoint",)
+
+
+# --- adding ---------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_that_comes_in_is_on_the_shelf(folder: Path) -> None:
+    content = (folder / "other.pth").read_bytes()
+
+    added = shelf.add(content, "My net (2).pth", folder)
+
+    assert added.name == "My-net-2"
+    assert added.version == version("My-net-2", folder) == version("other", folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("mine.pth", "mine"),
+        ("C:\\Models\\mine.pth", "mine"),
+        ("../../etc/passwd", "passwd"),
+        ("/absolute/mine.pth", "mine"),
+        (".hidden.pth", "hidden"),
+        ("--help", "help"),
+        ("a\x00b\nc", "a-b-c"),
+        ("x" * 100, "x" * 64),
+        (7, "7"),
+    ],
+)
+def test_a_name_is_made_of_letters_digits_and_dashes(text: object, name: str) -> None:
+    assert shelf.clean_name(text) == name
+
+
+@pytest.mark.parametrize("text", [None, "", ".pth", "...", "/", "数字"])
+def test_a_name_of_which_nothing_is_left_is_refused(text: object) -> None:
+    with pytest.raises(SettingsError, match="name:"):
+        shelf.clean_name(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        (b"", "new.pth is empty"),
+        (b"GIF89a", "new.pth"),
+        (pickled({"weights": torch.ones(3)}), "new.pth"),
+        (pickled({"model_state_dict": {}, "run": Mine()}), "new.pth"),
+    ],
+    ids=["empty", "another file", "another dict", "code"],
+)
+def test_what_is_not_a_checkpoint_of_ours_leaves_nothing(
+    folder: Path, content: bytes, hint: str
+) -> None:
+    before = sorted(folder.iterdir())
+
+    with pytest.raises(CheckpointError, match=hint):
+        shelf.add(content, "new.pth", folder)
+
+    assert [path for path in sorted(folder.iterdir()) if path.name != ".shelf.lock"] == before
+    assert not Path("/tmp/taken-over-by-a-checkpoint").exists()
+
+
+def test_a_file_that_is_too_large_is_refused_unread(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match="too large"):
+        shelf.add(bytes(shelf.MAX_UPLOAD_BYTES + 1), "big", folder)
+
+
+def test_a_file_that_unpacks_to_too_much_is_refused(folder: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(300_000_000))
+
+    with pytest.raises(CheckpointError, match="bomb"):
+        shelf.add(buffer.getvalue(), "bomb", folder)
+
+
+@pytest.mark.parametrize("name", ["other", "other.pth", "mnist_cnn_best", "best"])
+def test_what_comes_in_replaces_nothing(folder: Path, name: str) -> None:
+    content = (folder / "mnist_cnn.pth").read_bytes()
+    kept = version("other", folder)
+
+    with pytest.raises(SettingsError, match="name: there is a model"):
+        shelf.add(content, name, folder)
+
+    assert version("other", folder) == kept
+
+
+# --- deleting -------------------------------------------------------------------------------------
+
+
+def test_a_deleted_model_is_gone(folder: Path) -> None:
+    shelf.delete("other", folder, in_use="mnist_cnn_best")
+
+    assert list_names(folder) == ["mnist_cnn", "mnist_cnn_best"]
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "hint"),
+    [
+        ("other", SettingsError, "in use"),
+        ("mnist_cnn", SettingsError, "belongs to the program"),
+        ("best", SettingsError, "belongs to the program"),
+        ("nobody", ModelNotFoundError, "nobody"),
+        ("../models/other", ModelNotFoundError, "no model"),
+        ("", ModelNotFoundError, "no model"),
+    ],
+)
+def test_a_model_that_is_needed_or_not_there_cannot_be_deleted(
+    folder: Path, name: str, error: type[DigitError], hint: str
+) -> None:
+    with pytest.raises(error, match=hint):
+        shelf.delete(name, folder, in_use="other")
+
+    assert list_names(folder) == ["mnist_cnn", "mnist_cnn_best", "other"]
+
+
+# --- the best one ---------------------------------------------------------------------------------
+
+
+def test_a_new_best_can_be_taken_back_and_put_forward_again(folder: Path) -> None:
+    first, other = version("best", folder), version("other", folder)
+
+    now = shelf.make_best("other", folder)
+    back = shelf.roll_back(folder)
+    forward = shelf.roll_back(folder)
+
+    assert (now.version, back.version, forward.version) == (other, first, other)
+    assert version("best", folder) == other
+    assert version("mnist_cnn_previous", folder) == first
+    assert version("other", folder) == other
+
+
+def test_where_nothing_was_replaced_there_is_no_way_back(folder: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match="nothing to go back to"):
+        shelf.roll_back(folder)
+
+
+def test_a_damaged_model_does_not_become_the_best(folder: Path) -> None:
+    first = version("best", folder)
+    (folder / "other.pth").write_bytes(b"damaged")
+
+    with pytest.raises(CheckpointError, match="other"):
+        shelf.make_best("other", folder)
+
+    assert version("best", folder) == first
+    assert "mnist_cnn_previous" not in list_names(folder)
+
+
+def test_a_damaged_model_does_not_come_back(folder: Path) -> None:
+    shelf.make_best("other", folder)
+    (folder / "mnist_cnn_previous.pth").write_bytes(b"damaged")
+
+    with pytest.raises(CheckpointError, match="previous"):
+        shelf.roll_back(folder)
+
+    assert version("best", folder) == version("other", folder)
+
+
+def test_the_best_cannot_become_the_best(folder: Path) -> None:
+    with pytest.raises(SettingsError, match="already"):
+        shelf.make_best("best", folder)
+
+    assert "mnist_cnn_previous" not in list_names(folder)
+
+
+def test_where_there_is_no_best_there_is_one_then(folder: Path) -> None:
+    (folder / "mnist_cnn_best.pth").unlink()
+
+    shelf.make_best("other", folder)
+
+    assert version("best", folder) == version("other", folder)
+
+
+def test_many_changes_at_once_leave_whole_models(folder: Path) -> None:
+    first, other = version("best", folder), version("other", folder)
+    shelf.make_best("other", folder)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: shelf.roll_back(folder), range(7)))
+
+    assert (version("best", folder), version("mnist_cnn_previous", folder)) == (first, other)
+
+
+def test_a_change_waits_for_another_and_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf, "LOCK_WAIT_S", 0.05)
+
+    with FileLock(folder / ".shelf.lock"), pytest.raises(BusyError, match="try again"):
+        shelf.delete("other", folder, in_use="")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "models").write_text("a file where a folder should be")
+
+    with pytest.raises(OutputError, match="models"):
+        shelf.roll_back(tmp_path / "models")
