@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from errors import DigitError
 from tab_recognise import build_recognise_tab
+from tab_why import build_why_tab
 from theme import CSS, HEAD, HEADER, TITLE, build_theme
 from utils import HelpFormatter, set_up_logging
 from widgets import MAX_PICTURE_BYTES, render_hint
@@ -56,9 +57,14 @@ def build_page(service: Service) -> gr.Blocks:
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         gr.HTML(HEADER, apply_default_css=False)
-        with gr.Tabs(elem_id="tabs"), gr.Tab("Recognise", id="recognise"):
-            build_recognise_tab(service)
-        gr.HTML(footer(service), apply_default_css=False)
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Recognise", id="recognise"):
+                pad = build_recognise_tab(service)
+            with gr.Tab("Why", id="why") as tab:
+                build_why_tab(service, tab, pad)
+        foot = gr.HTML(apply_default_css=False)
+        # Told anew to each visitor: the model may have been changed since the server started.
+        page.load(lambda: footer(service), None, foot, queue=False, api_visibility="private")
     return page
 
 

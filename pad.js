@@ -5,9 +5,9 @@
 // last deed and shows the rest, so it also brings back what was cleared or replaced.
 //
 // What the pad sends is null (nothing on it) or
-//   {kind: "drawing" | "picture" | "sample", name, size, data: "data:image/png;base64,..."}
-// as the event "ink". A press of the button for a test picture is the event "sample"; the answer
-// to it arrives as a new `props.value`.
+//   {kind: "drawing" | "picture" | "sample", name, size, data: "data:image/png;base64,...", at}
+// as the event "ink"; `at` is when it came onto the pad, in milliseconds. A press of the button for
+// a test picture is the event "sample"; the answer to it arrives as a new `props.value`.
 
 // The pad's own unit: the sheet is so many high and wide, however large it is shown.
 const HIGH = 280;
@@ -36,6 +36,7 @@ let deeds = [];
 let stroke = null; // the one that is being drawn
 let erasing = false;
 let timer = null;
+let latest = null; // when the value that the pad has now came onto it
 let spot = null; // where the keyboard's pen is
 let keyStroke = false; // whether it is down
 
@@ -74,13 +75,15 @@ function currentValue() {
   context.fillStyle = "#fff";
   context.fillRect(0, 0, WIDE, HIGH);
   const data = sheet.toDataURL("image/png");
-  return { kind: "drawing", name: "drawing.png", size: data.length, data };
+  return { kind: "drawing", name: "drawing.png", size: data.length, data, at: Date.now() };
 }
 
 function send() {
   clearTimeout(timer);
   timer = null;
-  props.value = currentValue();
+  const value = currentValue();
+  latest = value ? value.at : null;
+  props.value = value;
   trigger("ink");
 }
 
@@ -159,6 +162,7 @@ function showPicture(value) {
   picture.onload = () =>
     picture.classList.toggle("pad-pixels", picture.naturalWidth < SMALL_PICTURE);
   picture.onerror = () => showNoPreview(value);
+  picture.classList.toggle("pad-drawn", value.kind === "drawing"); // on another pad
   picture.alt = value.name;
   if (picture.src !== value.data) picture.src = value.data;
 }
@@ -354,7 +358,7 @@ document.addEventListener("keydown", (event) => {
 
 function addPicture(value) {
   say("");
-  add({ kind: "picture", value });
+  add({ kind: "picture", value: { ...value, at: Date.now() } });
   send();
 }
 
@@ -467,11 +471,21 @@ camera.addEventListener("keydown", (event) => {
 
 // ---- From the server ----------------------------------------------------------------------------
 
-watch("value", () => {
+function takeValue() {
   waitForSample(false);
-  if (props.value) add({ kind: "picture", value: props.value });
-  else if (!isEmpty()) add({ kind: "clear" });
-});
+  if (!props.value) {
+    latest = null;
+    if (!isEmpty()) add({ kind: "clear" });
+    return;
+  }
+  if (props.value.at && props.value.at === latest) return; // our own, or sent twice
+  const value = { ...props.value, at: props.value.at || Date.now() };
+  latest = value.at;
+  add({ kind: "picture", value });
+  if (value.at !== props.value.at) props.value = value;
+}
+watch("value", takeValue);
 
 choosePen(false);
 show();
+if (props.value) takeValue(); // it came before the pad was shown for the first time

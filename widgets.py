@@ -41,6 +41,9 @@ PEN, WIDE_PEN = 20, 14  # how wide the pen is at first, in that unit
 
 CONFIDENCE_WORDS = ((0.99, "very sure"), (0.9, "sure"), (0.6, "fairly sure"), (0.0, "not sure"))
 
+# Run in the browser when a tab is opened, with two pads' values: the second gets the newer one.
+TAKE_NEWER = "(source, own) => (source && (!own || source.at > own.at) ? source : own)"
+
 CHANGES_OFF = (
     "You can look at everything here, but nothing can be changed: this server can be reached from "
     "other machines and has no administrator token. Set DIGITS_ADMIN_TOKEN where it runs, and "
@@ -482,6 +485,14 @@ def render_steps(steps: Iterable[tuple[str, np.ndarray]]) -> str:
         for number, (title, pixels) in enumerate(steps, start=1)
     )
     return f'<ol class="steps">{items}</ol>'
+
+
+def render_empty(title: str, text: str) -> str:
+    """Say, in the middle of a panel that has nothing to show yet, what there will be to see."""
+    return (
+        f'<div class="empty" role="status"><p class="empty-title">{escape(title)}</p>'
+        f"<p>{escape(text)}</p></div>"
+    )
 
 
 def render_notice(text: str) -> str:
