@@ -405,6 +405,8 @@ def compute_logits(model: nn.Module, pixels: Tensor, *, batch_size: int = FORWAR
     finally:
         if was_training:
             model.train()
+    if len(parts) == 1:  # the usual case of a page: one picture, and nothing to join
+        return parts[0].float().cpu()
     return torch.cat(parts).float().cpu() if parts else torch.empty(0, CLASSES)
 
 

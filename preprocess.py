@@ -183,9 +183,10 @@ def as_mnist_form(grey: np.ndarray) -> np.ndarray | None:
         if digit[[0, -1]].any() or digit[:, [0, -1]].any() or not digit.any():
             continue
         left, top, right, bottom = bounding_box((digit > 0).astype(np.uint8))
-        rows, cols = np.indices(digit.shape)
-        centre = np.array([np.average(rows, weights=digit), np.average(cols, weights=digit)])
-        if max(right - left, bottom - top) in (BOX - 1, BOX) and np.all(abs(centre - 14) < 1.5):
+        mass = cv2.moments(digit)
+        across, down = mass["m10"] / mass["m00"], mass["m01"] / mass["m00"]
+        is_centred = abs(across - 14) < 1.5 and abs(down - 14) < 1.5
+        if max(right - left, bottom - top) in (BOX - 1, BOX) and is_centred:
             return np.ascontiguousarray(digit)
     return None
 
