@@ -1,0 +1,47 @@
+// The gallery of corrections. Gradio runs this file once, as the body of a function of (element,
+// trigger, props, watch); the cards come from `tab_feedback.browse` as HTML.
+//
+// It asks for what it shows by {digit, page, delete} as the event "ask": whenever it comes into
+// sight, when a digit or another page is chosen, and when a picture is to be deleted.
+
+const box = element.querySelector(".gallery");
+let shown = { digit: "all", page: 1 };
+
+function ask(change) {
+  props.value = { ...shown, ...change, at: Date.now() };
+  trigger("ask");
+}
+
+function show() {
+  const value = props.value;
+  if (!value || !("html" in value)) return;
+  shown = { digit: value.digit, page: value.page };
+  box.innerHTML = value.html;
+}
+watch("value", show);
+show();
+
+// Asking before something is erased: the first click only changes the button.
+function confirm(place, isAsked) {
+  place.querySelector(".delete-ask").hidden = isAsked;
+  place.querySelector("span").hidden = !isAsked;
+  place.querySelector(isAsked ? ".delete-no" : ".delete-ask").focus();
+}
+
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (!button) return;
+  const place = button.closest(".card-delete");
+  if (button.matches(".delete-ask")) confirm(place, true);
+  else if (button.matches(".delete-no")) confirm(place, false);
+  else if (button.matches(".delete-yes")) ask({ delete: Number(place.dataset.id) });
+  else if (button.dataset.page) ask({ page: Number(button.dataset.page) });
+  else if (button.dataset.digit) {
+    const digit = button.dataset.digit;
+    ask({ digit: digit === "all" ? digit : digit === "none" ? null : Number(digit), page: 1 });
+  }
+});
+
+new IntersectionObserver((entries) => {
+  if (entries.some((entry) => entry.isIntersecting)) ask({});
+}).observe(element);

@@ -1,0 +1,341 @@
+"""The tab "Corrections", and the row below an answer in which a visitor says whether it was right.
+
+    "It was a 4" -> keep -> FeedbackStore -> browse -> a gallery with counts, delete and export
+
+Nothing is stored without a click. Corrections are pictures that other people drew, so where the
+server can be reached from other machines, looking at them takes the administrator token as well.
+What happens in the browser is in `feedback_row.js` and `feedback_gallery.js`, and how both look
+is in `feedback.css`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from errors import AccessError, DigitError, SettingsError
+from feedback import NO_DIGIT, PAGE_SIZE, Correction, FeedbackStore, check_digit
+from picture import open_picture
+from utils import PROJECT
+from widgets import build_unlock, explain_error, picture_url, read_picture, render_hint
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from access import Access
+    from service import Service
+
+HERE = Path(__file__).resolve().parent
+THUMBNAIL = 160  # pixels; a card shows them at half that, on screens with fine pixels too
+CHOICES = ["all", *range(10), None]  # of which digit corrections are shown
+
+NOT_LEARNED = (
+    "Test pictures are not kept: a network must not learn from the pictures it is measured with."
+)
+
+
+# ------------------------------------------------------------------------------------------------
+# Below an answer
+# ------------------------------------------------------------------------------------------------
+
+
+def keep(service: Service, value: object, pad: object) -> dict[str, Any]:
+    """Store what a visitor says about the picture on the pad.
+
+    Parameters
+    ----------
+    service : Service
+    value : object
+        What the row sent: a dict with `said`, a digit or None for no digit. Not trusted.
+    pad : object
+        What is on the pad; see `widgets.read_picture`.
+
+    Returns
+    -------
+    dict
+        `kept`, whether it is in the store, and `text`, what to tell the visitor.
+    """
+    picture = None
+    try:
+        said = value.get("said", "nothing") if isinstance(value, Mapping) else value
+        check_digit(said)
+        picture = read_picture(pad)
+        if picture is None:
+            return {"kept": False, "text": "There is nothing on the pad."}
+        if picture.label is not None:
+            return {"kept": False, "text": NOT_LEARNED}
+        predictor = service.predictor
+        checkpoint = predictor.checkpoint
+        correction = service.feedback.add(
+            picture.content,
+            predictor.predict(picture.content),
+            said,  # type: ignore[arg-type]  # checked above
+            model=checkpoint.name,
+            model_version=checkpoint.version,
+        )
+    except DigitError as error:
+        return {"kept": False, "text": f"Not stored: {explain_error(error, picture)}."}
+    thanks = "Thank you" if correction.is_new else "Thank you, that was known already"
+    return {"kept": True, "text": f"{thanks}: kept as {name_digit(correction.correct)}."}
+
+
+def build_feedback_row(service: Service, pad: gr.HTML) -> None:
+    """Lay out the row in which a visitor says whether the answer is right, and wire it.
+
+    Parameters
+    ----------
+    service : Service
+    pad : gr.HTML
+        The pad that the answer is about; see `widgets.build_pad`. The answer itself is found in
+        the page by its name, `answer`.
+    """
+    import gradio as gr
+
+    row = gr.HTML(
+        value=None,
+        html_template=_row_html(describe_place(service)),
+        css_template=_read("feedback.css"),
+        js_on_load=_read("feedback_row.js"),
+        apply_default_css=False,
+        elem_id="feedback-row",
+        test_picture=NOT_LEARNED,
+    )
+    row.said(
+        partial(keep, service),
+        [row, pad],
+        [row],
+        trigger_mode="once",
+        show_progress="hidden",
+        queue=False,
+        api_visibility="private",
+    )
+
+
+def _row_html(place: str) -> str:
+    """Lay out the row."""
+    digits = "".join(
+        f'<button type="button" data-said="{digit}" aria-label="It was {name_digit(digit)}">'
+        f"{digit}</button>"
+        for digit in range(10)
+    )
+    return f"""
+<section class="teach" aria-label="Was the answer right?">
+  <button type="button" class="teach-yes">Correct</button>
+  <div class="teach-digits" role="group" aria-label="If not, what was it?">
+    <span aria-hidden="true">It was a</span>{digits}
+    <button type="button" class="teach-none" data-said="none">not a digit</button>
+  </div>
+  <p class="teach-note" role="status"><span class="teach-text"></span>
+    <button type="button" class="teach-again" hidden>Change</button>
+    <span class="teach-hint">A click stores the picture, the answer and what you say
+      {escape(place)}. Without a click nothing is kept.</span></p>
+</section>"""
+
+
+def describe_place(service: Service) -> str:
+    """Say where corrections are kept, without telling strangers about the disk of the server."""
+    if service.access.beyond_loopback:
+        return "on the server of this page, where its administrator sees it"
+    path = service.feedback.path
+    shown = path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path
+    return f"on this computer, in {shown}"
+
+
+def name_digit(digit: int | None) -> str:
+    """Put a digit into a sentence."""
+    if digit is None:
+        return NO_DIGIT
+    return f"{'an' if digit == 8 else 'a'} {digit}"
+
+
+# ------------------------------------------------------------------------------------------------
+# The gallery
+# ------------------------------------------------------------------------------------------------
+
+
+def browse(service: Service, value: object, token: object) -> dict[str, Any]:
+    """Show a page of the corrections; first delete one, if that was asked for.
+
+    Parameters
+    ----------
+    service : Service
+    value : object
+        What the gallery sent: a dict with `digit` ("all", 0 to 9, or None for no digit), `page`
+        (from 1 on) and perhaps `delete`, the number of a picture. Not trusted.
+    token : object
+        The administrator token, if there is one.
+
+    Returns
+    -------
+    dict
+        `html`, and the `digit` and `page` that it shows.
+    """
+    asked = value if isinstance(value, Mapping) else {}
+    try:
+        require_look(service.access, token)
+        digit = asked.get("digit", "all")
+        if digit != "all":
+            check_digit(digit)
+        if asked.get("delete") is not None:
+            service.feedback.delete(_whole(asked["delete"]))
+        return _show_page(service, digit, _whole(asked.get("page", 1)))
+    except DigitError as error:
+        return {"html": render_hint(f"{error}"), "digit": "all", "page": 1}
+
+
+def require_look(access: Access, token: object) -> None:
+    """Let somebody see what others drew, or say why not.
+
+    Raises
+    ------
+    AccessError
+        If a token is needed, and missing or wrong.
+    """
+    try:
+        access.require(token)
+    except AccessError as error:
+        raise type(error)(f"Corrections are shown to administrators only; {error}") from error
+
+
+def _whole(value: object) -> int:
+    """Take a whole number from what a browser sent."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 2**31:
+        raise SettingsError(f"{value!r} is not a whole number from 1 on; reload the page")
+    return value
+
+
+def _show_page(service: Service, digit: int | Literal["all"] | None, page: int) -> dict[str, Any]:
+    """Render a page of the corrections, or the last one if there are fewer."""
+    store = service.feedback
+    counts = store.count_by_digit()
+    count = sum(counts.values()) if digit == "all" else counts[digit]
+    pages = max(1, -(-count // PAGE_SIZE))
+    page = min(page, pages)
+    cards = "".join(_card(each) for each in store.list_page(page, correct=digit))
+    empty = "" if cards else render_hint(_nothing(store, digit))
+    html = f"{_chips(counts, digit)}<ul class='cards'>{cards}</ul>{empty}{_pager(page, pages)}"
+    return {"html": html, "digit": digit, "page": page}
+
+
+def _nothing(store: FeedbackStore, digit: int | str | None) -> str:
+    """Say that there is nothing to see, and what to do."""
+    if digit != "all" and len(store):
+        return "Nobody has corrected such a picture."
+    return "There are no corrections yet. Read a digit on the first tab, and say what it was."
+
+
+def _chips(counts: Mapping[int | None, int], chosen: int | str | None) -> str:
+    """Show how many there are of each digit; a click shows only those."""
+    names: dict[int | str | None, str] = {"all": "All", None: "no digit"}
+    numbers: dict[int | str | None, int] = {"all": sum(counts.values()), None: counts[None]}
+    numbers |= {digit: counts[digit] for digit in range(10)}
+    buttons = "".join(
+        f'<button type="button" data-digit="{"none" if each is None else each}"'
+        f' aria-pressed="{str(each == chosen).lower()}"{"" if numbers[each] else " disabled"}>'
+        f"{names.get(each, each)} <small>{numbers[each]:,}</small></button>"
+        for each in CHOICES
+    )
+    return f'<div class="chips" role="group" aria-label="Corrections of each digit">{buttons}</div>'
+
+
+def _card(each: Correction) -> str:
+    """Show one correction."""
+    pixels = np.rint(open_picture(each.png, working_side=THUMBNAIL).pixels * 255).astype(np.uint8)
+    when = datetime.fromisoformat(each.stored_at).astimezone(timezone.utc)
+    shown = "no digit" if each.correct is None else each.correct
+    read_digit = None if each.verdict == NO_DIGIT else each.digit
+    right = each.correct == read_digit
+    read = "not known as what it was read"
+    if each.digit is not None:
+        sure = "" if each.confidence is None else f", {100 * each.confidence:.0f} %"
+        read = f"read as {name_digit(read_digit)}{sure}"
+    model = escape(f"{each.model} {each.model_version}".strip() or "model unknown")
+    return f"""
+<li class="card {"card-right" if right else "card-wrong"}">
+  <img src="{picture_url(pixels)}" alt="The picture" width="80" height="80">
+  <img class="card-seen" src="{picture_url(each.seen)}" alt="What the model saw" width="80"
+    height="80">
+  <p class="card-digit{" card-no-digit" if each.correct is None else ""}">{shown}</p>
+  <p class="card-read">{escape(read)}</p>
+  <p class="card-about"><time datetime="{escape(each.stored_at)}">{when:%d %b %Y, %H:%M} UTC</time>
+    <span>{model}</span></p>
+  <div class="card-delete" data-id="{each.id}">
+    <button type="button" class="delete-ask">Delete</button>
+    <span hidden>For good? <button type="button" class="delete-yes">Delete</button>
+      <button type="button" class="delete-no">Keep</button></span>
+  </div>
+</li>"""
+
+
+def _pager(page: int, pages: int) -> str:
+    """Lead to the next and the previous page, if there are any."""
+    if pages == 1:
+        return ""
+    before, after = (" disabled" if page == end else "" for end in (1, pages))
+    return (
+        '<nav class="pager" aria-label="Pages">'
+        f'<button type="button" data-page="{page - 1}"{before}>Newer</button>'
+        f"<span>Page {page} of {pages}</span>"
+        f'<button type="button" data-page="{page + 1}"{after}>Older</button></nav>'
+    )
+
+
+def export(service: Service, token: object) -> Iterator[Any]:
+    """Make a zip of all corrections and hand it to the browser; the file does not stay here."""
+    import gradio as gr
+
+    try:
+        require_look(service.access, token)
+        if not len(service.feedback):
+            raise SettingsError("There are no corrections to export yet")
+        with tempfile.TemporaryDirectory(prefix="digits-") as folder:
+            name = f"corrections-{datetime.now(timezone.utc):%Y-%m-%d}.zip"
+            path = service.feedback.export_zip(Path(folder) / name)
+            yield gr.update(value=str(path))  # the page takes a copy, which it deletes in time
+    except DigitError as error:
+        raise gr.Error(str(error), print_exception=False) from error
+
+
+def build_feedback_tab(service: Service) -> None:
+    """Lay out the gallery of corrections, and wire it."""
+    import gradio as gr
+
+    gr.HTML(
+        render_hint(
+            "What visitors said about answers. It is kept "
+            f"{describe_place(service)}, and can be used for training."
+        ),
+        apply_default_css=False,
+    )
+    token = build_unlock(service.access)
+    look = gr.Button("Show corrections", visible=service.access.changes_are == "locked")
+    gallery = gr.HTML(
+        value=None,
+        html_template='<div class="gallery" role="region" aria-label="Corrections"></div>',
+        css_template=_read("feedback.css"),
+        js_on_load=_read("feedback_gallery.js"),
+        apply_default_css=False,
+        elem_id="corrections",
+    )
+    make = gr.Button("Download all as a zip", size="md", elem_classes="page-action")
+    # The file is made when it is asked for; the browser then takes it from this hidden button.
+    download = gr.DownloadButton(visible="hidden", elem_id="corrections-zip")
+
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    show = partial(browse, service)
+    gallery.ask(show, [gallery, token], [gallery], queue=False, **quiet)
+    gr.on([look.click, token.submit], show, [gallery, token], [gallery], queue=False, **quiet)
+    made = make.click(partial(export, service), [token], [download], api_visibility="private")
+    made.success(None, js="() => document.querySelector('#corrections-zip').click()", **quiet)
+
+
+def _read(name: str) -> str:
+    """Read a file for the browser that lies beside this one."""
+    return (HERE / name).read_text(encoding="utf-8")

@@ -1,0 +1,354 @@
+"""The handlers behind "It was a ..." and the gallery: what is kept, and who may see it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+from PIL import Image
+
+from access import Access
+from feedback import PAGE_SIZE, FeedbackStore
+from service import Service
+from tab_feedback import (
+    browse,
+    build_feedback_row,
+    build_feedback_tab,
+    describe_place,
+    export,
+    keep,
+)
+from tests.test_feedback import add
+from widgets import make_sample
+
+TOKEN = "correct horse battery"
+LOOPBACK = Access()
+LOCKED = Access(beyond_loopback=True, token=TOKEN)
+OFF = Access(beyond_loopback=True)
+
+
+@pytest.fixture
+def make_service(tmp_path: Path, models_folder: Path) -> Callable[..., Service]:
+    """Return a function that makes a service with a store of its own."""
+
+    def make(access: Access = LOOPBACK, **options: Any) -> Service:
+        store = FeedbackStore(tmp_path / "feedback.sqlite", **options)
+        return Service(models_folder=models_folder, device="cpu", feedback=store, access=access)
+
+    return make
+
+
+def drawing(content: bytes) -> dict[str, Any]:
+    data = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    return {"kind": "drawing", "name": "drawing.png", "size": len(content), "data": data}
+
+
+def text_of(html: str) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", html).split())
+
+
+# ---- Below an answer ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("said", [3, 8, None])
+def test_what_a_visitor_says_is_kept_with_what_was_read(
+    make_service: Callable[..., Service], digit_png: Callable[..., Path], said: int | None
+):
+    service = make_service()
+    content = digit_png(3).read_bytes()
+    read = service.predictor.predict(content)
+
+    answer = keep(service, {"said": said}, drawing(content))
+
+    [kept] = service.feedback
+    assert answer["kept"]
+    assert {3: "as a 3", 8: "as an 8", None: "as not a digit"}[said] in answer["text"]
+    assert (kept.correct, kept.digit, kept.verdict) == (said, read.digit, read.verdict)
+    assert kept.confidence == pytest.approx(read.confidence)
+    assert kept.model_version == service.predictor.checkpoint.version
+    assert np.array_equal(kept.seen, np.rint(read.image * 255))
+
+
+def test_two_clicks_keep_one_correction(
+    make_service: Callable[..., Service], digit_png: Callable[..., Path]
+):
+    service = make_service()
+    pad = drawing(digit_png(3).read_bytes())
+
+    texts = [keep(service, {"said": 5}, pad)["text"] for _ in range(2)]
+
+    assert len(service.feedback) == 1
+    assert "known already" in texts[1]
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        (None, None),
+        ({}, "'nothing' is not a digit"),
+        ({"said": 10}, "10 is not a digit"),
+        ({"said": "4"}, "'4' is not a digit"),
+        ({"said": True}, "True is not a digit"),
+        ("4; DROP TABLE pictures", "is not a digit"),
+    ],
+)
+def test_what_is_no_correction_is_not_stored(
+    make_service: Callable[..., Service],
+    digit_png: Callable[..., Path],
+    value: object,
+    hint: str | None,
+):
+    service = make_service()
+    pad = drawing(digit_png(3).read_bytes()) if hint else None
+
+    answer = keep(service, value, pad)
+
+    assert not answer["kept"]
+    assert (hint or "nothing on the pad") in answer["text"]
+    assert len(service.feedback) == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [(b"Dear Sir", "not a picture"), (b"\x89PNG\r\n\x1a\n", "not a picture"), (None, "blank")],
+)
+def test_what_cannot_be_read_is_told_and_not_stored(
+    make_service: Callable[..., Service], content: bytes | None, hint: str
+):
+    service = make_service()
+    if content is None:
+        buffer = io.BytesIO()
+        Image.new("L", (50, 50), 255).save(buffer, "PNG")
+        content = buffer.getvalue()
+
+    answer = keep(service, {"said": 4}, drawing(content))
+
+    assert answer["text"].startswith("Not stored: ")
+    assert hint in answer["text"]
+    assert len(service.feedback) == 0
+
+
+def test_a_test_picture_is_never_learned_from(make_service: Callable[..., Service]):
+    """With MNIST's test pictures among the corrections, its accuracy would be a lie."""
+    service = make_service()
+    pixels = np.full((28, 28), 255, np.uint8)
+    pixels[4:24, 13:16] = 0
+
+    answer = keep(service, {"said": 1}, make_sample(pixels, 1, "MNIST test picture 5"))
+
+    assert not answer["kept"]
+    assert "must not learn" in answer["text"]
+    assert len(service.feedback) == 0
+
+
+def test_a_full_disk_is_told_to_the_visitor_and_the_store_stays_whole(
+    make_service: Callable[..., Service], digit_png: Callable[..., Path]
+):
+    service = make_service(max_bytes=60_000)
+    pictures = [digit_png(digit, number=n, size=140) for digit in range(10) for n in range(4)]
+
+    answers = [keep(service, {"said": 4}, drawing(path.read_bytes())) for path in pictures]
+
+    refused = [answer["text"] for answer in answers if not answer["kept"]]
+    assert refused
+    assert all("feedback.sqlite" in text and "full" in text for text in refused)
+    assert len(service.feedback) == len(answers) - len(refused) > 0
+
+
+def test_strangers_are_not_told_about_the_disk_of_the_server(make_service: Callable[..., Service]):
+    at_home, on_a_network = make_service(LOOPBACK), make_service(LOCKED)
+
+    assert str(at_home.feedback.path) in describe_place(at_home)
+    assert "feedback.sqlite" not in describe_place(on_a_network)
+
+
+# ---- The gallery --------------------------------------------------------------------------------
+
+
+def test_the_gallery_shows_pictures_counts_and_what_was_read(make_service: Callable[..., Service]):
+    service = make_service()
+    add(service.feedback, 1, 7, digit=1, confidence=0.75)
+    add(service.feedback, 2, None, digit=3, confidence=0.5)
+
+    shown = browse(service, None, None)
+
+    text = text_of(shown["html"])
+    assert "All 2 0 0 1 0 2 0 3 0 4 0 5 0 6 0 7 1 8 0 9 0 no digit 1" in text
+    assert "no digit read as a 3, 50 %" in text
+    assert "7 read as a 1, 75 %" in text
+    assert "best 0123456789ab" in text
+    assert shown["html"].count('<img src="data:image/png;base64,') == 2
+    assert (shown["digit"], shown["page"]) == ("all", 1)
+
+
+def test_an_empty_gallery_says_how_to_fill_it(make_service: Callable[..., Service]):
+    shown = browse(make_service(), {}, None)
+
+    assert "There are no corrections yet" in shown["html"]
+
+
+def test_the_gallery_turns_pages_and_stops_at_the_last(make_service: Callable[..., Service]):
+    service = make_service()
+    for number in range(1, PAGE_SIZE + 3):
+        add(service.feedback, number, number % 10)
+
+    first = browse(service, {"page": 1}, None)
+    beyond = browse(service, {"page": 99}, None)
+
+    assert first["html"].count('<li class="card') == PAGE_SIZE
+    assert beyond["html"].count('<li class="card') == 2
+    assert beyond["page"] == 2
+    assert "Page 2 of 2" in beyond["html"]
+
+
+def test_a_digit_is_chosen_and_a_picture_deleted(make_service: Callable[..., Service]):
+    service = make_service()
+    first, second = add(service.feedback, 1, 7), add(service.feedback, 2, 4)
+    add(service.feedback, 3, 7)
+
+    shown = browse(service, {"digit": 7, "page": 1, "delete": first.id}, None)
+
+    assert shown["html"].count('<li class="card') == 1
+    assert service.feedback.history(first.id) == []
+    assert service.feedback.history(second.id) != []
+    assert shown["digit"] == 7
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"digit": 12},
+        {"digit": "x' OR 1"},
+        {"page": 0},
+        {"page": "2"},
+        {"delete": -1},
+        {"delete": "1"},
+    ],
+)
+def test_a_wish_that_makes_no_sense_changes_nothing(
+    make_service: Callable[..., Service], value: dict[str, Any]
+):
+    service = make_service()
+    add(service.feedback, 1, 7)
+
+    shown = browse(service, value, None)
+
+    assert "is not a" in shown["html"]
+    assert "<li" not in shown["html"]
+    assert len(service.feedback) == 1
+
+
+def test_what_is_in_the_store_cannot_put_code_into_the_page(make_service: Callable[..., Service]):
+    service = make_service()
+    evil = "<script>alert(1)</script>"
+    pixels = np.zeros((30, 30), np.uint8)
+    said = add(service.feedback, 1, 7)
+    service.feedback.add(pixels, said_of(said.seen), 3, model=evil, model_version=evil)
+
+    assert "<script" not in browse(service, {}, None)["html"]
+
+
+def said_of(image: np.ndarray) -> Any:
+    from tests.test_feedback import Said
+
+    return Said(image=image)
+
+
+# ---- Who may look -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("access", "token", "may"),
+    [
+        (LOOPBACK, None, True),
+        (Access(token=TOKEN), None, False),
+        (Access(token=TOKEN), TOKEN, True),
+        (LOCKED, None, False),
+        (LOCKED, "wrong", False),
+        (LOCKED, {"a": 1}, False),
+        (LOCKED, TOKEN, True),
+        (OFF, None, False),
+        (OFF, TOKEN, False),
+    ],
+)
+def test_what_others_drew_is_shown_and_deleted_only_with_the_token(
+    make_service: Callable[..., Service], access: Access, token: object, may: bool
+):
+    service = make_service(access)
+    picture = add(service.feedback, 1, 7)
+
+    shown = browse(service, {"delete": None}, token)
+    browse(service, {"delete": picture.id}, token)
+
+    assert ("<li" in shown["html"]) is may
+    assert ("administrators only" in shown["html"]) is not may
+    assert len(service.feedback) == (0 if may else 1)
+
+
+@pytest.mark.parametrize(("access", "token"), [(LOCKED, None), (LOCKED, "wrong"), (OFF, TOKEN)])
+def test_an_export_takes_the_token_too(
+    make_service: Callable[..., Service], access: Access, token: object
+):
+    service = make_service(access)
+    add(service.feedback, 1, 7)
+
+    with pytest.raises(gr.Error, match="administrators only"):
+        next(export(service, token))
+
+
+@pytest.mark.parametrize("access", [LOCKED, OFF])
+def test_whoever_may_not_look_may_still_correct(
+    make_service: Callable[..., Service], digit_png: Callable[..., Path], access: Access
+):
+    service = make_service(access)
+
+    answer = keep(service, {"said": 4}, drawing(digit_png(3).read_bytes()))
+
+    assert answer["kept"]
+
+
+def test_an_export_is_a_zip_whose_file_is_gone_when_it_has_been_handed_over(
+    make_service: Callable[..., Service],
+):
+    service = make_service(LOCKED)
+    add(service.feedback, 1, 7)
+
+    made = export(service, TOKEN)
+    path = Path(next(made)["value"])
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    list(made)
+
+    assert [name.partition("/")[0] for name in names] == ["7", "corrections.csv"]
+    assert not path.exists()
+
+
+def test_an_export_of_nothing_is_told(make_service: Callable[..., Service]):
+    with pytest.raises(gr.Error, match="no corrections to export"):
+        next(export(make_service(), None))
+
+
+# ---- The layout ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("access", [LOOPBACK, LOCKED, OFF])
+def test_no_handler_is_offered_to_other_programs(
+    make_service: Callable[..., Service], access: Access
+):
+    service = make_service(access)
+    with gr.Blocks() as page:
+        build_feedback_row(service, gr.HTML())
+        build_feedback_tab(service)
+
+    info = page.get_api_info()
+
+    assert (info["named_endpoints"], info["unnamed_endpoints"]) == ({}, {})
+    assert not service.feedback.path.exists()
