@@ -380,7 +380,8 @@ def augment(
     settings : Augmentation, optional
         How far a picture may be changed.
     size : int, default=28
-        Side of the result: fewer pixels leave out the (mostly empty) border, and cost less.
+        Side of the result. Fewer pixels cost less, and leave out what is farthest right and down:
+        each pixel keeps its place, so a network goes on with whole pictures where it was.
 
     Returns
     -------
@@ -392,8 +393,10 @@ def augment(
     if settings.thickness:
         pixels = _change_thickness(pixels, chance[:, 0], chance[:, 1], settings.thickness)
     moving = (chance[:, 12:] >= settings.untouched).to(pixels.dtype)  # (B, 1)
-    theta = _affine_maps((chance[:, 2:8] * 2 - 1) * moving, settings) * (size / IMAGE_SIZE)
-    theta[:, :, 2] *= IMAGE_SIZE / size
+    theta = _affine_maps((chance[:, 2:8] * 2 - 1) * moving, settings)
+    # The middle of a smaller picture lies up and left of the middle of the whole.
+    theta[:, :, 2] -= theta[:, :, :2].sum(dim=2) * (1 - size / IMAGE_SIZE)
+    theta[:, :, :2] *= size / IMAGE_SIZE
     grid = F.affine_grid(theta, [count, 1, size, size], align_corners=False)
     if settings.elastic_px:
         knots = torch.randn(

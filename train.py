@@ -89,7 +89,8 @@ INTERRUPTED = 130  # what shells report for Ctrl-C
 ADAM = "mlp"  # the network whose recipe asks for Adam; all others learn by AdamW
 DEFAULT_NAME = "mnist_cnn"  # of the default network's checkpoints
 
-SMALL_SIZE = 24  # pixels; MNIST's ink lies in the middle 20, and three poolings leave 3 as from 28
+# Pixels. Three poolings leave 3 of 24 as of 28, and what lies outside is nearly always empty.
+SMALL_SIZE = 24
 
 # What a checkpoint keeps of the epoch that it comes from.
 CHECKPOINT_METRICS = (
@@ -133,7 +134,7 @@ class Settings:
     elastic_px, thickness, untouched : float
         See `dataset.Augmentation`.
     small_epochs : int
-        So many epochs at the start see only the middle 24x24 pixels, for speed; `mnistnet` only.
+        So many epochs at the start see only the upper left 24x24 pixels, for speed; `mnistnet` only.
     patience : int
         Stop after this many epochs without a better validation result; 0 never stops early.
     start : str
@@ -876,7 +877,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--elastic-px", type=float, metavar="X", help="smooth bending of strokes, in pixels")
     add("--thickness", type=float, metavar="X", help="part of pictures with other stroke widths")
     add("--untouched", type=float, metavar="X", help="part of pictures that are not moved or bent")
-    add("--small-epochs", type=int, metavar="N", help="first epochs on the middle 24x24 pixels")
+    add("--small-epochs", type=int, metavar="N", help="first epochs on the upper left 24x24 pixels")
     add("--patience", type=int, metavar="N", help="epochs without progress to stop; 0: never")
     add("--start", metavar="NAME", help="checkpoint whose weights to begin with")
     add("--teachers", nargs="*", metavar="NAME", help="checkpoints to learn from as well")

@@ -361,10 +361,18 @@ def test_erasing_blackens_one_rectangle_in_its_share_of_the_pictures():
         assert 4 <= width <= 8
 
 
-def test_a_smaller_size_cuts_the_border_off_and_moves_nothing():
+def test_a_smaller_size_cuts_off_the_right_and_the_bottom_and_moves_nothing():
     pixels = field()
 
-    assert torch.allclose(changed(NOTHING, pixels, size=24), pixels[:, :, 2:26, 2:26], atol=1e-5)
+    assert torch.allclose(changed(NOTHING, pixels, size=24), pixels[:, :, :24, :24], atol=1e-5)
+
+
+def test_a_smaller_size_is_a_part_of_the_same_changed_picture():
+    pixels, settings = field(), Augmentation(erasing=0)
+
+    small = changed(settings, pixels, size=24)
+
+    assert torch.allclose(small, changed(settings, pixels)[:, :, :24, :24], atol=1e-4)
 
 
 def test_strength_multiplies_every_change_and_0_leaves_pictures_alone():
