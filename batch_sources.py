@@ -46,6 +46,10 @@ _LABEL_PATTERNS = {
     "names": re.compile(r"(?:^|[/\\])([0-9])(?![0-9])[^/\\]*$"),  # 7_12.png, but not 712.png
 }
 
+# Names in an archive that begin at the root or on a drive, or that climb up.
+_LEADS_OUT = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
+_TRICK = "its name leads out of the archive; pack it again without '..' and without a leading slash"
+
 # What reading a damaged archive was seen to raise.
 _ARCHIVE_DAMAGE = (
     OSError,
@@ -422,12 +426,17 @@ def _read_tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes
 
 
 def _member(archive: Path, name: str, size: int, stamp: int) -> Input:
-    """Name a file in an archive as if the archive were a folder."""
-    return Input(printable(archive / name), size=size, stamp=stamp)
+    """Name a file in an archive as if the archive were a folder, and refuse to be led out of it."""
+    is_trick = _LEADS_OUT.search(name) is not None
+    # `archive / "/etc/passwd"` would be /etc/passwd itself, which a report would go and show.
+    path = f"{archive}{os.sep}{name}" if is_trick else archive / name
+    return Input(printable(path), size=size, stamp=stamp, problem=_TRICK if is_trick else "")
 
 
 def _fill(item: Input, read: Callable[[], bytes]) -> Input:
     """Add the content of a file in an archive, or the reason why it cannot be had."""
+    if item.problem:
+        return item
     if item.size > MAX_MEMBER_BYTES:
         reason = f"{item.size:,} bytes; at most {MAX_MEMBER_BYTES:,} are read: save a smaller copy"
         return replace(item, problem=reason)

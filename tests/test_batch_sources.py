@@ -214,6 +214,27 @@ def test_a_member_that_would_unpack_to_a_giant_is_not_unpacked(tmp_path):
     assert "save a smaller copy" in item.problem
 
 
+@pytest.mark.parametrize(
+    "name", ["../../secret.png", "/secret.png", "a/../../secret.png", "..\\secret.png", "C:\\s.png", ".."]
+)
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_name_that_leads_out_of_the_archive_is_refused(tmp_path, kind, name):
+    """A member called like a picture of the machine would have put that into the report."""
+    path = tmp_path / f"evil.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as packed:
+            packed.writestr(name, b"x")
+    else:
+        with tarfile.open(path, "w") as packed:
+            packed.addfile(tarfile.TarInfo(name), io.BytesIO())
+
+    (item,) = open_source(path).read()
+
+    assert "leads out of the archive" in item.problem
+    assert item.data is None
+    assert item.path.startswith(str(path))
+
+
 def test_kaggles_rows_become_pixels(tmp_path):
     header = ",".join(f"pixel{i}" for i in range(784))
     pixels = ",".join(str(i % 256) for i in range(784))
