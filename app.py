@@ -1,4 +1,4 @@
-"""The page: draw a digit, or show a picture of one, and see what the model reads.
+"""The page and the API in one server: draw a digit, or send one, and see what the model reads.
 
     $ python app.py
     Digit reader is ready: http://127.0.0.1:7860 (Ctrl+C stops it)
@@ -10,18 +10,20 @@ The page asks no other host for anything, and keeps no picture that nobody asked
 from __future__ import annotations
 
 import argparse
-import errno
-import logging
+import importlib.util
 import os
 import signal
-import socket
 import sys
-import webbrowser
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from errors import DigitError
+from endpoints import build_endpoints
+from errors import DigitError, SettingsError
+from server import add_options, choose_rules, open_port, serve, stop
+from tab_feedback import build_feedback_row, build_feedback_tab
+from tab_number import build_number_tab
 from tab_recognise import build_recognise_tab
+from tab_stress import build_stress_tab
 from tab_why import build_why_tab
 from theme import CSS, HEAD, HEADER, TITLE, build_theme
 from utils import HelpFormatter, set_up_logging
@@ -33,14 +35,9 @@ if TYPE_CHECKING:
     import gradio as gr
     from fastapi import FastAPI
 
+    from access import Access
+    from guards import Rules
     from service import Service
-
-log = logging.getLogger(__name__)
-
-HOST, PORT = "127.0.0.1", 7860
-MAX_PORT = 65535
-EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # and how this machine calls itself
-GRACE_S = 1  # how long an answer under way may take once the server is told to stop
 
 
 # ------------------------------------------------------------------------------------------------
@@ -59,12 +56,19 @@ def build_page(service: Service) -> gr.Blocks:
         gr.HTML(HEADER, apply_default_css=False)
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Recognise", id="recognise"):
-                pad = build_recognise_tab(service)
+                pad = build_recognise_tab(service, partial(build_feedback_row, service))
+            with gr.Tab("Number", id="number"):
+                build_number_tab(service)
             with gr.Tab("Why", id="why") as tab:
                 build_why_tab(service, tab, pad)
+            with gr.Tab("Stress test", id="stress") as tab:
+                build_stress_tab(service, tab, pad)
+            with gr.Tab("Feedback", id="feedback"):
+                build_feedback_tab(service)
         foot = gr.HTML(apply_default_css=False)
         # Told anew to each visitor: the model may have been changed since the server started.
         page.load(lambda: footer(service), None, foot, queue=False, api_visibility="private")
+        build_endpoints(service)
     return page
 
 
@@ -77,21 +81,33 @@ def footer(service: Service) -> str:
     )
 
 
-def build_app(service: Service) -> FastAPI:
-    """Put the page on a server application.
+def build_app(
+    service: Service, rules: Rules | None = None, *, log_requests: bool = False, mcp: bool = False
+) -> FastAPI:
+    """Put the API and the page on one server application.
 
-    Routes of our own go in before the page is mounted: the first match wins, and the page
+    The routes of the API go in before the page is mounted: the first match wins, and the page
     matches everything.
+
+    Parameters
+    ----------
+    service : Service
+    rules : Rules, optional
+        What a request has to pass; see `api.build_api`.
+    log_requests : bool, default=False
+        Whether each request is written to the log "access".
+    mcp : bool, default=False
+        Whether language models may call the functions of `endpoints.py`.
     """
-    from fastapi import FastAPI
+    from api import build_api
 
     page = build_page(service)
     import gradio as gr
 
-    # FastAPI's pages about its routes load their scripts from another host.
-    app = FastAPI(title=TITLE, docs_url=None, redoc_url=None)
+    if mcp:
+        check_mcp()
     return gr.mount_gradio_app(
-        app,
+        build_api(service, rules, log_requests=log_requests),
         page,
         path="/",
         theme=build_theme(),
@@ -100,100 +116,81 @@ def build_app(service: Service) -> FastAPI:
         footer_links=[],
         run_history=False,
         ssr_mode=False,
-        mcp_server=False,
+        mcp_server=mcp,
         enable_monitoring=False,
         max_file_size=MAX_PICTURE_BYTES,
     )
 
 
-def open_port(host: str, port: int) -> socket.socket:
-    """Take the port before the slow part of the start, so that a clash is told at once.
+def check_mcp() -> None:
+    """Refuse to start without what MCP needs; Gradio would start and say nothing.
 
     Raises
     ------
-    DigitError
-        If the port is in use or may not be used, or there is no such host here.
+    SettingsError
+        If it is not installed.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        in_use = error.errno == errno.EADDRINUSE
-        reason = "it is in use" if in_use else (error.strerror or str(error)).lower()
-        other = port + 1 if 1024 <= port < MAX_PORT else PORT
-        raise DigitError(
-            f"cannot serve on port {port} of {host}: {reason}; "
-            f"choose another port, for example: python app.py --port {other}"
-        ) from error
+    if importlib.util.find_spec("mcp") is None:
+        raise SettingsError(
+            "--mcp needs another library: python -m pip install -r requirements-mcp.txt"
+        )
 
 
-def serve(app: FastAPI, listener: socket.socket, *, open_browser: bool) -> None:
-    """Answer requests until the process is told to stop; those under way may end."""
-    import uvicorn
+def __getattr__(name: str) -> Any:
+    """Make `app` and `demo` when somebody asks for them, as `uvicorn app:app` and Gradio do.
 
-    host, port = listener.getsockname()[:2]
-    host = EVERY_ADDRESS.get(host, host)
-    address = f"[{host}]" if ":" in host else host
-    url = f"http://{address}:{port}"
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            print(f"{TITLE} is ready: {url} (Ctrl+C stops it)", flush=True)
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            # Each open page holds a connection that lasts as long as the server, and that uvicorn
-            # would report as a crash, with a traceback of a hundred lines.
-            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-            await super().shutdown(sockets)
-
-    # The port listens already: a browser that comes now waits for some milliseconds.
-    if open_browser:
-        webbrowser.open(url)
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_S)
-    Server(config).run(sockets=[listener])
-
-
-def stop(signum: int, frame: object) -> NoReturn:
-    """End the process in the ordinary way, so that what is open is closed."""
-    raise SystemExit(0)
+    A plain import of this file stays quick, and loads no model.
+    """
+    if name not in {"app", "demo"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    args = build_parser().parse_args([])
+    set_up_logging()
+    access, rules = choose_rules(args)
+    service = build_service(args, access)
+    if name == "demo":
+        return globals().setdefault(name, build_page(service))
+    return globals().setdefault(
+        name, build_app(service, rules, log_requests=args.access_log, mcp=args.mcp)
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
-        description="Serve a page on which digits are drawn and read.",
-        epilog="examples:\n  python app.py\n  python app.py --port 8000 --open",
+        description="Serve a page on which digits are drawn and read, and the API beside it.",
+        epilog="examples:\n"
+        "  python app.py\n"
+        "  python app.py --port 8000 --open\n"
+        "  python app.py --host 0.0.0.0 --rate 600/minute --access-log",
         formatter_class=HelpFormatter,
     )
-    parser.add_argument(
-        "--host", default=HOST, help="address to serve on; 0.0.0.0 for everyone on the network"
-    )
-    parser.add_argument("--port", type=port_number, default=PORT, help="0 takes any free port")
-    parser.add_argument("--model", default="best", help="name in models/, or a file")
+    add_options(parser)
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
+    parser.add_argument(
+        "--mcp", action="store_true", help="let language models call it (requirements-mcp.txt)"
+    )
     return parser
 
 
-def port_number(text: str) -> int:
-    """Read a port from the command line."""
-    if not (text.isdecimal() and int(text) <= MAX_PORT):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port: choose 0 to {MAX_PORT}")
-    return int(text)
+def build_service(args: argparse.Namespace, access: Access) -> Service:
+    """Load the model."""
+    import torch
+
+    from service import Service
+
+    # One picture is too little work to share: where other programs run, waiting for a second
+    # thread took up to ten times as long as the answer.
+    torch.set_num_threads(1)
+    return Service(model=args.model, access=access)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Take the port, load the model, build the page, serve."""
+    """Take the port, load the model, build API and page, serve."""
+    access, rules = choose_rules(args)
     with open_port(args.host, args.port) as listener:
-        import torch
-
-        from service import Service
-
-        # One picture is too little work to share: where other programs run, waiting for a second
-        # thread took up to ten times as long as the answer.
-        torch.set_num_threads(1)
-        app = build_app(Service(model=args.model))
-        serve(app, listener, open_browser=args.open)
+        service = build_service(args, access)
+        app = build_app(service, rules, log_requests=args.access_log, mcp=args.mcp)
+        serve(app, listener, title=TITLE, open_browser=args.open)
     return 0
 
 

@@ -41,6 +41,12 @@ class BlankImageError(ImageError):
     http_status = 422
 
 
+class EncodingError(ImageError):
+    """The picture was sent as text, and the text is not base64."""
+
+    http_status = 422
+
+
 class ArchitectureError(DigitError, ValueError):
     """No network of that name, or weights that do not fit it."""
 
@@ -94,13 +100,17 @@ class BusyError(DigitError, RuntimeError):
     http_status = 409
 
 
-class TooManyRequestsError(DigitError, RuntimeError):
-    """One client asks more often than it may."""
-
-    http_status = 429
-
-
 class OverloadedError(DigitError, RuntimeError):
     """More is waiting than can be answered soon; the same request may work in a moment."""
 
     http_status = 503
+
+
+class RequestError(DigitError, ValueError):
+    """What was sent is not what its type says: JSON that is none, a form without parts."""
+
+
+class ContentTypeError(DigitError, ValueError):
+    """What was sent is of a type that is not read here."""
+
+    http_status = 415

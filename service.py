@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 
 from access import Access
 from predict import MNISTPredictor
-from registry import MODELS_DIR, Checkpoint, resolve
+from registry import ALIASES, MODELS_DIR, SUFFIX, Checkpoint, Listing, list_checkpoints, resolve
 
 if TYPE_CHECKING:
     from feedback import FeedbackStore
-    from jobs import TrainingJobs
+    from jobs import Job, TrainingJobs
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +86,8 @@ class Service:
         self._jobs = jobs
         self._change = threading.Lock()  # of the model
         self._opening = threading.Lock()  # of the store and the jobs
+        self._listing = threading.Lock()  # of the models folder
+        self._listed: tuple[set[tuple[str, int, int]], list[Listing]] = (set(), [])
         self._predictor = MNISTPredictor(model, device=device, folder=models_folder)
 
     @property
@@ -123,6 +125,25 @@ class Service:
         log.info("model in use: %s, version %s", checkpoint.name, checkpoint.version)
         return checkpoint
 
+    def list_models(self) -> list[Listing]:
+        """List the models folder; files are opened again only when one has changed."""
+        with self._listing:
+            signature = self._sign_folder()
+            if signature != self._listed[0]:
+                self._listed = signature, list_checkpoints(self.models_folder)
+            return list(self._listed[1])
+
+    def _sign_folder(self) -> set[tuple[str, int, int]]:
+        """Tell apart two states of the models folder."""
+        signature = set()
+        for path in self.models_folder.glob(f"*{SUFFIX}"):
+            try:
+                about = path.stat()
+            except FileNotFoundError:  # deleted a moment ago
+                continue
+            signature.add((path.name, about.st_mtime_ns, about.st_size))
+        return signature
+
     @property
     def feedback(self) -> FeedbackStore:
         """The store of corrections, opened when it is first asked for."""
@@ -140,5 +161,15 @@ class Service:
             if self._jobs is None:
                 from jobs import TrainingJobs
 
-                self._jobs = TrainingJobs(models=self.models_folder)
+                self._jobs = TrainingJobs(
+                    models=self.models_folder,
+                    data=self.data_folder,
+                    on_end=self.follow_promotion,
+                )
             return self._jobs
+
+    def follow_promotion(self, job: Job) -> None:
+        """Read with a newly promoted "best" model, if the former one was in use."""
+        best = ALIASES["best"]
+        if job.was_promoted and self.predictor.checkpoint.name == best:
+            self.use_model(best)

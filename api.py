@@ -1,0 +1,598 @@
+"""The REST routes: bytes in, JSON out. Knows nothing of the page.
+
+    POST /predict  /predict/batch  /read        pictures -> digits
+    GET  /model-status  /models  /retrain       what reads, what there is, what learns
+    PUT  /models/current   POST, DELETE /retrain   GET, DELETE /feedback   for administrators
+    POST /feedback                              what a picture really shows
+    GET  /health  /ready  /metrics  /docs       operation
+
+Whatever goes wrong is answered with `{"error": ..., "detail": ...}`, where the detail says what was
+wrong, with which field, and what to do. Handlers are thin: the work is in `micro_batch.py`,
+`service.py` and below; what a request has to pass first is in `guards.py`.
+
+    >>> app = build_api(Service())
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi_offline import FastAPIOffline
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
+
+import api_models as models
+from api_bodies import Sent, check_json, decode_base64, describe_fault, read_pictures
+from errors import DigitError, ImageError, OverloadedError, SettingsError
+from guards import RETRY_AFTER_S, Guard, Rules
+from micro_batch import Answer, Lane, MicroBatcher
+from observe import Metrics, Observer
+from registry import Listing
+from service import Service
+
+log = logging.getLogger(__name__)
+
+TITLE = "Digit reader"
+VERSION = "1.0"  # of the routes: a change that breaks a client raises the first number
+DESCRIPTION = """Reads handwritten digits: one (`/predict`), many (`/predict/batch`), or a number of
+several (`/read`). Every error is answered with `{"error": ..., "detail": ...}`; the detail says
+what was wrong, with which field, and what to do."""
+LONGEST_ID = 2**63 - 1  # SQLite's
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
+
+# Every way in which a route may refuse a request, for the documentation.
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {"model": models.Problem, "description": "The request is not what it says it is."},
+    403: {"model": models.Problem, "description": "Not from there, or not here at all."},
+    408: {"model": models.Problem, "description": "The request arrived too slowly."},
+    413: {"model": models.Problem, "description": "Too many bytes or pixels."},
+    415: {"model": models.Problem, "description": "Not a picture, or not a type that is read."},
+    422: {"model": models.Problem, "description": "A field is missing, unknown or wrong."},
+    429: {"model": models.Problem, "description": "This client asks too often."},
+    500: {"model": models.Problem, "description": "Our mistake; the server's log has the cause."},
+    503: {"model": models.Problem, "description": "Too much at once; try again in a moment."},
+}
+_CHANGE: dict[int | str, dict[str, Any]] = {
+    401: {"model": models.Problem, "description": "The administrator token is missing or wrong."},
+    404: {"model": models.Problem, "description": "There is no such thing."},
+    409: {"model": models.Problem, "description": "Something is running already."},
+    507: {"model": models.Problem, "description": "The disk is full or cannot be written."},
+}
+
+_bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="administrator token",
+    description="What DIGITS_ADMIN_TOKEN was set to. Not needed on one's own machine without one.",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Engine:
+    """What the routes work with."""
+
+    service: Service
+    reader: MicroBatcher
+    lane: Lane
+    metrics: Metrics
+
+    def close(self) -> None:
+        """Finish what waits, and end the threads."""
+        self.reader.close()
+        self.lane.close()
+
+
+def _engine(request: Request) -> Engine:
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+Working = Annotated[Engine, Depends(_engine)]
+
+
+async def _require_token(
+    engine: Working,
+    given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> None:
+    """Let only administrators pass."""
+    engine.service.access.require(given.credentials if given else None)
+
+
+ADMIN = [Depends(_require_token)]
+
+
+def _json_body(schema: type[BaseModel]) -> dict[str, Any]:
+    """Describe a JSON body that the handler reads by itself, for the documentation."""
+    content = {"schema": {"$ref": f"#/components/schemas/{schema.__name__}"}}
+    return {"requestBody": {"required": True, "content": {"application/json": content}}}
+
+
+def _picture_body(schema: type[BaseModel], *, raw: bool = True) -> dict[str, Any]:
+    """Describe a body with pictures, which may come in several forms, for the documentation."""
+    several = "images" in schema.model_fields
+    file: dict[str, Any] = {"type": "string", "format": "binary"}
+    form = (
+        {"images": {"type": "array", "items": file, "minItems": 1}} if several else {"image": file}
+    )
+    content: dict[str, Any] = {
+        "application/json": {
+            "schema": {"$ref": f"#/components/schemas/{schema.__name__}"},
+            "example": {"images": [models.example_picture()] * 2}
+            if several
+            else {"image": models.example_picture()},
+        },
+        "multipart/form-data": {
+            "schema": {"type": "object", "properties": form, "required": list(form)}
+        },
+    }
+    if raw:
+        for kind in ("image/png", "image/jpeg", "application/octet-stream"):
+            content[kind] = {"schema": file}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+reading = APIRouter(tags=["Read pictures"], responses=_PROBLEMS)
+
+
+@reading.post(
+    "/predict",
+    summary="Read one digit",
+    response_model=models.Answer,
+    openapi_extra=_picture_body(models.PictureIn),
+)
+async def predict(request: Request, engine: Working) -> Response:
+    """Read the digit in a picture: JSON with base64, a form with a file, or the file itself.
+
+    The picture may be a photograph, a scan or a drawing in any size, dark on light or light on
+    dark. A blank picture and one that cannot be read are errors; one that shows something else
+    than a digit is an answer with the verdict `not a digit`.
+    """
+    (sent,) = await read_pictures(request, most=1, schema=models.PictureIn)
+    answer = models.describe_answer(await read_one(engine, sent))
+    # Written at once: to check our own answer against its schema again would take longer.
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+@reading.post(
+    "/predict/batch",
+    summary=f"Read one digit in each of up to {models.MAX_PICTURES} pictures",
+    openapi_extra=_picture_body(models.PicturesIn, raw=False),
+)
+async def predict_batch(request: Request, engine: Working) -> models.Answers:
+    """Read several pictures. One that cannot be read has its problem in place of its answer."""
+    sent = await read_pictures(request, most=models.MAX_PICTURES, schema=models.PicturesIn)
+    outcomes = await asyncio.gather(
+        *(read_one(engine, each) for each in sent), return_exceptions=True
+    )
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException) and not isinstance(outcome, ImageError):
+            raise outcome
+    return models.Answers(
+        answers=[
+            models.describe_answer(outcome)
+            if isinstance(outcome, Answer)
+            else models.Problem(error=name_error(outcome), detail=str(outcome))
+            for outcome in outcomes
+        ]
+    )
+
+
+@reading.post(
+    "/read",
+    summary="Read a number of several digits",
+    openapi_extra=_picture_body(models.PictureIn),
+)
+async def read(
+    request: Request,
+    engine: Working,
+    turn: Annotated[
+        models.Turn,
+        Query(description="Degrees by which the picture is turned counter-clockwise first."),
+    ] = "auto",
+) -> models.Number:
+    """Read all digits of a picture, in one line or several, with a box for each."""
+    (sent,) = await read_pictures(request, most=1, schema=models.PictureIn)
+    content = content_of(sent)
+    predictor = engine.service.predictor
+    try:
+        found = await engine.lane.run(
+            lambda: predictor.read(content, turn="auto" if turn == "auto" else int(turn))
+        )
+    except ImageError as error:
+        raise name_field(error, sent.field) from error
+    engine.metrics.read.labels(found.verdict).inc()
+    return models.describe_reading(found, predictor.checkpoint)
+
+
+async def read_one(engine: Engine, sent: Sent) -> Answer:
+    """Read one digit; an error names the field in which the picture was."""
+    content = content_of(sent)
+    try:
+        answer = await engine.reader.predict(content)
+    except ImageError as error:
+        raise name_field(error, sent.field) from error
+    engine.metrics.read.labels(answer.prediction.verdict).inc()
+    return answer
+
+
+def content_of(sent: Sent) -> bytes:
+    """Give the bytes of a picture, or raise why there are none."""
+    if isinstance(sent.content, ImageError):
+        raise sent.content
+    return sent.content
+
+
+def name_field(error: ImageError, field: str) -> ImageError:
+    """Make the same error, about a field of the request instead of a file."""
+    return type(error)(f"{field}: {str(error).removeprefix('the picture: ')}")
+
+
+# --- models -----------------------------------------------------------------------------------
+
+networks = APIRouter(tags=["Models"], responses=_PROBLEMS)
+
+
+@networks.get("/model-status", summary="What reads here, and what learns")
+def model_status(engine: Working) -> models.Status:
+    """Describe the model in use, the server, and the training runs."""
+    service = engine.service
+    predictor = service.predictor
+    checkpoint = predictor.checkpoint
+    runs = [models.describe_job(job) for job in service.jobs.history()]
+    return models.Status(
+        model=models.describe_model(
+            Listing(checkpoint.name, checkpoint.path, checkpoint), in_use=checkpoint.name
+        ),
+        device=str(predictor.device),
+        started=datetime.fromtimestamp(service.started, timezone.utc).isoformat(timespec="seconds"),
+        uptime_s=round(time.time() - service.started, 1),
+        changes=service.access.changes_are,
+        training=_progress(runs),
+        history=runs,
+    )
+
+
+@networks.get("/models", summary="All trained models")
+def list_models(engine: Working) -> models.Models:
+    """List the files of the models folder, with what is known about each."""
+    service = engine.service
+    in_use = service.predictor.checkpoint.name
+    return models.Models(
+        models=[models.describe_model(each, in_use=in_use) for each in service.list_models()]
+    )
+
+
+@networks.put(
+    "/models/current", summary="Choose the model in use", dependencies=ADMIN, responses=_CHANGE
+)
+def use_model(choice: models.Choice, engine: Working) -> models.Model:
+    """Read with another model from now on. If it cannot be used, the old one stays."""
+    checkpoint = engine.service.use_model(choice.name)
+    return models.describe_model(
+        Listing(checkpoint.name, checkpoint.path, checkpoint), in_use=checkpoint.name
+    )
+
+
+# --- training ---------------------------------------------------------------------------------
+
+training = APIRouter(tags=["Train"], responses=_PROBLEMS)
+
+
+@training.get("/retrain", summary="How the training goes")
+def training_progress(engine: Working) -> models.Progress:
+    """Describe the newest run, running or not."""
+    return _progress([models.describe_job(job) for job in engine.service.jobs.history(1)])
+
+
+@training.post(
+    "/retrain",
+    status_code=202,
+    summary="Start a training run",
+    dependencies=ADMIN,
+    responses=_CHANGE,
+)
+def start_training(settings: models.Training, engine: Working) -> models.TrainingRun:
+    """Start a run in a process of its own; pictures are read meanwhile. One runs at a time."""
+    return models.describe_job(engine.service.jobs.start(settings.to_settings()))
+
+
+@training.delete(
+    "/retrain", summary="Cancel the training run", dependencies=ADMIN, responses=_CHANGE
+)
+def cancel_training(engine: Working) -> models.TrainingRun:
+    """End the running run. Its best weights so far stay in its folder."""
+    job = engine.service.jobs.cancel()
+    if job is None:
+        raise HTTPException(404, "no training run is running")
+    return models.describe_job(job)
+
+
+def _progress(runs: list[models.TrainingRun]) -> models.Progress:
+    """Say what training does, given the newest runs."""
+    newest = runs[0] if runs else None
+    running = newest is not None and newest.state in {"running", "cancelling"}
+    return models.Progress(running=running, job=newest)
+
+
+# --- feedback ---------------------------------------------------------------------------------
+
+feedback = APIRouter(tags=["Correct"], responses=_PROBLEMS)
+
+
+@feedback.post(
+    "/feedback",
+    status_code=201,
+    summary="Say what a picture really shows",
+    responses={507: _CHANGE[507]},
+    openapi_extra=_json_body(models.Opinion),
+)
+async def add_correction(request: Request, engine: Working) -> models.StoredCorrection:
+    """Store a picture with the digit that it shows. To say the same twice changes nothing."""
+    opinion, content = await asyncio.to_thread(_read_opinion, await request.body())
+    answer = await read_one(engine, Sent("image", content))
+    checkpoint = answer.checkpoint
+    correction = await engine.lane.run(
+        lambda: engine.service.feedback.add(
+            content,
+            answer.prediction,
+            opinion.correct,
+            model=checkpoint.name,
+            model_version=checkpoint.version,
+            source="api",
+        )
+    )
+    return models.describe_correction(correction)
+
+
+def _read_opinion(body: bytes) -> tuple[models.Opinion, bytes]:
+    """Read the body of a correction; in a thread, as it may be large."""
+    opinion = check_json(body, models.Opinion)
+    return opinion, decode_base64(opinion.image, "image")
+
+
+@feedback.get(
+    "/feedback", summary="List the corrections", dependencies=ADMIN, responses={401: _CHANGE[401]}
+)
+def list_corrections(
+    engine: Working,
+    page: Annotated[int, Query(ge=1, le=1_000_000, description="24 to a page.")] = 1,
+) -> models.Corrections:
+    """List what was corrected, the newest first, without the pictures."""
+    store = engine.service.feedback
+    counts = store.count_by_digit()
+    return models.Corrections(
+        total=sum(counts.values()),
+        counts={"none" if digit is None else str(digit): n for digit, n in counts.items()},
+        page=page,
+        corrections=[models.describe_correction(each) for each in store.list_page(page)],
+    )
+
+
+@feedback.delete(
+    "/feedback/{picture_id}",
+    status_code=204,
+    summary="Erase a correction",
+    dependencies=ADMIN,
+    responses=_CHANGE,
+)
+def delete_correction(
+    picture_id: Annotated[int, Path(ge=1, le=LONGEST_ID)], engine: Working
+) -> None:
+    """Erase a picture and all that was said about it."""
+    if not engine.service.feedback.delete(picture_id):
+        raise HTTPException(404, f"picture_id: there is no correction {picture_id} (any more)")
+
+
+# --- operation --------------------------------------------------------------------------------
+
+operation = APIRouter(tags=["Operate"], responses={code: _PROBLEMS[code] for code in (403, 429)})
+
+
+@operation.get("/health", summary="Whether the server is alive")
+async def health() -> models.Health:
+    """Answer as long as the server does."""
+    return models.Health()
+
+
+@operation.get("/ready", summary="Whether the server can read", responses={503: _PROBLEMS[503]})
+async def ready(request: Request, engine: Working) -> models.Ready:
+    """Answer 503 while the server is stopping or the line is full: send requests elsewhere."""
+    if request.app.state.stopping or len(engine.reader) >= engine.reader.capacity:
+        raise OverloadedError("the server is stopping, or too many pictures are waiting")
+    return models.Ready(model=engine.service.predictor.checkpoint.name)
+
+
+@operation.get(
+    "/metrics",
+    summary="Numbers for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+def metrics(engine: Working) -> Response:
+    """Give requests, times, batches and memory in the text form of Prometheus."""
+    checkpoint = engine.service.predictor.checkpoint
+    engine.metrics.waiting.set(len(engine.reader))
+    engine.metrics.model.clear()
+    engine.metrics.model.labels(checkpoint.name, checkpoint.version, checkpoint.architecture).set(1)
+    return Response(engine.metrics.to_text(), headers={"content-type": engine.metrics.content_type})
+
+
+ROUTERS = (reading, networks, training, feedback, operation)
+
+
+# --- errors -----------------------------------------------------------------------------------
+
+
+def name_error(error: BaseException | None) -> str:
+    """Name an error for programs: `ImageTooLargeError` is "image_too_large"."""
+    if isinstance(error, SettingsError):
+        return "invalid"
+    words = re.findall(r"[A-Z][a-z]*", type(error).__name__.removesuffix("Error"))
+    return "_".join(words).lower()
+
+
+async def answer_digit_error(request: Request, error: Exception) -> Response:
+    """Answer with one of our own errors."""
+    status = getattr(error, "http_status", 500)
+    headers = {}
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if status == 503:
+        headers["retry-after"] = str(RETRY_AFTER_S)
+    return _problem(status, name_error(error), str(error), headers)
+
+
+async def answer_invalid(request: Request, error: Exception) -> Response:
+    """Answer with the first field that is wrong."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = tuple(first["loc"])
+    if first["type"] == "json_invalid":
+        reason = first.get("ctx", {}).get("error", "")
+        return _problem(400, "request", f"body: not JSON ({reason}); send a JSON object")
+    if place[:1] in {("body",), ("query",), ("path",)}:
+        place = place[1:]
+    return _problem(422, name_error(SettingsError()), describe_fault(place, first["msg"]))
+
+
+async def answer_http_error(request: Request, error: Exception) -> Response:
+    """Answer with an error of the framework."""
+    assert isinstance(error, HTTPException)
+    name = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "request")
+    return _problem(error.status_code, name, str(error.detail), dict(error.headers or {}))
+
+
+def _problem(
+    status: int, error: str, detail: str, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    return JSONResponse(
+        {"error": error, "detail": detail},
+        status,
+        headers={"cache-control": "no-store", **(headers or {})},
+    )
+
+
+# --- putting it together ----------------------------------------------------------------------
+
+
+def build_api(
+    service: Service, rules: Rules | None = None, *, log_requests: bool = False
+) -> FastAPI:
+    """Make the application with all routes; the page may be mounted on it afterwards.
+
+    Parameters
+    ----------
+    service : Service
+    rules : Rules, optional
+        What a request has to pass; by default those of a server for this machine, or for everyone
+        if `service.access` says so.
+    log_requests : bool, default=False
+        Whether each request is written to the log "access".
+
+    Returns
+    -------
+    FastAPI
+        With `.state.engine`, and `.state.stopping`, which makes `/ready` say no.
+    """
+    if rules is None:
+        rules = Rules.for_host("0.0.0.0" if service.access.beyond_loopback else "127.0.0.1")
+    metrics = Metrics()
+    engine = Engine(
+        service,
+        MicroBatcher(lambda: service.predictor, on_batch=metrics.batches.observe),
+        Lane("pictures of numbers"),
+        metrics,
+    )
+
+    @asynccontextmanager
+    async def live(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(engine.close)
+
+    app = FastAPIOffline(
+        title=TITLE,
+        description=DESCRIPTION,
+        version=VERSION,
+        redoc_url=None,
+        lifespan=live,
+    )
+    app.state.engine, app.state.stopping, app.state.endless = engine, False, set()
+    for router in ROUTERS:
+        app.include_router(router)
+    _close_the_rest(app)
+    _name_schemas(app)
+    for kind, handler in {
+        DigitError: answer_digit_error,
+        RequestValidationError: answer_invalid,
+        HTTPException: answer_http_error,
+    }.items():
+        app.add_exception_handler(kind, handler)
+    app.add_middleware(Guard, rules=rules)
+    if rules.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=sorted(rules.origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["content-type"],
+        )
+    app.add_middleware(Observer, metrics=metrics, log_requests=log_requests)
+    return app
+
+
+def _close_the_rest(app: FastAPI) -> None:
+    """Answer other methods, and paths below ours, by ourselves: the page would not do it in JSON.
+
+    The page is mounted at "/" and so takes whatever no route before it matches as a whole.
+    """
+    taken: dict[str, set[str]] = {"/docs": {"GET", "HEAD"}, "/openapi.json": {"GET", "HEAD"}}
+    for router in ROUTERS:
+        for route in router.routes:
+            assert isinstance(route, Route)
+            taken.setdefault(route.path, set()).update(route.methods or ())
+    for path, methods in taken.items():
+        others = [method for method in METHODS if method not in methods]
+        allowed = ", ".join(sorted(methods))
+        app.router.routes.append(Route(path, _refuse_method(allowed), methods=others))
+    for first in sorted({path.split("/")[1] for path in taken}):
+        rest = f"/{first}/{{rest:path}}"
+        app.router.routes.append(Route(rest, _refuse_path, methods=list(METHODS)))
+
+
+def _refuse_method(allowed: str) -> Callable[[Request], Awaitable[Response]]:
+    async def refuse(request: Request) -> Response:
+        detail = f"{request.method} is not for this path; use {allowed}"
+        raise HTTPException(405, detail, headers={"allow": allowed})
+
+    return refuse
+
+
+async def _refuse_path(request: Request) -> Response:
+    raise HTTPException(404, "there is nothing under this path; GET /docs shows what there is")
+
+
+def _name_schemas(app: FastAPI) -> None:
+    """Add the schemas of the bodies that handlers read by themselves to the documentation."""
+    make = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = make()
+        for schema in (models.PictureIn, models.PicturesIn, models.Opinion):
+            document["components"]["schemas"][schema.__name__] = schema.model_json_schema()
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

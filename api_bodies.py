@@ -1,0 +1,212 @@
+"""Take the pictures out of a request, however they were sent. Nothing is written to the disk.
+
+| content type                         | what the body is                                     |
+|--------------------------------------|------------------------------------------------------|
+| application/json                     | {"image": base64 or data URL}, or {"images": [...]}  |
+| multipart/form-data                  | files in fields called `image` (or `file`, `images`) |
+| image/*, application/octet-stream    | the file of one picture                              |
+
+    >>> pictures = await read_pictures(request, most=1)
+    >>> pictures[0].field, len(pictures[0].content)
+    ('image', 1932)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from errors import ContentTypeError, EncodingError, ImageError, RequestError, SettingsError
+
+if TYPE_CHECKING:
+    from fastapi import Request
+    from starlette.datastructures import FormData
+
+Schema = TypeVar("Schema", bound=BaseModel)
+
+FIELDS = {"image", "images", "file"}  # of a form
+LARGE = 2**18  # bytes from which on a body is decoded in a thread: it takes a millisecond
+LONGEST_HEAD = 200  # characters of a data URL before its content
+MAX_PARTS = 100
+_WAYS = (
+    'send application/json with {"image": "<base64>"}, multipart/form-data with a file called '
+    "image, or the file itself as image/png; with curl: curl -F image=@seven.png URL"
+)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A picture that came with a request.
+
+    Attributes
+    ----------
+    field : str
+        Where it was, for messages: "image", "images[3]", "body".
+    content : bytes or ImageError
+        The file, not yet decoded; or why there is none.
+    """
+
+    field: str
+    content: bytes | ImageError
+
+
+async def read_pictures(request: Request, *, most: int, schema: type[BaseModel]) -> list[Sent]:
+    """Take all pictures out of a request.
+
+    Parameters
+    ----------
+    request : Request
+    most : int
+        How many there may be.
+    schema : type of BaseModel
+        What JSON has to look like: `api_models.PictureIn` or `PicturesIn`.
+
+    Returns
+    -------
+    list of Sent
+        At least one.
+
+    Raises
+    ------
+    ContentTypeError
+        If the body is of another type.
+    RequestError
+        If it is not what its type says.
+    SettingsError
+        If a field is missing, unknown or wrong; the message names it.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json" or kind.endswith("+json"):
+        body = await request.body()
+        if len(body) < LARGE:
+            return _from_json(body, schema)
+        return await asyncio.to_thread(_from_json, body, schema)
+    if kind == "multipart/form-data":
+        return await _from_form(request, most)
+    if kind.startswith("image/") or kind == "application/octet-stream":
+        return [Sent("body", await request.body())]
+    raise ContentTypeError(f"Content-Type: {kind[:80] or 'none'} is not read here; {_WAYS}")
+
+
+def _from_json(body: bytes, schema: type[BaseModel]) -> list[Sent]:
+    """Take pictures out of JSON."""
+    values: Any = check_json(body, schema)
+    if "image" in schema.model_fields:
+        return [Sent("image", try_base64(values.image, "image"))]
+    named = [(f"images[{at}]", text) for at, text in enumerate(values.images)]
+    return [Sent(field, try_base64(text, field)) for field, text in named]
+
+
+def check_json(body: bytes, schema: type[Schema]) -> Schema:
+    """Read JSON by its schema.
+
+    Raises
+    ------
+    RequestError
+        If it is not JSON.
+    SettingsError
+        If a field is missing, unknown or wrong.
+    """
+    try:
+        return schema.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            raise RequestError(f"body: not JSON ({first['msg']}); {_WAYS}") from error
+        raise SettingsError(describe_fault(first["loc"], first["msg"])) from error
+
+
+def describe_fault(place: tuple[int | str, ...], message: str) -> str:
+    """Say which field is wrong, and why, in one line."""
+    field = ""
+    for part in place:
+        field += f"[{part}]" if isinstance(part, int) else f".{part[:80]}" if field else part[:80]
+    return f"{field or 'body'}: {message[:1].lower()}{message[1:]}"
+
+
+def try_base64(text: str, field: str) -> bytes | ImageError:
+    """Decode base64, or say why it is none: one picture of many must not spoil the others."""
+    try:
+        return decode_base64(text, field)
+    except ImageError as error:
+        return error
+
+
+def decode_base64(text: str, field: str) -> bytes:
+    """Decode base64 or a data URL.
+
+    Parameters
+    ----------
+    text : str
+        Line breaks and spaces in it are passed over, as MIME has them.
+    field : str
+        For messages.
+
+    Raises
+    ------
+    EncodingError
+        If it is something else, or empty.
+    """
+    if text[:5].lower() == "data:":
+        head, comma, text = text.partition(",")
+        if not (comma and len(head) < LONGEST_HEAD and head.lower().endswith(";base64")):
+            raise EncodingError(f"{field}: a data URL has to begin like data:image/png;base64,")
+    try:
+        content = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        content = _decode_broken_lines(text, field)
+    if not content:
+        raise EncodingError(f"{field}: it is empty; send the file of a picture as base64")
+    return content
+
+
+def _decode_broken_lines(text: str, field: str) -> bytes:
+    """Decode base64 with line breaks in it."""
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise EncodingError(
+            f"{field}: not base64 ({error}); send the file of a picture as base64, or a data URL"
+        ) from error
+
+
+async def _from_form(request: Request, most: int) -> list[Sent]:
+    """Take pictures out of a form."""
+    form = await _parse_form(request)
+    try:
+        unknown = sorted({name for name, _ in form.multi_items()} - FIELDS)
+        if unknown:
+            raise SettingsError(f"{unknown[0][:80]}: unknown field; call the file image")
+        files = [value for _, value in form.multi_items()]
+        if not files:
+            raise SettingsError("image: field required; send the picture as a file called image")
+        if len(files) > most:
+            raise SettingsError(f"images: {len(files)} pictures; at most {most} are taken")
+        if any(isinstance(value, str) for value in files):
+            raise SettingsError("image: it has to be a file; with curl: -F image=@seven.png")
+        contents = [value.file.read() for value in files if not isinstance(value, str)]
+    finally:
+        await form.close()
+    if most == 1:
+        return [Sent("image", contents[0])]
+    return [Sent(f"images[{at}]", content) for at, content in enumerate(contents)]
+
+
+async def _parse_form(request: Request) -> FormData:
+    """Parse a form in memory: the size of the body is limited already, and no disk can be full."""
+    from starlette.formparsers import MultiPartException, MultiPartParser
+
+    class InMemory(MultiPartParser):
+        spool_max_size = 2**40
+
+    parser = InMemory(request.headers, request.stream(), max_files=MAX_PARTS, max_fields=MAX_PARTS)
+    try:
+        return await parser.parse()
+    except (MultiPartException, KeyError, UnicodeDecodeError) as error:
+        reason = getattr(error, "message", None) or "it has no boundary, or a damaged header"
+        raise RequestError(f"body: not a form ({str(reason)[:200]}); {_WAYS}") from error

@@ -1,0 +1,133 @@
+"""HTTP connections that give up on clients who are slow, endless or confused.
+
+uvicorn waits without end for the headers of a request, and takes as many of them as are sent. Here
+they have a time and a size; so has what is still sent after a request was refused.
+
+    >>> config = uvicorn.Config(app, http=Connection)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+HEADER_TIMEOUT_S = 15  # from the first byte, or from the opening, to the last header
+MAX_HEADER_BYTES = 32 * 2**10  # of the address and all headers; browsers send about one
+MAX_HEADERS = 100
+MAX_MESSAGE_BYTES = 2**30  # of one request; far beyond what any route takes
+
+
+class Connection(HttpToolsProtocol):
+    """One connection to a client. See uvicorn for the life of a protocol."""
+
+    _deadline: asyncio.TimerHandle | None = None
+    _in_body = False
+    _is_flood = False
+    _message_bytes = _header_bytes = _header_count = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock: who opens a connection has something to say."""
+        super().connection_made(transport)
+        self._start_clock()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came, unless it is too much."""
+        self._message_bytes += len(data)
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        # A single endless header never reaches `on_header`.
+        if not self._in_body and self._message_bytes > 2 * MAX_HEADER_BYTES:
+            self._is_flood = True
+            self.send_400_response("")
+        elif self._message_bytes > MAX_MESSAGE_BYTES:
+            self.transport.close()
+        elif self._message_bytes and not self._in_body and self._deadline is None:
+            self._start_clock()
+
+    def on_message_begin(self) -> None:
+        """Count anew for each request."""
+        super().on_message_begin()
+        self._in_body = False
+        self._header_bytes = self._header_count = 0
+        if self._deadline is None:
+            self._start_clock()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the address."""
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        super().on_header(name, value)
+        self._header_count += 1
+        self._count(len(name) + len(value))
+
+    def on_headers_complete(self) -> None:
+        """Stop the clock; for the body there is another one, in `guards.py`."""
+        self._stop_clock()
+        self._in_body = True
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Be ready for the next request."""
+        super().on_message_complete()
+        self._in_body = False
+        self._message_bytes = 0
+
+    def _count(self, more: int) -> None:
+        """Stop the parser when the headers are too much: it then calls `send_400_response`."""
+        self._header_bytes += more
+        if self._header_bytes > MAX_HEADER_BYTES or self._header_count > MAX_HEADERS:
+            self._is_flood = True
+            raise OverflowError("too many headers")
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP, or too much of it, and close."""
+        status, error, detail = 400, "request", "this is not HTTP"
+        if self._is_flood:
+            status, error = 431, "headers_too_large"
+            detail = (
+                f"headers: at most {MAX_HEADERS} of {MAX_HEADER_BYTES // 1024} kB in all are read"
+            )
+        self._refuse(status, error, detail)
+
+    def _start_clock(self) -> None:
+        self._deadline = self.loop.call_later(HEADER_TIMEOUT_S, self._give_up)
+
+    def _stop_clock(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        """Close a connection whose client is too slow; tell so if it has begun to speak."""
+        self._deadline = None
+        if self.transport.is_closing() or (self.cycle and not self.cycle.response_complete):
+            return
+        if self._message_bytes:
+            detail = f"headers: they did not arrive within {HEADER_TIMEOUT_S} s"
+            self._refuse(408, "too_slow", detail)
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int, error: str, detail: str) -> None:
+        """Answer without the application, and close."""
+        body = json.dumps({"error": error, "detail": detail}).encode()
+        self.transport.write(
+            STATUS_LINE[status]
+            + b"content-type: application/json\r\ncache-control: no-store\r\n"
+            + b"connection: close\r\ncontent-length: "
+            + str(len(body)).encode()
+            + b"\r\n\r\n"
+            + body
+        )
+        self.transport.close()

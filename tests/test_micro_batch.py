@@ -1,0 +1,260 @@
+"""Pictures that wait at the same moment are read together, and everybody gets their own answer."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from errors import BlankImageError, ImageError, OverloadedError
+from micro_batch import MOST, Answer, Lane, MicroBatcher, is_quick
+
+if TYPE_CHECKING:
+    from predict import MNISTPredictor
+
+
+class Gate:
+    """A predictor that lets nobody through until it is opened, and notes who came together."""
+
+    def __init__(self, predictor: MNISTPredictor) -> None:
+        self.predictor = predictor
+        self.checkpoint = predictor.checkpoint
+        self.open = threading.Event()
+        self.entered = threading.Event()
+        self.sizes: list[int] = []
+
+    def predict_prepared(self, prepared: list[Any]) -> list[Any]:
+        self.entered.set()
+        self.open.wait(timeout=60)
+        self.sizes.append(len(prepared))
+        return self.predictor.predict_prepared(prepared)
+
+
+@pytest.fixture
+def gate(tiny_predictor: MNISTPredictor) -> Iterator[Gate]:
+    gate = Gate(tiny_predictor)
+    yield gate
+    gate.open.set()
+
+
+def bmp(width: int, height: int, kind: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((height, width), np.uint8)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def header(width: int, height: int) -> bytes:
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    checksum = struct.pack(">I", zlib.crc32(body))
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + checksum
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let others work until something is so."""
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+def test_many_requests_share_passes_and_each_gets_its_own_answer(
+    gate: Gate, digit_png: Callable[..., Path]
+) -> None:
+    """The first picture is read alone; those that come meanwhile are read in full batches."""
+    pictures = [digit_png(digit).read_bytes() for digit in range(10)] * 4
+    expected = [gate.predictor.predict(picture) for picture in pictures]
+    real: list[int] = []
+
+    async def ask() -> list[Answer]:
+        batcher = MicroBatcher(lambda: gate, threads=1, on_batch=real.append)
+        first = asyncio.ensure_future(batcher.predict(pictures[0]))
+        await until(gate.entered.is_set)
+        others = [asyncio.ensure_future(batcher.predict(each)) for each in pictures[1:]]
+        await until(lambda: len(batcher) == len(others))
+        gate.open.set()
+        answers = await asyncio.gather(first, *others)
+        batcher.close()
+        return answers
+
+    answers = asyncio.run(ask())
+
+    assert [a.prediction.digit for a in answers] == [e.digit for e in expected]
+    for answer, single in zip(answers, expected, strict=True):
+        np.testing.assert_allclose(answer.prediction.probabilities, single.probabilities, atol=1e-5)
+    assert real == [1, MOST, MOST, 7]
+    assert gate.sizes == [1, 16, 16, 8]  # powers of two, see _fill_up
+
+
+def test_a_bad_picture_in_a_batch_spoils_only_itself(
+    gate: Gate, digit_png: Callable[..., Path]
+) -> None:
+    good = digit_png(3).read_bytes()
+    blank = bmp(50, 50)
+
+    async def ask() -> list[Any]:
+        batcher = MicroBatcher(lambda: gate, threads=1)
+        first = asyncio.ensure_future(batcher.predict(good))
+        await until(gate.entered.is_set)
+        others = [
+            asyncio.ensure_future(batcher.predict(each))
+            for each in (good, b"nonsense", blank, b"", good)
+        ]
+        await until(lambda: len(batcher) == 5)
+        gate.open.set()
+        answers = await asyncio.gather(first, *others, return_exceptions=True)
+        batcher.close()
+        return answers
+
+    first, second, nonsense, nothing_on_it, empty, last = asyncio.run(ask())
+
+    assert [each.prediction.digit for each in (first, second, last)] == [3, 3, 3]
+    assert isinstance(nonsense, ImageError)
+    assert isinstance(nothing_on_it, BlankImageError)
+    assert isinstance(empty, ImageError)
+
+
+def test_more_than_can_wait_is_refused_at_once_and_the_others_are_read(
+    gate: Gate, digit_png: Callable[..., Path]
+) -> None:
+    picture = digit_png(5).read_bytes()
+
+    async def ask() -> tuple[list[Answer], int]:
+        batcher = MicroBatcher(lambda: gate, threads=1, capacity=4)
+        first = asyncio.ensure_future(batcher.predict(picture))
+        await until(gate.entered.is_set)
+        waiting = [asyncio.ensure_future(batcher.predict(picture)) for _ in range(4)]
+        await until(lambda: len(batcher) == 4)
+        with pytest.raises(OverloadedError, match="try again") as caught:
+            await batcher.predict(picture)
+        gate.open.set()
+        answers = await asyncio.gather(first, *waiting)
+        batcher.close()
+        return answers, caught.value.http_status
+
+    answers, status = asyncio.run(ask())
+
+    assert [answer.prediction.digit for answer in answers] == [5] * 5
+    assert status == 503
+
+
+def test_a_failing_network_is_told_to_whoever_waits_and_the_next_picture_is_read(
+    tiny_predictor: MNISTPredictor, digit_png: Callable[..., Path]
+) -> None:
+    picture = digit_png(5).read_bytes()
+    predictors: list[Any] = [None, tiny_predictor]  # None cannot predict
+
+    async def ask() -> tuple[Any, Answer]:
+        batcher = MicroBatcher(lambda: predictors.pop(0), threads=1)
+        failure = await asyncio.gather(batcher.predict(picture), return_exceptions=True)
+        answer = await batcher.predict(picture)
+        batcher.close()
+        return failure[0], answer
+
+    failure, answer = asyncio.run(ask())
+
+    assert isinstance(failure, AttributeError)
+    assert answer.prediction.digit == 5
+
+
+def test_closing_reads_what_waits_and_refuses_what_comes_later(
+    tiny_predictor: MNISTPredictor, digit_png: Callable[..., Path]
+) -> None:
+    picture = digit_png(5).read_bytes()
+
+    async def ask() -> tuple[list[Answer], list[threading.Thread]]:
+        batcher = MicroBatcher(lambda: tiny_predictor, threads=2)
+        waiting = [asyncio.ensure_future(batcher.predict(picture)) for _ in range(20)]
+        await asyncio.sleep(0)
+        await asyncio.to_thread(batcher.close)
+        with pytest.raises(OverloadedError):
+            await batcher.predict(picture)
+        return await asyncio.gather(*waiting), batcher._threads
+
+    answers, threads = asyncio.run(ask())
+
+    assert [answer.prediction.digit for answer in answers] == [5] * 20
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_large_picture_does_not_hold_up_the_small_ones(
+    gate: Gate, tiny_predictor: MNISTPredictor, digit_png: Callable[..., Path]
+) -> None:
+    """The large one waits at the gate while small ones pass; in one line they would wait too."""
+    small = digit_png(5).read_bytes()
+    large = digit_png(6, size=1200).read_bytes()
+    gate.predict = lambda content: gate.open.wait(60) and tiny_predictor.predict(content)  # type: ignore[attr-defined]
+    current: list[Any] = [gate]
+
+    async def ask() -> tuple[list[Answer], Answer]:
+        batcher = MicroBatcher(lambda: current[0], threads=1)
+        slow = asyncio.ensure_future(batcher.predict(large))
+        await until(lambda: len(batcher._slow) == 1)
+        await asyncio.sleep(0.05)  # it has its predictor by now, or takes the next one: both read
+        current[0] = tiny_predictor
+        quick = [await batcher.predict(small) for _ in range(3)]
+        gate.open.set()
+        answer = await slow
+        batcher.close()
+        return quick, answer
+
+    quick, slow = asyncio.run(ask())
+
+    assert [answer.prediction.digit for answer in quick] == [5] * 3
+    assert slow.prediction.digit == 6
+
+
+@pytest.mark.parametrize(
+    ("content", "quick"),
+    [
+        (bmp(28, 28), True),
+        (bmp(1024, 1024), True),
+        (bmp(1025, 1024), False),
+        (header(100_000, 100_000), False),
+        (bmp(100, 100, "JPEG"), True),
+        (bmp(100, 100, "BMP"), True),
+        (bmp(1000, 1000, "BMP"), False),
+        (bmp(10, 10, "GIF"), False),
+        (bmp(10, 10, "WEBP"), False),
+        (bmp(10, 10, "TIFF"), False),
+        (b"", True),
+        (b"nonsense", True),
+        (b"\x89PNG\r\n\x1a\n", True),
+    ],
+)
+def test_pictures_that_may_take_long_are_told_by_their_first_bytes(
+    content: bytes, quick: bool
+) -> None:
+    assert is_quick(content) == quick
+
+
+def test_a_lane_runs_in_threads_and_refuses_more_than_it_holds() -> None:
+    release = threading.Event()
+
+    async def ask() -> tuple[list[str], int]:
+        lane = Lane("long jobs", threads=1, capacity=2)
+
+        def work() -> str:
+            release.wait(60)
+            return threading.current_thread().name
+
+        running = [asyncio.ensure_future(lane.run(work)) for _ in range(2)]
+        await until(lambda: len(lane) == 2)
+        with pytest.raises(OverloadedError, match="2 long jobs"):
+            await lane.run(work)
+        release.set()
+        names = await asyncio.gather(*running)
+        left = len(lane)
+        lane.close()
+        return names, left
+
+    names, left = asyncio.run(ask())
+
+    assert all("long jobs" in name for name in names)
+    assert left == 0
