@@ -2,6 +2,7 @@
 
     digit 28x28 -> one of `FORMS`: the bytes of a picture file, as somebody might send it
     digit 28x28 -> one of `DAMAGES` at strength 1 to 5 -> a field of 56x56, the digit in the middle
+    digit 28x28 -> `spoil` with any amount of several `Damages` at once -> the same
 
 The forms change nothing that a person would notice, so a reader has to read all of them equally
 well. The damages end where people begin to guess.
@@ -16,6 +17,7 @@ Everything random comes from the NumPy generator that the caller passes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -148,6 +150,57 @@ def damage(digit: np.ndarray, kind: str, strength: int, rng: np.random.Generator
     return np.clip(spoiled, 0, 1).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Damages:
+    """What `spoil` does to a digit; as it stands here, nothing.
+
+    Attributes
+    ----------
+    noise : float
+        Standard deviation of normal noise; full ink is 1.
+    blur : float
+        Standard deviation in pixels of 28.
+    rotation : float
+        Degrees, clockwise.
+    right, down : float
+        Pixels of 28.
+    contrast : float
+        What is left of full ink, 0.0 to 1.0.
+    """
+
+    noise: float = 0.0
+    blur: float = 0.0
+    rotation: float = 0.0
+    right: float = 0.0
+    down: float = 0.0
+    contrast: float = 1.0
+
+
+def spoil(digit: np.ndarray, damages: Damages, rng: np.random.Generator) -> np.ndarray:
+    """Spoil a digit in several ways at once, as pen, paper and camera would: in that order.
+
+    Parameters
+    ----------
+    digit : ndarray of shape (28, 28), float
+        White ink (1.0) on black (0.0).
+    damages : Damages
+    rng : numpy.random.Generator
+        Chooses the grain of the noise; the same grain for the same seed, whatever its strength.
+
+    Returns
+    -------
+    ndarray of shape (56, 56), float32
+        0.0 to 1.0, white ink on black.
+    """
+    field = np.pad(digit.astype(np.float32), FIELD // 2)
+    if damages.rotation or damages.right or damages.down:
+        field = _move(field, -damages.rotation, damages.right, damages.down)
+    if damages.blur > 0:
+        field = _blur(field, damages.blur, rng)
+    field = _noise(field * damages.contrast, damages.noise, rng)
+    return np.clip(field, 0, 1).astype(np.float32)
+
+
 def middle(field: np.ndarray) -> np.ndarray:
     """Cut out the 28x28 pixels where an unspoiled digit lies, as a network sees them."""
     return np.ascontiguousarray(field[FIELD // 2 : -FIELD // 2, FIELD // 2 : -FIELD // 2])
@@ -170,15 +223,20 @@ def _blur(field: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarr
 def _shift(field: np.ndarray, pixels: float, rng: np.random.Generator) -> np.ndarray:
     """Move the digit in any direction."""
     angle = rng.uniform(0, 2 * np.pi)
-    moved = np.array([[1, 0, pixels * np.cos(angle)], [0, 1, pixels * np.sin(angle)]])
-    return cv2.warpAffine(field, moved, field.shape[::-1])
+    return _move(field, 0, pixels * np.cos(angle), pixels * np.sin(angle))
 
 
 def _rotate(field: np.ndarray, degrees: float, rng: np.random.Generator) -> np.ndarray:
     """Turn the digit to the left or to the right."""
+    return _move(field, degrees * rng.choice((-1, 1)), 0, 0)
+
+
+def _move(field: np.ndarray, degrees: float, right: float, down: float) -> np.ndarray:
+    """Turn a field counter-clockwise about its middle, then shift it."""
     centre = (len(field) - 1) / 2
-    turned = cv2.getRotationMatrix2D((centre, centre), degrees * rng.choice((-1, 1)), 1.0)
-    return cv2.warpAffine(field, turned, field.shape[::-1])
+    moved = cv2.getRotationMatrix2D((centre, centre), degrees, 1.0)
+    moved[:, 2] += np.array([right, down])
+    return cv2.warpAffine(field, moved, field.shape[::-1])
 
 
 def _fade(field: np.ndarray, contrast: float, rng: np.random.Generator) -> np.ndarray:

@@ -7,6 +7,7 @@ Handlers do no work of their own: they ask the predictor, and hand what comes ba
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -99,8 +100,22 @@ def show_sample(service: Service, with_steps: bool) -> tuple[dict[str, Any], str
     return sample, *read_pad(service, sample, with_steps)
 
 
-def build_recognise_tab(service: Service) -> gr.HTML:
-    """Lay out the pad and the answer, and wire them; return the pad for other tabs to look at."""
+def build_recognise_tab(
+    service: Service, below_answer: Callable[[gr.HTML], None] | None = None
+) -> gr.HTML:
+    """Lay out the pad and the answer, and wire them.
+
+    Parameters
+    ----------
+    service : Service
+    below_answer : callable, optional
+        Lays out what belongs below the answer, given the pad.
+
+    Returns
+    -------
+    gr.HTML
+        The pad, for other tabs to look at.
+    """
     import gradio as gr
 
     with gr.Row(elem_classes="recognise"):
@@ -108,6 +123,8 @@ def build_recognise_tab(service: Service) -> gr.HTML:
             pad = build_pad()
         with gr.Column(min_width=0, elem_classes="recognise-answer"):
             answer = gr.HTML(blank_answer(), apply_default_css=False, elem_id="answer")
+            if below_answer:
+                below_answer(pad)
     with gr.Accordion("What happened to my picture", open=False, elem_id="steps") as how:
         steps = gr.HTML("", apply_default_css=False)
     steps_are_open = gr.State(False)

@@ -29,20 +29,60 @@ HEADER = f"""
 </header>"""
 
 
+# Gradio's names for what gets our colours, which `page.css` defines for light and for dark.
+_COLOURS = {
+    "body_background_fill": "page",
+    "body_text_color": "ink",
+    "body_text_color_subdued": "quiet",
+    "background_fill_primary": "card",
+    "background_fill_secondary": "card",
+    "block_background_fill": "card",
+    "block_border_color": "line",
+    "block_info_text_color": "quiet",
+    "block_label_background_fill": "card",
+    "block_label_text_color": "quiet",
+    "block_title_text_color": "ink",
+    "border_color_primary": "line",
+    "border_color_accent": "accent",
+    "button_primary_background_fill": "accent",
+    "button_primary_background_fill_hover": "accent",
+    "button_primary_text_color": "accent-ink",
+    "button_secondary_background_fill": "card",
+    "button_secondary_background_fill_hover": "accent-soft",
+    "button_secondary_border_color": "line",
+    "button_secondary_text_color": "ink",
+    "color_accent": "accent",
+    "color_accent_soft": "accent-soft",
+    "input_background_fill": "paper",
+    "input_border_color": "line",
+    "input_border_color_focus": "accent",
+    "link_text_color": "accent",
+    "loader_color": "accent",
+    "slider_color": "accent",
+    "table_border_color": "line",
+    "table_even_background_fill": "card",
+    "table_odd_background_fill": "card",
+    "table_text_color": "ink",
+}
+
+
 def build_theme() -> gr.themes.Base:
     """Make Gradio's own parts look like ours; only the system's fonts are used."""
     import gradio as gr
 
     system = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
     mono = ("ui-monospace", "SFMono-Regular", "Consolas", "monospace")
-    return gr.themes.Base(primary_hue="blue", neutral_hue="slate", font=system, font_mono=mono).set(
-        body_background_fill="var(--page)",
-        body_background_fill_dark="var(--page)",
-        body_text_color="var(--ink)",
-        body_text_color_dark="var(--ink)",
-        block_background_fill="var(--card)",
-        block_background_fill_dark="var(--card)",
-        block_border_color="var(--line)",
-        block_border_color_dark="var(--line)",
+    theme = gr.themes.Base(primary_hue="blue", neutral_hue="slate", font=system, font_mono=mono)
+    return theme.set(
         block_radius="16px",
+        button_large_radius="12px",
+        button_medium_radius="12px",
+        button_small_radius="10px",
+        input_radius="10px",
+        **{
+            f"{name}{suffix}": f"var(--{colour})"
+            for name, colour in _COLOURS.items()
+            for suffix in ("", "_dark")  # the variables change with the mode themselves
+            if f"{name}{suffix}" != "color_accent_dark"  # the one that Gradio does not have
+        },
     )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import stress
 from errors import SettingsError
 from stress import DAMAGES, FORMS, STRENGTHS, as_file, as_picture, damage, middle
 from tests.conftest import Handwriting
@@ -116,3 +117,67 @@ def test_an_unknown_damage_or_strength_is_refused_with_the_known_ones(
 def test_an_unknown_form_is_refused_with_the_known_ones(digit: np.ndarray) -> None:
     with pytest.raises(SettingsError, match="inverted"):
         as_file(digit, "carved in stone", np.random.default_rng(0))
+
+
+# ---- Several damages at once --------------------------------------------------------------------
+
+
+@pytest.fixture
+def bar() -> np.ndarray:
+    """Return a digit of sorts: an upright bar in the upper half."""
+    digit = np.zeros((28, 28), np.float32)
+    digit[4:14, 13:15] = 1
+    return digit
+
+
+def spoil(digit: np.ndarray, seed: int = 0, **damages: float) -> np.ndarray:
+    return stress.spoil(digit, stress.Damages(**damages), np.random.default_rng(seed))
+
+
+def test_no_damage_leaves_a_digit_as_it_is(bar: np.ndarray):
+    field = spoil(bar)
+
+    assert field.shape == (56, 56)
+    np.testing.assert_array_equal(stress.middle(field), bar)
+
+
+@pytest.mark.parametrize(
+    ("damages", "row", "column"),
+    [
+        ({"right": 5}, 8.5, 18.5),
+        ({"right": -5, "down": 3}, 11.5, 8.5),
+        ({"rotation": 90}, 13.5, 18.5),  # clockwise: what was up points to the right
+        ({"rotation": -90}, 13.5, 8.5),
+        ({"rotation": 180, "down": 2}, 20.5, 13.5),
+    ],
+)
+def test_a_digit_is_turned_first_and_then_shifted(
+    bar: np.ndarray, damages: dict[str, float], row: float, column: float
+):
+    seen = stress.middle(spoil(bar, **damages))
+
+    rows, columns = np.indices(seen.shape)
+    assert np.average(rows, weights=seen) == pytest.approx(row, abs=0.1)
+    assert np.average(columns, weights=seen) == pytest.approx(column, abs=0.1)
+
+
+def test_contrast_and_blur_weaken_ink_and_keep_it_in_place(bar: np.ndarray):
+    faint, soft = spoil(bar, contrast=0.4), spoil(bar, blur=2)
+
+    assert faint.max() == pytest.approx(0.4)
+    assert 0 < soft.max() < 1
+    assert soft.sum() == pytest.approx(bar.sum(), rel=0.01)
+
+
+def test_noise_has_its_strength_and_the_same_grain_for_the_same_seed(bar: np.ndarray):
+    half = np.full((28, 28), 0.5, np.float32)
+
+    weak, strong, other = (
+        stress.middle(spoil(half, seed, noise=sigma)) - 0.5
+        for seed, sigma in ((0, 0.05), (0, 0.1), (1, 0.1))
+    )
+
+    assert weak.std() == pytest.approx(0.05, rel=0.1)
+    np.testing.assert_allclose(strong, 2 * weak, atol=1e-5)
+    assert not np.allclose(strong, other)
+    assert np.clip(spoil(bar, noise=0.5), 0, 1).tolist() == spoil(bar, noise=0.5).tolist()

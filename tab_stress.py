@@ -1,0 +1,318 @@
+"""The tab "Stress test": spoil a digit with sliders, and watch the answer hold or give way.
+
+    pad, sliders -> spoil_pad -> the damaged digit, its answer, and a curve of the confidence
+
+Two readers can be compared: the whole reader, which cleans a picture and centres it first, and the
+network alone, which gets the damaged pixels as they are. It starts with the picture on the
+Recognise tab, if that is newer than its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from errors import BlankImageError, DigitError
+from preprocess import Prepared
+from stress import Damages, as_picture, middle, spoil
+from tryouts import pick_example
+from widgets import (
+    TAKE_NEWER,
+    build_pad,
+    explain_error,
+    make_sample,
+    percent,
+    picture_url,
+    read_picture,
+    render_answer,
+    render_empty,
+    render_message,
+)
+
+if TYPE_CHECKING:
+    import gradio as gr
+    import pandas as pd
+
+    from predict import MNISTPredictor, Prediction
+    from service import Service
+
+Reader = Literal["whole reader", "network alone"]
+READERS: tuple[Reader, Reader] = ("whole reader", "network alone")
+COLOURS = {"whole reader": "#4a7dff", "network alone": "#e0872b"}  # seen on light and on dark
+
+# The sliders in order: what each is called, from where to where it goes, and in which steps.
+SLIDERS: dict[str, tuple[str, float, float, float]] = {
+    "noise": ("Noise", 0, 0.5, 0.02),
+    "blur": ("Blur, pixels", 0, 3, 0.1),
+    "rotation": ("Rotation, degrees", -90, 90, 5),
+    "right": ("Shift to the right, pixels", -10, 10, 1),
+    "down": ("Shift down, pixels", -10, 10, 1),
+    "contrast": ("Contrast", 0, 1, 0.05),
+}
+PRESETS: dict[str, Damages] = {
+    "No damage": Damages(),
+    "Old fax": Damages(noise=0.16, blur=0.6, contrast=0.7),
+    "Shaky hand": Damages(blur=1.6, right=2, down=-1),
+    "Faint pencil": Damages(noise=0.04, contrast=0.2),
+    "Crooked scan": Damages(noise=0.06, rotation=30, right=4, down=3),
+}
+POINTS = 11  # of a curve
+SEED = 0  # of the noise: the same grain at every strength, so that only its strength changes
+
+
+# ------------------------------------------------------------------------------------------------
+# Handlers
+# ------------------------------------------------------------------------------------------------
+
+
+def spoil_pad(
+    service: Service, value: object, reader: Reader, kind: str, *amounts: float
+) -> tuple[str, pd.DataFrame | None]:
+    """Read a damaged copy of the digit on the pad, and follow it through one kind of damage.
+
+    Parameters
+    ----------
+    service : Service
+    value : object
+        What the pad sent; see `widgets.read_picture`.
+    reader : {"whole reader", "network alone"}
+        Whose answer is shown.
+    kind : str
+        Whose curve is drawn: one of `SLIDERS`.
+    *amounts : float
+        Where the sliders stand, in their order.
+
+    Returns
+    -------
+    answer : str
+        HTML. What cannot be read is a message, not an exception.
+    curve : DataFrame or None
+        For a line plot; None where there is nothing to draw.
+    """
+    picture = None
+    predictor = service.predictor
+    damages = Damages(**dict(zip(SLIDERS, amounts, strict=True)))
+    try:
+        picture = read_picture(value)
+        if picture is None:
+            return blank_panel(), None
+        clean = predictor.predict(picture.content)
+    except BlankImageError:
+        if picture is None or picture.drawn:
+            return blank_panel(), None
+        return render_empty("There is no ink in this picture", "Use one with more contrast."), None
+    except DigitError as error:
+        return render_empty("This picture cannot be read", explain_error(error, picture)), None
+    field = spoil(clean.image, damages, np.random.default_rng(SEED))
+    (answer,) = read_fields(predictor, [field], reader)
+    return render_damage(clean, field, answer), trace_curve(predictor, clean, damages, kind)
+
+
+def read_fields(
+    predictor: MNISTPredictor, fields: Sequence[np.ndarray], reader: Reader
+) -> list[Prediction | DigitError]:
+    """Read damaged digits.
+
+    Parameters
+    ----------
+    predictor : MNISTPredictor
+    fields : sequence of ndarrays of shape (56, 56), float32
+        As `stress.spoil` gives them.
+    reader : {"whole reader", "network alone"}
+
+    Returns
+    -------
+    list of Prediction or DigitError
+        An error where nothing was left to read; the network alone reads everything.
+    """
+    if reader == "whole reader":
+        return predictor.predict_batch([as_picture(field) for field in fields], errors="return")
+    return [*predictor.predict_prepared([_as_it_is(middle(field)) for field in fields])]
+
+
+def _as_it_is(digit: np.ndarray) -> Prepared:
+    """Let the network see a digit that nobody has cleaned or centred."""
+    side = len(digit)
+    return Prepared(digit, side, side, (0, 0, side, side), dark_ink=False)
+
+
+def trace_curve(
+    predictor: MNISTPredictor, clean: Prediction, damages: Damages, kind: str
+) -> pd.DataFrame:
+    """Follow both readers from one end of a slider to the other; the other sliders stay.
+
+    Parameters
+    ----------
+    predictor : MNISTPredictor
+    clean : Prediction
+        Of the digit without damage.
+    damages : Damages
+        Where the sliders stand.
+    kind : str
+        The slider to move: one of `SLIDERS`.
+
+    Returns
+    -------
+    DataFrame
+        Columns `strength`, `confidence` (in the digit that is read without damage, 0.0 to 1.0; 0
+        where nothing is left to read) and `reader`.
+    """
+    import pandas as pd
+
+    _, low, high, _ = SLIDERS[kind]
+    strengths = np.linspace(low, high, POINTS)
+    fields = [
+        spoil(clean.image, replace(damages, **{kind: float(each)}), np.random.default_rng(SEED))
+        for each in strengths
+    ]
+    rows = [
+        (float(strength), _confidence_in(clean.digit, answer), reader)
+        for reader in READERS
+        for strength, answer in zip(strengths, read_fields(predictor, fields, reader), strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["strength", "confidence", "reader"])
+
+
+def _confidence_in(digit: int, answer: Prediction | DigitError) -> float:
+    """Take the probability of a digit; where nothing could be read there is none."""
+    return 0.0 if isinstance(answer, DigitError) else float(answer.probabilities[digit])
+
+
+def show_sample(service: Service, *rest: Any) -> tuple[dict[str, Any], str, pd.DataFrame | None]:
+    """Put a test picture on the pad, and spoil it."""
+    from dataset import data_dir
+
+    folder = service.data_folder or data_dir()
+    sample = make_sample(*pick_example(np.random.default_rng(), folder))
+    return sample, *spoil_pad(service, sample, *rest)
+
+
+# ------------------------------------------------------------------------------------------------
+# Panels
+# ------------------------------------------------------------------------------------------------
+
+
+def blank_panel() -> str:
+    """Say what to do while there is nothing to spoil."""
+    return render_empty(
+        "Draw a digit, then make it hard to read",
+        "Move the sliders: noise, blur, rotation, shift and contrast. The answer follows, and a "
+        "curve shows how much of each damage the model can take.",
+    )
+
+
+def render_damage(clean: Prediction, field: np.ndarray, answer: Prediction | DigitError) -> str:
+    """Show a damaged digit beside what is read in it."""
+    damaged = picture_url(1 - field)
+    share = percent(clean.confidence).lower()
+    if isinstance(answer, DigitError):
+        panel = render_message("Nothing is left to read", f"{answer}.", tone="error")
+    else:
+        panel = render_answer(answer)
+    return (
+        f'<div class="stress-panel"><figure class="stress-damaged"><img src="{damaged}" '
+        'width="112" height="112" alt="The damaged digit"><figcaption>The damaged digit. Before: '
+        f"{clean.name}, {share}</figcaption></figure>{panel}</div>"
+    )
+
+
+# ------------------------------------------------------------------------------------------------
+# Layout
+# ------------------------------------------------------------------------------------------------
+
+
+def build_stress_tab(service: Service, tab: gr.Tab, source: gr.HTML) -> None:
+    """Lay out the tab.
+
+    Parameters
+    ----------
+    service : Service
+    tab : gr.Tab
+        The tab that this is laid out in; nothing is read before it is opened.
+    source : gr.HTML
+        The pad whose picture is taken over, if it is newer than this tab's own.
+    """
+    import gradio as gr
+
+    with gr.Row(elem_classes="recognise looking"):
+        with gr.Column(min_width=0, elem_classes="side-pad"):
+            pad = build_pad(elem_id="stress-pad")
+        with gr.Column(min_width=0, elem_classes="recognise-answer"):
+            answer = gr.HTML(blank_panel(), apply_default_css=False, elem_id="stress-answer")
+    with gr.Row(elem_classes="recognise looking"):
+        with gr.Column(min_width=0, elem_classes="side-pad sliders"):
+            presets = gr.Dropdown(list(PRESETS), value="No damage", label="Damage")
+            sliders = [_build_slider(name) for name in SLIDERS]
+        with gr.Column(min_width=0, elem_classes="recognise-answer"):
+            reader = gr.Radio(
+                list(READERS),
+                value=READERS[0],
+                label="Who reads",
+                info="The whole reader cleans a picture and centres it first.",
+                elem_classes="choice",
+            )
+            kind = gr.Radio(
+                [(title.partition(",")[0], name) for name, (title, *_) in SLIDERS.items()],
+                value="noise",
+                label="Curve",
+                info="How sure both readers are of your digit as this slider moves.",
+                elem_classes="choice",
+            )
+            curve = _build_curve("noise")
+
+    quiet: dict[str, Any] = {
+        "show_progress": "hidden",
+        "queue": False,
+        "api_visibility": "private",
+    }
+    latest: dict[str, Any] = {**quiet, "trigger_mode": "always_last"}
+    rest, outputs = [reader, kind, *sliders], [answer, curve]
+    show = partial(spoil_pad, service)
+    opened = tab.select(None, [source, pad], [pad], js=TAKE_NEWER, **quiet)
+    opened.then(show, [pad, *rest], outputs, **quiet)
+    pad.ink(show, [pad, *rest], outputs, **latest)
+    pad.sample(partial(show_sample, service), rest, [pad, *outputs], trigger_mode="once", **quiet)
+    for slider in sliders:
+        slider.input(show, [pad, *rest], outputs, **latest)
+    reader.input(show, [pad, *rest], outputs, **latest)
+    axis = kind.input(lambda name: gr.LinePlot(**_axis(name)), [kind], [curve], **latest)
+    axis.then(show, [pad, *rest], outputs, **quiet)
+    chosen = presets.input(
+        lambda name: [getattr(PRESETS[name], each) for each in SLIDERS], [presets], sliders, **quiet
+    )
+    chosen.then(show, [pad, *rest], outputs, **quiet)
+
+
+def _build_slider(name: str) -> gr.Slider:
+    """Make the slider of one kind of damage."""
+    import gradio as gr
+
+    title, low, high, step = SLIDERS[name]
+    return gr.Slider(low, high, value=getattr(Damages(), name), step=step, label=title, buttons=[])
+
+
+def _axis(name: str) -> dict[str, Any]:
+    """Say what the curve of one kind of damage has along its axis."""
+    title, low, high, _ = SLIDERS[name]
+    return {"x_title": title, "x_lim": [low, high]}
+
+
+def _build_curve(name: str) -> gr.LinePlot:
+    """Make the empty plot."""
+    import gradio as gr
+
+    return gr.LinePlot(
+        x="strength",
+        y="confidence",
+        color="reader",
+        color_map=COLOURS,
+        y_lim=[0, 1],
+        y_title="confidence in your digit",
+        height=260,
+        elem_id="stress-curve",
+        **_axis(name),
+    )
