@@ -215,7 +215,8 @@ def test_a_member_that_would_unpack_to_a_giant_is_not_unpacked(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../../secret.png", "/secret.png", "a/../../secret.png", "..\\secret.png", "C:\\s.png", ".."]
+    "name",
+    ["../../secret.png", "/secret.png", "a/../../secret.png", "..\\secret.png", "C:\\s.png", ".."],
 )
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_a_name_that_leads_out_of_the_archive_is_refused(tmp_path, kind, name):
