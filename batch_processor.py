@@ -27,25 +27,32 @@ import itertools
 import json
 import logging
 import os
-import re
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from tqdm import tqdm
 
 from batch_answers import Answered, make_rows
+from batch_numbers import make_number_rows, read_numbers
+from batch_progress import Progress, stop_on_signal
 from batch_report import write_report
-from batch_rows import COLUMNS, STATUSES, WRITERS, Results, RowStore, summarise, write_skipped
+from batch_rows import (
+    COLUMNS,
+    NUMBER_COLUMNS,
+    STATUSES,
+    WRITERS,
+    Results,
+    RowStore,
+    summarise,
+    write_skipped,
+)
+from batch_runs import Run, diary, find_run, make_run
 from batch_sources import LABEL_RULES, Source, open_source
-from batch_workers import WorkerPool
+from batch_workers import Reader, WorkerPool
 from errors import DataNotFoundError, DigitError, OutputError, SettingsError
 from model import FORWARD_BATCH
 from predict import MNISTPredictor
@@ -55,15 +62,10 @@ if TYPE_CHECKING:
     from batch_ray import RayPool
 
 log = logging.getLogger(__name__)
-diary = logging.getLogger(f"{__name__}.diary")  # goes to the run's own file and nowhere else
 
 OUTPUT = Path("predictions")
 ENGINES = ("local", "ray")
-STATUS = list(COLUMNS).index("status")
 FLUSH_SECONDS = 1.0  # rows of slow pictures do not wait until a batch is full
-# Where there is no terminal to draw a bar on, a line now and then.
-PLAIN_PROGRESS_SECONDS = 10.0
-PLAIN_PROGRESS = "{desc}: {n:,} of {total_fmt}, {rate_noinv_fmt}, {remaining} left{postfix}"
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,15 @@ class BatchSettings:
         Where known digits come from; see `batch_sources.open_source`.
     with_hash : bool
         Whether rows carry the SHA-256 of their file.
+    numbers : bool
+        Whether pictures show numbers of several digits; rows then have `NUMBER_COLUMNS`.
     """
 
     batch_size: int = FORWARD_BATCH
     recursive: bool = True
     labels: str = "auto"
     with_hash: bool = False
+    numbers: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -123,6 +128,8 @@ class BatchProcessor:
     >>> processor = BatchProcessor(labels="names")
     >>> results = processor.process("scans.zip")
     >>> print(len(results), results[0]["digit"])
+    >>> BatchProcessor(numbers=True).process("meters")[0]["text"]
+    '00417'
     """
 
     def __init__(
@@ -194,21 +201,50 @@ class BatchProcessor:
         OutputError
             If the rows cannot be written; those written before are intact.
         """
-        found = open_source(source, recursive=self.settings.recursive, labels=self.settings.labels)
+        settings = self.settings
+        found = open_source(
+            source, recursive=settings.recursive, labels=settings.labels, numbers=settings.numbers
+        )
         with self._start_pool() as pool:
             predictor = self._load()
-            self._run = _open_run(self.output, found, resume=resume)
-            with contextlib.closing(RowStore(self._run.rows)) as store, _run_log(self._run):
-                _save_config(self._run, found, predictor, self.settings)
-                self._read(found, pool, predictor, store)
+            self._run = self._open_run(found, resume=resume)
+            with contextlib.closing(RowStore(self._run.rows, self._columns)) as store:
+                self._save_config(self._run, found, predictor)
+                with self._run.keep_diary():
+                    self._read(found, pool, predictor, store)
         return self.results
+
+    @property
+    def _columns(self) -> dict[str, str]:
+        """What a row holds."""
+        return NUMBER_COLUMNS if self.settings.numbers else COLUMNS
+
+    def _open_run(self, source: Source, *, resume: bool) -> Run:
+        """Find the folders of the last run of the same source, or make new ones."""
+        same = {"source": source.where, "numbers": self.settings.numbers}
+        run = find_run(self.output, same) if resume else None
+        return run or make_run(self.output, source.name)
+
+    def _save_config(self, run: Run, source: Source, predictor: MNISTPredictor) -> None:
+        """Write down what is read, with which network and settings."""
+        checkpoint = predictor.checkpoint
+        run.save_config(
+            {
+                "source": source.where,
+                "kind": source.kind,
+                "model": checkpoint.path.stem,
+                "model_version": checkpoint.version,
+                **asdict(self.settings),
+            }
+        )
 
     def _start_pool(self) -> WorkerPool | RayPool:
         """Start what opens the pictures: processes of this machine, or a cluster."""
         if self.engine == "local":
-            # The processes start while the network is loaded.
+            # Workers that need no network start while it is loaded.
             workers = _count_processors() if self.workers is None else self.workers
-            return WorkerPool(workers, with_hash=self.settings.with_hash)
+            reader = read_numbers(self._load()) if self.settings.numbers else Reader()
+            return WorkerPool(workers, with_hash=self.settings.with_hash, reader=reader)
         from batch_ray import RayPool  # most people have no Ray
 
         return RayPool(
@@ -216,6 +252,7 @@ class BatchProcessor:
             self.workers or None,
             batch_size=self.settings.batch_size,
             with_hash=self.settings.with_hash,
+            numbers=self.settings.numbers,
         )
 
     def _load(self) -> MNISTPredictor:
@@ -229,10 +266,11 @@ class BatchProcessor:
     ) -> None:
         """Turn the stream of inputs into rows on the disk."""
         started = time.perf_counter()
+        path, status, reason = (list(self._columns).index(n) for n in ("path", "status", "reason"))
         with (
             _few_threads(),
-            _stop_on_signal() as stop,
-            _Progress(source, self.progress) as progress,
+            stop_on_signal() as stop,
+            Progress(source, self.progress) as progress,
         ):
             inputs = itertools.takewhile(lambda _: not stop.is_set(), source.read())
             find = functools.partial(
@@ -242,15 +280,25 @@ class BatchProcessor:
             )
             pairs = ((item, find(item)) for item in inputs)
             for batch in _in_batches(pool.answer(pairs), self.settings.batch_size):
-                rows, skipped = make_rows(batch, predictor, self.settings.batch_size)
+                rows, skipped = self._make_rows(batch, predictor)
                 store.add(rows, skipped)
-                progress.update(rows, skipped)
-                _log_errors(rows)
+                errors = [row for row in rows if row[status] == "error"]
+                progress.update(len(batch), len(errors))
+                for row in errors:
+                    diary.info("%s: %s", row[path], row[reason])
             self.interrupted = stop.is_set()
         if not self.interrupted:
             store.finish()
         self._fresh = store.count - store.found_earlier
         self._seconds = time.perf_counter() - started
+
+    def _make_rows(
+        self, batch: list[Answered], predictor: MNISTPredictor
+    ) -> tuple[list[tuple], list[tuple[str, str]]]:
+        """Turn what the workers found into rows, and the files that are no pictures."""
+        if self.settings.numbers:
+            return make_number_rows(batch, predictor)
+        return make_rows(batch, predictor, self.settings.batch_size)
 
     @property
     def results(self) -> Results:
@@ -262,7 +310,7 @@ class BatchProcessor:
         run = self._last_run()
         return {
             "run": run.name,
-            **json.loads(run.config.read_text(encoding="utf-8")),
+            **run.read_config(),
             "interrupted": self.interrupted,
             **summarise(self.results),
             "read_now": self._fresh,
@@ -334,96 +382,6 @@ class BatchProcessor:
         return self._run
 
 
-@contextlib.contextmanager
-def _run_log(run: Run) -> Iterator[None]:
-    """Keep a diary of the run beside its rows: begin, errors with their time, and how it ended."""
-    handler = logging.FileHandler(run.rows.with_name("run.log"), encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    diary.setLevel(logging.INFO)
-    diary.propagate = False
-    diary.addHandler(handler)
-    try:
-        diary.info("begin")
-        yield
-        diary.info("end")
-    except BaseException as error:
-        diary.info("ended by %s: %s", type(error).__name__, error)
-        raise
-    finally:
-        diary.removeHandler(handler)
-        handler.close()
-
-
-def _log_errors(rows: list[tuple]) -> None:
-    """Note in the diary what could not be read."""
-    for values in rows:
-        if values[STATUS] == "error":
-            row = dict(zip(COLUMNS, values, strict=False))
-            diary.info("%s: %s", row["path"], row["reason"])
-
-
-@dataclass(frozen=True)
-class Run:
-    """The folders of one run."""
-
-    name: str
-    output: Path
-
-    @property
-    def rows(self) -> Path:
-        """The SQLite file that holds the rows."""
-        return self.output / "logs" / self.name / "rows.sqlite"
-
-    @property
-    def config(self) -> Path:
-        """What was read, with which model and settings."""
-        return self.output / "logs" / self.name / "config.json"
-
-    @property
-    def reports(self) -> Path:
-        """The folder of the files for people."""
-        return self.output / "reports" / self.name
-
-
-def _open_run(output: Path, source: Source, *, resume: bool) -> Run:
-    """Make the folders of a new run, or find those of the last run of the same source."""
-    if resume:
-        for config in sorted((output / "logs").glob("*/config.json"), reverse=True):
-            if json.loads(config.read_text(encoding="utf-8"))["source"] == source.where:
-                return Run(config.parent.name, output)
-        log.info("no earlier run of %s in %s: beginning a new one", source.where, output)
-    name = re.sub(r"[^\w.-]+", "_", f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{source.name}")
-    for number in itertools.count(1):
-        run = Run(f"{name}_{number}" if number > 1 else name, output)
-        try:
-            run.reports.mkdir(parents=True)
-            run.rows.parent.mkdir(parents=True)
-        except FileExistsError:  # two runs in one second
-            continue
-        except OSError as error:
-            raise OutputError(
-                f"cannot make a folder in {output}: {error.strerror}; choose another with --output"
-            ) from error
-        return run
-    raise AssertionError("itertools.count ends never")
-
-
-def _save_config(
-    run: Run, source: Source, predictor: MNISTPredictor, settings: BatchSettings
-) -> None:
-    """Write what a later run has to know to go on with this one."""
-    checkpoint = predictor.checkpoint
-    config = {
-        "source": source.where,
-        "kind": source.kind,
-        "model": checkpoint.path.stem,
-        "model_version": checkpoint.version,
-        **asdict(settings),
-    }
-    with atomic_write(run.config) as temporary:
-        temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-
-
 def _in_batches(answers: Iterable[Answered], size: int) -> Iterator[list[Answered]]:
     """Group answers into batches: full ones, or what has come within a second."""
     batch: list[Answered] = []
@@ -452,77 +410,6 @@ def _few_threads() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@contextlib.contextmanager
-def _stop_on_signal() -> Iterator[threading.Event]:
-    """Give an event that the first Ctrl-C (or SIGTERM) sets; the second stops at once."""
-    stop = threading.Event()
-
-    def handle(number: int, frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        log.warning("stopping: the pictures in flight are finished first (again: stop at once)")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # only the main thread may change what signals do
-        return
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-class _Progress:
-    """A bar on a terminal, a line now and then elsewhere: rate, time left, errors so far."""
-
-    def __init__(self, source: Source, is_shown: bool) -> None:
-        is_terminal = sys.stderr.isatty()
-        self._bar = tqdm(
-            desc=source.name,
-            unit=" pictures",
-            disable=not is_shown,
-            file=sys.stderr if is_terminal else _Lines(),
-            mininterval=0.2 if is_terminal else PLAIN_PROGRESS_SECONDS,
-            miniters=1,
-            delay=0 if is_terminal else PLAIN_PROGRESS_SECONDS,
-            bar_format=None if is_terminal else PLAIN_PROGRESS,
-        )
-        self._errors = 0
-        if is_shown:
-            # Counting a large folder takes a while, and reading need not wait for it.
-            threading.Thread(target=self._count, args=[source], daemon=True).start()
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def _count(self, source: Source) -> None:
-        """Learn how many inputs there are. Runs in a thread."""
-        self._bar.total = source.count()
-
-    def update(self, rows: list[tuple], skipped: list[tuple[str, str]]) -> None:
-        """Show that these rows are done."""
-        self._errors += sum(row[STATUS] == "error" for row in rows)
-        self._bar.set_postfix(errors=self._errors, refresh=False)
-        self._bar.update(len(rows) + len(skipped))
-
-
-class _Lines:
-    """A stand-in for stderr that turns a bar's redrawing into plain lines."""
-
-    def write(self, text: str) -> None:
-        """Print what is drawn, one line each time."""
-        if text := text.strip():
-            print(text, file=sys.stderr)
-
-    def flush(self) -> None:
-        """Do nothing: stderr is flushed at the end of each line."""
-
-
 def describe(summary: dict[str, Any], folder: Path) -> str:
     """Put a summary into a few lines for people."""
     counts = ", ".join(f"{summary[status]:,} {status}" for status in STATUSES)
@@ -534,7 +421,7 @@ def describe(summary: dict[str, Any], folder: Path) -> str:
     if summary["labelled"]:
         lines.append(
             f"accuracy {summary['accuracy']:.2%}: {summary['correct']:,} of "
-            f"{summary['labelled']:,} with a known digit"
+            f"{summary['labelled']:,} with a known {'number' if summary['numbers'] else 'digit'}"
         )
     if summary["skipped"]:
         lines.append(f"{summary['skipped']:,} other files were left out (skipped.csv names them)")
@@ -563,7 +450,8 @@ def build_parser() -> argparse.ArgumentParser:
         "  python batch_processor.py my_digits --resume --format csv parquet\n"
         "  python batch_processor.py scans.zip --workers 8\n"
         "  find . -name '*.png' | python batch_processor.py -\n"
-        "  python batch_processor.py test.csv --format submission",
+        "  python batch_processor.py test.csv --format submission\n"
+        "  python batch_processor.py meters --number",
         formatter_class=HelpFormatter,
     )
     parser.add_argument(
@@ -573,6 +461,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--resume", action="store_true", help="go on with the last run of this source"
+    )
+    parser.add_argument(
+        "--number", action="store_true", help="pictures show several digits, maybe in lines"
     )
     parser.add_argument("--model", default="best", help="name in models/, or a checkpoint's path")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder for the results")
@@ -609,6 +500,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Read the source and write the files; 1 if something could not be read."""
+    if args.number and "submission" in args.format:
+        raise SettingsError("a submission has one digit for each picture: read without --number")
     processor = BatchProcessor(
         args.model,
         output=args.output,
@@ -620,6 +513,7 @@ def run(args: argparse.Namespace) -> int:
         recursive=args.recursive,
         labels=args.labels,
         with_hash=args.sha256,
+        numbers=args.number,
     )
     processor.process(args.source, resume=args.resume)
     for form in args.format:

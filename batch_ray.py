@@ -30,9 +30,10 @@ import numpy as np
 import torch
 
 from batch_answers import make_rows
-from batch_rows import COLUMNS, PRIVATE_COLUMNS
+from batch_numbers import make_number_rows, read_numbers
+from batch_rows import COLUMNS, NUMBER_COLUMNS, PRIVATE_COLUMNS
 from batch_sources import Input, Source, open_source
-from batch_workers import Answer, WorkerPool
+from batch_workers import Answer, Reader, WorkerPool
 from errors import DigitError, SettingsError
 from model import FORWARD_BATCH
 from predict import MNISTPredictor
@@ -43,10 +44,12 @@ log = logging.getLogger(__name__)
 # Actors start anew for each group, which takes them some seconds: a group keeps one busy for
 # about a minute of small pictures, and fits in the memory of the driver.
 GROUP_FOR_EACH_WORKER = 20_000
+NUMBERS_FOR_EACH_WORKER = 1_000  # pages take much longer,
+NUMBERS_AT_ONCE = 16  # so they are dealt out by the handful
 _NOT_FOR_THE_CLUSTER = [".venv", ".git", "data", "outputs", "predictions"]
 
 
-class Reader:
+class Actor:
     """An actor: the network, and one worker process that prepares what the network reads next.
 
     Parameters
@@ -57,40 +60,52 @@ class Reader:
         Pictures in one forward pass.
     with_hash : bool
         Whether to compute checksums.
+    numbers : bool
+        Whether pictures show numbers; then this process reads them by itself.
     """
 
-    def __init__(self, model: str, batch_size: int, with_hash: bool) -> None:
+    def __init__(self, model: str, batch_size: int, with_hash: bool, numbers: bool) -> None:
         torch.set_num_threads(1)
         self.predictor = MNISTPredictor(PROJECT / model)
-        self.pool = WorkerPool(1, with_hash=with_hash)
         self.batch_size = batch_size
+        self.numbers = numbers
+        reader = read_numbers(self.predictor) if numbers else Reader()
+        self.pool = WorkerPool(0 if numbers else 1, with_hash=with_hash, reader=reader)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> Any:
         """Turn columns `position` and `input` (pickled) into a table of rows."""
         items = [pickle.loads(content) for content in batch["input"]]
         answered = list(self.pool.answer((item, None) for item in items))
-        rows, _ = make_rows(answered, self.predictor, self.batch_size)
+        if self.numbers:
+            rows, _ = make_number_rows(answered, self.predictor)
+        else:
+            rows, _ = make_rows(answered, self.predictor, self.batch_size)
         found = iter(rows)
+        columns = _columns(self.numbers)
         whole = [
-            _row_of_skipped(item, answer) if answer.status == "skipped" else next(found)
+            _row_of_skipped(item, answer, columns) if answer.status == "skipped" else next(found)
             for item, answer in answered
         ]
-        return _to_table(batch["position"].tolist(), whole)
+        return _to_table(batch["position"].tolist(), whole, columns)
 
 
-def _row_of_skipped(item: Input, answer: Answer) -> tuple:
+def _columns(numbers: bool) -> dict[str, str]:
+    """Say what a row holds, with what is kept beside."""
+    return (NUMBER_COLUMNS if numbers else COLUMNS) | PRIVATE_COLUMNS
+
+
+def _row_of_skipped(item: Input, answer: Answer, columns: Iterable[str]) -> tuple:
     """Give a file that is no picture the form of a row."""
     values = {"path": item.path, "status": "skipped", "reason": answer.reason}
-    return tuple(values.get(name) for name in [*COLUMNS, *PRIVATE_COLUMNS])
+    return tuple(values.get(name) for name in columns)
 
 
-def _to_table(positions: list[int], rows: list[tuple]) -> Any:
+def _to_table(positions: list[int], rows: list[tuple], names: dict[str, str]) -> Any:
     """Make an Arrow table, which has a type for each column even where all values are missing."""
     import pyarrow  # type: ignore[import, unused-ignore]
 
     kinds = {"TEXT": pyarrow.string(), "INTEGER": pyarrow.int64(), "REAL": pyarrow.float64()}
     columns: dict[str, Any] = {"position": pyarrow.array(positions, pyarrow.int64())}
-    names = COLUMNS | PRIVATE_COLUMNS
     for (name, kind), values in zip(names.items(), zip(*rows, strict=True), strict=True):
         columns[name] = pyarrow.array(values, kinds.get(kind, pyarrow.binary()))
     return pyarrow.table(columns)
@@ -109,6 +124,8 @@ class RayPool:
         Pictures in one forward pass.
     with_hash : bool, default=False
         Whether to compute checksums.
+    numbers : bool, default=False
+        Whether pictures show numbers of several digits.
 
     Raises
     ------
@@ -123,14 +140,17 @@ class RayPool:
         *,
         batch_size: int = FORWARD_BATCH,
         with_hash: bool = False,
+        numbers: bool = False,
     ) -> None:
         self._ray = _start_ray()
         self._workers = workers or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
         path = predictor.checkpoint.path.resolve()
         # The project has another place on each machine of a cluster.
         model = path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path
-        self._arguments = (str(model), batch_size, with_hash)
-        self.group_size = GROUP_FOR_EACH_WORKER * self._workers
+        batch_size = min(batch_size, NUMBERS_AT_ONCE) if numbers else batch_size
+        self._arguments = (str(model), batch_size, with_hash, numbers)
+        group = NUMBERS_FOR_EACH_WORKER if numbers else GROUP_FOR_EACH_WORKER
+        self.group_size = group * self._workers
 
     def __enter__(self) -> RayPool:
         return self
@@ -169,7 +189,8 @@ class RayPool:
         -------
         pyarrow.Table
             One row for each input, in their order: `position` in the group, the columns of
-            `batch_rows.COLUMNS` and the private ones. `status` may also be "skipped".
+            `batch_rows.COLUMNS` (or `NUMBER_COLUMNS`) and the private ones. `status` may also be
+        "skipped".
         """
         import pyarrow  # type: ignore[import, unused-ignore]
 
@@ -182,7 +203,7 @@ class RayPool:
         rows = self._ray.data.from_items(
             named, override_num_blocks=max(self._workers, len(items) // batch_size)
         ).map_batches(
-            Reader,
+            Actor,
             fn_constructor_args=self._arguments,
             batch_size=batch_size,
             compute=self._ray.data.ActorPoolStrategy(size=self._workers),
@@ -289,13 +310,16 @@ def build_parser() -> argparse.ArgumentParser:
         "--workers", type=int, metavar="N", help="actors (default: one for each processor)"
     )
     parser.add_argument("--sha256", action="store_true", help="add each file's checksum")
+    parser.add_argument("--number", action="store_true", help="pictures show several digits")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the parts and say how many rows they have."""
-    source = open_source(args.source)
-    pool = RayPool(MNISTPredictor(args.model), args.workers, with_hash=args.sha256)
+    source = open_source(args.source, numbers=args.number)
+    pool = RayPool(
+        MNISTPredictor(args.model), args.workers, with_hash=args.sha256, numbers=args.number
+    )
     count = write_parts(source, args.folder, pool)
     print(f"{count:,} rows written to {args.folder}")
     return 0

@@ -48,6 +48,7 @@ def write_report(results: Results, summary: dict[str, Any], path: Path) -> Path:
         TEMPLATE.read_text(encoding="utf-8"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     ).render(
         summary=summary,
+        answer=results.answer,
         queue=[_card(row, seen) for row, seen in results.doubtful(QUEUE_LENGTH)],
         mistakes=[_card(row, seen) for row, seen in results.worst_mistakes(MISTAKES)],
     )

@@ -15,8 +15,9 @@ import json
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
@@ -42,19 +43,31 @@ COLUMNS = {
     "model_version": "TEXT",
     "seconds": "REAL",  # to open and prepare the picture
 }
+# What it holds where pictures show numbers of several digits.
+NUMBER_COLUMNS = {
+    "path": "TEXT",
+    "status": "TEXT",
+    "text": "TEXT",  # the digits; a space between lines
+    "confidence": "REAL",  # of the digit that is least sure
+    "count": "INTEGER",  # of digits
+    "reason": "TEXT",
+    "turn": "INTEGER",  # degrees by which the picture was turned counter-clockwise to be read
+    "width": "INTEGER",
+    "height": "INTEGER",
+    "sha256": "TEXT",
+    "label": "TEXT",  # the number it is known to be
+    "model": "TEXT",
+    "model_version": "TEXT",
+    "seconds": "REAL",  # to open and read the picture
+}
 # What is kept beside: by what a changed file is noticed, and what the network saw of doubtful ones.
 PRIVATE_COLUMNS = {"size": "INTEGER", "stamp": "INTEGER", "seen": "BLOB"}
 
-_NAMES = ", ".join([*COLUMNS, *PRIVATE_COLUMNS])
-_PUBLIC_NAMES = ", ".join(COLUMNS)
-_TYPES = ", ".join(f"{name} {kind}" for name, kind in (COLUMNS | PRIVATE_COLUMNS).items())
-_MARKS = ", ".join("?" for _ in COLUMNS | PRIVATE_COLUMNS)
-_SCHEMA = f"""
-    CREATE TABLE IF NOT EXISTS rows (position INTEGER PRIMARY KEY, {_TYPES});
+_SCHEMA = """
+    CREATE TABLE IF NOT EXISTS rows (position INTEGER PRIMARY KEY, {types});
     CREATE TABLE IF NOT EXISTS skipped (path TEXT, reason TEXT);
-    CREATE TABLE IF NOT EXISTS earlier ({_TYPES}, UNIQUE (path, size, stamp));
+    CREATE TABLE IF NOT EXISTS earlier ({types}, UNIQUE (path, size, stamp));
 """
-IS_DOUBTFUL = "(status IN ('unsure', 'not a digit') OR (label IS NOT NULL AND digit != label))"
 
 STATUSES = ("ok", "unsure", "not a digit", "error")
 PARQUET_ROWS = 10_000  # in one row group
@@ -62,9 +75,9 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _NUMBERS = re.compile(r"\d[\d,.]*")
 
 
-def relabel(row: tuple, label: int | None) -> tuple:
+def relabel(row: tuple, label: int | str | None, columns: Mapping[str, str] = COLUMNS) -> tuple:
     """Give an earlier row the label that its file has now."""
-    place = list(COLUMNS).index("label")
+    place = list(columns).index("label")
     return (*row[:place], label, *row[place + 1 :])
 
 
@@ -75,6 +88,8 @@ class RowStore:
     ----------
     path : Path
         The SQLite file; made, with its folder, if it is not there.
+    columns : mapping, default=COLUMNS
+        What a row holds: `COLUMNS` or `NUMBER_COLUMNS`.
 
     Raises
     ------
@@ -87,15 +102,19 @@ class RowStore:
         Rows written, and how many of them `find_earlier` could give, since it was opened.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, columns: Mapping[str, str] = COLUMNS) -> None:
         self.path = path
+        whole = {**columns, **PRIVATE_COLUMNS}
+        self._names = ", ".join(whole)
+        self._marks = ", ".join("?" for _ in whole)
+        types = ", ".join(f"{name} {kind}" for name, kind in whole.items())
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
             # Held until the end, so that a second run of the same name is refused.
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._db.execute("PRAGMA synchronous = FULL")
-            self._db.executescript(_SCHEMA)
+            self._db.executescript(_SCHEMA.format(types=types))
             self._db.execute("BEGIN IMMEDIATE")
             self._set_aside()
             self._db.execute("COMMIT")
@@ -110,7 +129,7 @@ class RowStore:
         Errors are left out: what could not be read may be readable now.
         """
         self._db.execute(
-            f"INSERT OR REPLACE INTO earlier ({_NAMES}) SELECT {_NAMES} FROM rows "
+            f"INSERT OR REPLACE INTO earlier SELECT {self._names} FROM rows "
             "WHERE status != 'error' ORDER BY position"
         )
         self._db.execute("DELETE FROM rows")
@@ -122,7 +141,7 @@ class RowStore:
         if not self.has_earlier:
             return None
         found: tuple | None = self._db.execute(
-            f"SELECT {_NAMES} FROM earlier WHERE path = ? AND size = ? AND stamp = ? "
+            f"SELECT {self._names} FROM earlier WHERE path = ? AND size = ? AND stamp = ? "
             "AND model_version = ? AND (sha256 != '' OR NOT ?)",
             (item.path, item.size, item.stamp, version, with_hash),
         ).fetchone()
@@ -130,7 +149,7 @@ class RowStore:
         return found
 
     def add(self, rows: Sequence[tuple], skipped: Iterable[tuple[str, str]] = ()) -> None:
-        """Write rows (in the order of `COLUMNS`, then size, stamp, seen) so that they stay.
+        """Write rows (in the order of the columns, then size, stamp, seen) so that they stay.
 
         Raises
         ------
@@ -140,7 +159,7 @@ class RowStore:
         numbered = ((self.count + offset, *row) for offset, row in enumerate(rows))
         try:
             self._db.execute("BEGIN")
-            self._db.executemany(f"INSERT INTO rows VALUES (?, {_MARKS})", numbered)
+            self._db.executemany(f"INSERT INTO rows VALUES (?, {self._marks})", numbered)
             self._db.executemany("INSERT INTO skipped VALUES (?, ?)", skipped)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
@@ -174,7 +193,7 @@ class Results(Sequence[Row]):
 
     It has a length, can be iterated, indexed and sliced like a list of dicts, and needs the same
     memory for ten rows as for a million; `pandas.DataFrame(results)` takes it as it is. Each row
-    has the keys of `COLUMNS`.
+    has the keys of `COLUMNS`, or of `NUMBER_COLUMNS`.
 
     >>> [row["path"] for row in results if row["status"] == "error"]
     ['digits/torn.png']
@@ -183,6 +202,19 @@ class Results(Sequence[Row]):
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @cached_property
+    def columns(self) -> dict[str, str]:
+        """The names of the values in a row, with SQLite's types."""
+        about = self.query("SELECT name, type FROM pragma_table_info('rows')")
+        return {
+            name: kind for name, kind in about if name != "position" and name not in PRIVATE_COLUMNS
+        }
+
+    @property
+    def answer(self) -> str:
+        """The column that holds what was read: "digit" or "text"."""
+        return "text" if "text" in self.columns else "digit"
+
     def __repr__(self) -> str:
         return f"<{len(self):,} rows in {self.path}>"
 
@@ -190,9 +222,19 @@ class Results(Sequence[Row]):
         return int(self.query("SELECT count(*) FROM rows")[0][0])
 
     def __iter__(self) -> Iterator[Row]:
+        names = list(self.columns)
+        for values in self.tuples():
+            yield dict(zip(names, values, strict=True))
+
+    def tuples(self) -> Iterator[tuple]:
+        """Stream the rows as plain tuples in the order of `columns`."""
         with closing(self._open()) as db:
-            for values in db.execute(f"SELECT {_PUBLIC_NAMES} FROM rows ORDER BY position"):
-                yield dict(zip(COLUMNS, values, strict=True))
+            yield from db.execute(f"SELECT {self._names} FROM rows ORDER BY position")
+
+    @property
+    def _names(self) -> str:
+        """The columns, for SQL."""
+        return ", ".join(self.columns)
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
@@ -206,8 +248,8 @@ class Results(Sequence[Row]):
 
     def _at(self, position: int) -> Row:
         """Read one row."""
-        sql = f"SELECT {_PUBLIC_NAMES} FROM rows WHERE position = ?"
-        return dict(zip(COLUMNS, self.query(sql, position)[0], strict=True))
+        sql = f"SELECT {self._names} FROM rows WHERE position = ?"
+        return dict(zip(self.columns, self.query(sql, position)[0], strict=True))
 
     def skipped(self) -> Iterator[tuple[str, str]]:
         """Stream the files that are no pictures, each with the reason."""
@@ -228,17 +270,21 @@ class Results(Sequence[Row]):
             `seen` is what the network saw: 784 bytes, or None if there was no ink.
         """
         return self._with_pictures(
-            f"{IS_DOUBTFUL} ORDER BY confidence IS NULL, confidence LIMIT ?", limit
+            f"(status IN ('unsure', 'not a digit') OR {self.answer} != label) "
+            "ORDER BY confidence IS NULL, confidence LIMIT ?",
+            limit,
         )
 
     def worst_mistakes(self, limit: int) -> list[tuple[Row, bytes | None]]:
-        """List the rows whose digit is not their label, the surest first; see `doubtful`."""
-        return self._with_pictures("digit != label ORDER BY confidence DESC LIMIT ?", limit)
+        """List the rows whose answer is not their label, the surest first; see `doubtful`."""
+        return self._with_pictures(
+            f"{self.answer} != label ORDER BY confidence DESC LIMIT ?", limit
+        )
 
     def _with_pictures(self, condition: str, limit: int) -> list[tuple[Row, bytes | None]]:
         """Read the rows that meet a condition, with what the network saw."""
-        rows = self.query(f"SELECT {_PUBLIC_NAMES}, seen FROM rows WHERE {condition}", limit)
-        return [(dict(zip(COLUMNS, row[:-1], strict=True)), row[-1]) for row in rows]
+        rows = self.query(f"SELECT {self._names}, seen FROM rows WHERE {condition}", limit)
+        return [(dict(zip(self.columns, row[:-1], strict=True)), row[-1]) for row in rows]
 
     def _open(self) -> sqlite3.Connection:
         """Open the file for reading; a connection of its own makes this safe in any thread."""
@@ -251,13 +297,13 @@ def summarise(results: Results) -> dict[str, Any]:
     Returns
     -------
     dict
-        Plain values: `pictures`, one count for each status, `skipped`, `digits` (ten counts),
-        `confidences` (ten counts, from 0-10 % to 90-100 %), `reasons` (each with a count and an
-        example), and where labels are known `labelled`, `correct`, `accuracy` and `confusion`
-        (ten rows of ten counts, by label and then by digit), else None.
+        Plain values: `pictures`, one count for each status, `skipped`, `digits` (ten counts; None
+        for numbers), `confidences` (ten counts, from 0-10 % to 90-100 %), `reasons` (each with a
+        count and an example), and where labels are known `labelled`, `correct`, `accuracy` and
+        `confusion` (ten rows of ten counts, by label and then by digit; None for numbers), else
+        None.
     """
     statuses = dict(results.query("SELECT status, count(*) FROM rows GROUP BY status"))
-    digits = dict(results.query("SELECT digit, count(*) FROM rows GROUP BY digit"))
     tenths = dict(
         results.query(
             "SELECT min(9, CAST(confidence * 10 AS INTEGER)), count(*) FROM rows GROUP BY 1"
@@ -267,11 +313,19 @@ def summarise(results: Results) -> dict[str, Any]:
         "pictures": sum(statuses.values()),
         **{status: statuses.get(status, 0) for status in STATUSES},
         "skipped": results.query("SELECT count(*) FROM skipped")[0][0],
-        "digits": [digits.get(digit, 0) for digit in range(10)],
+        "digits": _count_digits(results),
         "confidences": [tenths.get(tenth, 0) for tenth in range(10)],
         "reasons": _count_reasons(results),
         **_score(results),
     }
+
+
+def _count_digits(results: Results) -> list[int] | None:
+    """Count how often each digit was read, where a row holds one."""
+    if results.answer != "digit":
+        return None
+    counts = dict(results.query("SELECT digit, count(*) FROM rows GROUP BY digit"))
+    return [counts.get(digit, 0) for digit in range(10)]
 
 
 def _count_reasons(results: Results) -> list[dict[str, Any]]:
@@ -288,24 +342,27 @@ def _count_reasons(results: Results) -> list[dict[str, Any]]:
 
 
 def _score(results: Results) -> dict[str, Any]:
-    """Compare digits with labels. A labelled picture that could not be read counts as wrong."""
-    pairs = results.query(
-        "SELECT label, digit, count(*) FROM rows WHERE label IS NOT NULL GROUP BY label, digit"
+    """Compare answers with labels. A labelled picture that could not be read counts as wrong."""
+    ((labelled, correct),) = results.query(
+        f"SELECT count(label), coalesce(sum({results.answer} = label), 0) FROM rows"
     )
-    labelled = sum(count for _, _, count in pairs)
-    if not labelled:
-        return {"labelled": 0, "correct": 0, "accuracy": None, "confusion": None}
-    confusion = [[0] * 10 for _ in range(10)]
-    for label, digit, count in pairs:
-        if digit is not None:
-            confusion[label][digit] = count
-    correct = sum(confusion[digit][digit] for digit in range(10))
     return {
         "labelled": labelled,
         "correct": correct,
-        "accuracy": round(correct / labelled, 6),
-        "confusion": confusion,
+        "accuracy": round(correct / labelled, 6) if labelled else None,
+        "confusion": _confuse(results) if labelled and results.answer == "digit" else None,
     }
+
+
+def _confuse(results: Results) -> list[list[int]]:
+    """Count for each label (row) which digit was read (column)."""
+    confusion = [[0] * 10 for _ in range(10)]
+    for label, digit, count in results.query(
+        "SELECT label, digit, count(*) FROM rows WHERE digit IS NOT NULL AND label IS NOT NULL "
+        "GROUP BY label, digit"
+    ):
+        confusion[label][digit] = count
+    return confusion
 
 
 def write_csv(results: Results, path: Path) -> Path:
@@ -315,10 +372,13 @@ def write_csv(results: Results, path: Path) -> Path:
     """
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\r\n")
-        writer.writerow(COLUMNS)
-        for row in results:
-            row["path"], row["reason"] = _harmless(row["path"]), _harmless(row["reason"])
-            writer.writerow(row.values())
+        writer.writerow(results.columns)
+        texts = [place for place, name in enumerate(results.columns) if name in ("path", "reason")]
+        for values in results.tuples():
+            row = list(values)
+            for place in texts:
+                row[place] = _harmless(row[place])
+            writer.writerow(row)
     return path
 
 
@@ -330,9 +390,9 @@ def _harmless(text: str) -> str:
 def write_json(results: Results, path: Path) -> Path:
     """Write the rows as one JSON list, a row on each line."""
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        separator = "[\n"
+        separator, encode = "[\n", json.JSONEncoder(ensure_ascii=False).encode
         for row in results:
-            file.write(separator + json.dumps(row, ensure_ascii=False))
+            file.write(separator + encode(row))
             separator = ",\n"
         file.write("\n]\n" if separator == ",\n" else "[]\n")
     return path
@@ -341,7 +401,8 @@ def write_json(results: Results, path: Path) -> Path:
 def write_jsonl(results: Results, path: Path) -> Path:
     """Write the rows as JSON Lines: one JSON object on each line."""
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in results)
+        encode = json.JSONEncoder(ensure_ascii=False).encode
+        file.writelines(encode(row) + "\n" for row in results)
     return path
 
 
@@ -359,7 +420,7 @@ def write_parquet(results: Results, path: Path) -> Path:
     except ImportError as error:
         raise SettingsError("Parquet needs pyarrow: pip install pyarrow") from error
     types = {"TEXT": pyarrow.string(), "INTEGER": pyarrow.int32(), "REAL": pyarrow.float64()}
-    schema = pyarrow.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
+    schema = pyarrow.schema([(name, types[kind]) for name, kind in results.columns.items()])
     with atomic_write(path) as temporary, pyarrow.parquet.ParquetWriter(temporary, schema) as file:
         for rows in _in_groups(results, PARQUET_ROWS):
             file.write_table(pyarrow.Table.from_pylist(rows, schema))
@@ -379,7 +440,15 @@ def _in_groups(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
 
 
 def write_submission(results: Results, path: Path) -> Path:
-    """Write what Kaggle's digit-recognizer contest takes: ImageId from 1, and Label."""
+    """Write what Kaggle's digit-recognizer contest takes: ImageId from 1, and Label.
+
+    Raises
+    ------
+    SettingsError
+        If the rows hold numbers of several digits.
+    """
+    if results.answer != "digit":
+        raise SettingsError("a submission has one digit for each picture: read without --number")
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["ImageId", "Label"])

@@ -9,7 +9,7 @@ its whole pool down. So a worker here is a plain Python process that reads chunk
 If a picture kills it, a new one takes its place, and that picture, alone, becomes an error.
 
 Workers import neither torch nor anything that does: each starts in a fifth of a second and has
-about 60 MB.
+about 60 MB. (Those that read numbers, see `batch_numbers.py`, hold the network and have more.)
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import sys
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
@@ -37,7 +37,7 @@ from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from batch_sources import Input, is_address, open_store, printable
 from errors import BlankImageError, DigitError, ImageError
@@ -66,7 +66,10 @@ _FOREIGN_SUFFIXES = {
 }
 _APPLE_DOUBLE = "._"  # macOS puts these beside the files of an archive; they hold no picture
 
-_START = "import sys; sys.path.insert(0, sys.argv[1]); from batch_workers import serve; serve()"
+_START = (
+    "import importlib, sys; sys.path.insert(0, sys.argv[1]); "
+    "importlib.import_module(sys.argv[2]).serve(*sys.argv[3:])"
+)
 # One thread each: the workers themselves are what fills the processors. (NumPy's own threads
 # made the preparation of a small picture ten times slower on two cores.)
 _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "VECLIB_MAXIMUM")}
@@ -81,6 +84,7 @@ _DAMAGE = (
 _PIPE_BROKEN = (OSError, EOFError, pickle.UnpicklingError)
 STOP_TIMEOUT_S = 5.0
 HASH_BLOCK = 2**20  # bytes
+FIRST_SIDEWAYS = 5  # EXIF orientations 5 to 8 turn the picture by 90 degrees
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ class Answer:
     Attributes
     ----------
     prepared : Prepared or None
-        Ready for the network; None if there is nothing to ask it.
+        Ready for the network (or whatever else a `Reader` finds); None if there is nothing.
     status : str
         "" if there is a digit, else "error", "not a digit" (blank) or "skipped" (no picture).
     reason : str
@@ -103,7 +107,7 @@ class Answer:
         What opening and preparing took.
     """
 
-    prepared: Prepared | None = None
+    prepared: Any = None
     status: str = ""
     reason: str = ""
     width: int | None = None
@@ -111,36 +115,88 @@ class Answer:
     sha256: str = ""
     seconds: float = 0.0
 
+    def __reduce__(self) -> tuple[type[Answer], tuple]:
+        """Travel to the parent as plain values, which takes a third of the usual time."""
+        return Answer, tuple(getattr(self, name) for name in self.__slots__)
 
-def read_input(item: Input, *, with_hash: bool = False) -> Answer:
+
+def find_digit(item: Input) -> Prepared:
+    """Prepare the one digit in an input.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read, or is blank.
+    """
+    if item.is_raw:
+        assert item.data is not None  # what is raw is in memory
+        return _as_it_is(item.data)
+    return prepare(source_of(item))
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What workers do with an input, and how a new process comes to do the same.
+
+    Attributes
+    ----------
+    find : callable
+        From an `Input` to something with a `width` and a `height` that can be pickled; raises
+        ImageError where it finds nothing.
+    module : str
+        Its function `serve` is what a worker runs.
+    arguments : tuple of str
+        What `serve` is called with.
+    chunk_files : int
+        How many inputs travel together; few, if each takes long.
+    """
+
+    find: Callable[[Input], Any] = find_digit
+    module: str = __name__
+    arguments: tuple[str, ...] = ()
+    chunk_files: int = CHUNK_FILES
+
+
+def read_input(
+    item: Input, *, with_hash: bool = False, find: Callable[[Input], Any] = find_digit
+) -> Answer:
     """Open and prepare one input. Never raises: what is wrong with a picture is in the answer."""
     started = time.perf_counter()
     if item.file is not None and is_address(item.file):
         item = _fetch(item, item.file)
-    answer = _read(item)
+    prepared, status, reason, width, height = _read(item, find)
     digest = _hash(item) if with_hash and not item.problem else ""
-    return replace(answer, sha256=digest, seconds=round(time.perf_counter() - started, 6))
+    seconds = round(time.perf_counter() - started, 6)
+    return Answer(prepared, status, reason, width, height, digest, seconds)
 
 
-def _read(item: Input) -> Answer:
+_Outcome = tuple[Any, str, str, int | None, int | None]  # the first fields of an Answer
+
+
+def _read(item: Input, find: Callable[[Input], Any]) -> _Outcome:
     """Prepare an input, or say what is wrong with it."""
     if item.problem:
-        return Answer(status="error", reason=item.problem)
-    source = item.file if item.data is None else item.data
-    assert source is not None  # an input has a problem, a file or data
+        return None, "error", item.problem, None, None
     try:
-        prepared = _as_it_is(item.data) if item.is_raw and item.data else prepare(source)
+        prepared = find(item)
     except BlankImageError as error:
-        return Answer(None, "not a digit", _plain(error, item), *_size(source))
+        return None, "not a digit", _plain(error, item), *measure_size(source_of(item))
     except ImageError as error:
-        if not item.is_listed and _is_no_picture(item, source):
-            return Answer(status="skipped", reason=_plain(error, item))
-        return Answer(None, "error", _plain(error, item), *_size(source))
+        if not item.is_listed and _is_no_picture(item, source_of(item)):
+            return None, "skipped", _plain(error, item), None, None
+        return None, "error", _plain(error, item), *measure_size(source_of(item))
     except Exception as error:
         # A decoder can fail in ways nobody has seen yet. That must cost one row, not the batch.
         log.exception("%s could not be read", item.path)
-        return Answer(status="error", reason=f"unexpected {type(error).__name__}: {error}")
-    return Answer(prepared, width=prepared.width, height=prepared.height)
+        return None, "error", f"unexpected {type(error).__name__}: {error}", None, None
+    return prepared, "", "", prepared.width, prepared.height
+
+
+def source_of(item: Input) -> str | bytes:
+    """Say what there is to open."""
+    source = item.file if item.data is None else item.data
+    assert source is not None  # an input has a problem, a file or data
+    return source
 
 
 def _fetch(item: Input, address: str) -> Input:
@@ -195,13 +251,15 @@ def _is_known_format(source: str | bytes) -> bool:
         return True
 
 
-def _size(source: str | bytes) -> tuple[int | None, int | None]:
-    """Read the size of a picture from its header, if that is whole."""
+def measure_size(source: str | bytes) -> tuple[int | None, int | None]:
+    """Read the size of a picture, upright, from its header, if that is whole."""
     try:
         with Image.open(source if isinstance(source, str) else BytesIO(source)) as image:
-            return image.size
+            width, height = image.size
+            is_sideways = image.getexif().get(ExifTags.Base.Orientation, 1) >= FIRST_SIDEWAYS
     except _DAMAGE:
         return None, None
+    return (height, width) if is_sideways else (width, height)
 
 
 def _hash(item: Input) -> str:
@@ -227,6 +285,8 @@ class WorkerPool:
         How many processes; 0 does the work in this one.
     with_hash : bool, default=False
         Whether to compute the checksum of each file.
+    reader : Reader, optional
+        What they do with an input; by default they prepare its one digit.
 
     Examples
     --------
@@ -235,10 +295,13 @@ class WorkerPool:
     ...         print(item.path, answer.width)
     """
 
-    def __init__(self, workers: int, *, with_hash: bool = False) -> None:
+    def __init__(
+        self, workers: int, *, with_hash: bool = False, reader: Reader | None = None
+    ) -> None:
         self.with_hash = with_hash
+        self.reader = reader or Reader()
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-        self.workers = [_Worker(with_hash) for _ in range(workers)]
+        self.workers = [_Worker(self.reader, with_hash) for _ in range(workers)]
         for worker in self.workers:
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(max(workers, 1))
@@ -271,7 +334,7 @@ class WorkerPool:
             If the processes cannot be started at all.
         """
         waiting: deque[tuple[list[tuple[Input, Any]], Future[list[Answer]]]] = deque()
-        for chunk in in_chunks(pairs):
+        for chunk in in_chunks(pairs, self.reader.chunk_files):
             waiting.append((chunk, self._threads.submit(self._ask, _unknown(chunk))))
             if len(waiting) > self._ahead:
                 yield from _fill_in(*waiting.popleft())
@@ -283,7 +346,8 @@ class WorkerPool:
         if not chunk:
             return []
         if not self.workers:
-            return [read_input(item, with_hash=self.with_hash) for item in chunk]
+            find = self.reader.find
+            return [read_input(item, with_hash=self.with_hash, find=find) for item in chunk]
         worker = self._idle.get()
         try:
             return worker.ask(chunk)
@@ -291,14 +355,16 @@ class WorkerPool:
             self._idle.put(worker)
 
 
-def in_chunks(pairs: Iterable[tuple[Input, Any]]) -> Iterator[list[tuple[Input, Any]]]:
-    """Group inputs into chunks of at most `CHUNK_FILES` files and about `CHUNK_BYTES` bytes."""
+def in_chunks(
+    pairs: Iterable[tuple[Input, Any]], files: int = CHUNK_FILES
+) -> Iterator[list[tuple[Input, Any]]]:
+    """Group inputs into chunks of at most so many files and about `CHUNK_BYTES` bytes."""
     chunk: list[tuple[Input, Any]] = []
     size = 0
     for item, answer in pairs:
         chunk.append((item, answer))
         size += item.size
-        if len(chunk) == CHUNK_FILES or size >= CHUNK_BYTES:
+        if len(chunk) == files or size >= CHUNK_BYTES:
             yield chunk
             chunk, size = [], 0
     if chunk:
@@ -321,7 +387,8 @@ def _fill_in(
 class _Worker:
     """One process, and the pipes to it."""
 
-    def __init__(self, with_hash: bool) -> None:
+    def __init__(self, reader: Reader, with_hash: bool) -> None:
+        self._reader = reader
         self._with_hash = with_hash
         self._start()
 
@@ -330,7 +397,10 @@ class _Worker:
         self._is_ready = False
         self._process = subprocess.Popen(
             # Pillow warns of harmless flaws in files; a thousand of them would bury the progress.
-            [sys.executable, "-W", "ignore", "-c", _START, str(Path(__file__).parent)],
+            [
+                *(sys.executable, "-W", "ignore", "-c", _START, str(Path(__file__).parent)),
+                *(self._reader.module, *self._reader.arguments),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | _ONE_THREAD,
@@ -386,21 +456,28 @@ class _Worker:
             return self._process.wait()
 
 
-def serve() -> None:
-    """Be a worker: read chunks from stdin and write answers to stdout until stdin ends."""
+def serve(load: Callable[[], Callable[[Input], Any]] = lambda: find_digit) -> None:
+    """Be a worker: read chunks from stdin and write answers to stdout until stdin ends.
+
+    Parameters
+    ----------
+    load : callable, optional
+        Gives what is done with each input; called once, when nothing can spoil the pipes any more.
+    """
     # Service managers (and Ctrl-C on Windows) signal every process at once. The parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     cv2.setNumThreads(1)
     tasks, answers = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # a library that prints must not print into the answers
+    find = load()
     _send("ready", answers)
     while True:
         try:
             with_hash, chunk = pickle.load(tasks)
         except EOFError:
             return
-        _send([read_input(item, with_hash=with_hash) for item in chunk], answers)
+        _send([read_input(item, with_hash=with_hash, find=find) for item in chunk], answers)
 
 
 def _send(value: object, pipe: BinaryIO) -> None:

@@ -225,6 +225,7 @@ def _from_files(what: str) -> Iterator[Sample]:
     unlabelled = 0
     for item in open_source(what).read():
         label = item.label
+        assert not isinstance(label, str)  # only numbers of several digits have such labels
         if label is None and PurePosixPath(item.path.replace("\\", "/")).parent.name == NONE:
             label = NOT_A_DIGIT
         if label is None:

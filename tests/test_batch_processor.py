@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import batch_processor
+import batch_progress
 from batch_processor import BatchProcessor, main
 from batch_rows import Results
 from errors import DigitError, OutputError
@@ -311,7 +312,7 @@ def test_a_wrong_option_ends_with_two():
 
 
 def test_without_a_terminal_progress_is_plain_lines(processor, pictures, monkeypatch, capsys):
-    monkeypatch.setattr(batch_processor, "PLAIN_PROGRESS_SECONDS", 1e-9)
+    monkeypatch.setattr(batch_progress, "PLAIN_PROGRESS_SECONDS", 1e-9)
     processor.progress = True
 
     processor.process_folder(pictures)

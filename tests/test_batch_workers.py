@@ -163,13 +163,13 @@ def test_a_picture_that_kills_its_worker_is_an_error_and_its_neighbours_are_read
     deadly.write_bytes(good.read_bytes())
     # A worker that ends as if a decoder had crashed, at one file.
     code = batch_workers._START.replace(
-        "serve()",
+        "importlib.import_module",
         "import batch_workers, os; read = batch_workers.prepare\n"
         "def prepare(source):\n"
         "    if str(source).endswith('deadly.png'): os.kill(os.getpid(), 9)\n"
         "    return read(source)\n"
         "batch_workers.prepare = prepare\n"
-        "serve()",
+        "importlib.import_module",
     )
     monkeypatch.setattr(batch_workers, "_START", code)
 

@@ -1,0 +1,150 @@
+"""Numbers of several digits in a batch: a picture in, its digits in reading order as a row out.
+
+    chunk of Input -> a worker with the network: open, find the digits, read them -> rows
+
+Reading a number asks the network again and again (which cut is best, which side is up), so here
+the workers hold the network. Each picture is read by itself: its row does not depend on which
+worker reads it, on how many there are, or on the engine.
+
+    >>> find_number(Input("phone.jpg", "phone.jpg"), MNISTPredictor()).text
+    '0176543210'
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+import batch_workers
+from batch_rows import NUMBER_COLUMNS, relabel
+from batch_sources import Input
+from batch_workers import Answer, Reader, measure_size, source_of
+from errors import CheckpointError
+from model import IMAGE_SIZE
+from predict import MNISTPredictor
+
+CHUNK_FILES = 4  # a page takes up to a second
+DECIMALS = 6  # as in batch_answers.py
+
+
+@dataclass(frozen=True)
+class FoundNumber:
+    """What was read in a picture.
+
+    Attributes
+    ----------
+    text : str
+        The digits in reading order, with a space between lines; empty if there is none.
+    verdict, reason : str
+        As in `predict.Reading`.
+    confidence : float or None
+        Of the digit that is least sure.
+    count : int
+        Of digits.
+    turn : int
+        Degrees by which the picture was turned counter-clockwise to be read.
+    width, height : int or None
+        Of the picture, upright, in pixels.
+    """
+
+    text: str
+    verdict: str
+    reason: str
+    confidence: float | None
+    count: int
+    turn: int
+    width: int | None
+    height: int | None
+
+
+def find_number(item: Input, predictor: MNISTPredictor) -> FoundNumber:
+    """Read the number in an input.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read, or is blank.
+    """
+    source = source_of(item)
+    if item.is_raw:
+        assert isinstance(source, bytes)  # what is raw is in memory
+        reading = predictor.read(np.frombuffer(source, np.uint8).reshape(IMAGE_SIZE, IMAGE_SIZE))
+    else:
+        reading = predictor.read(source)
+    width, height = (IMAGE_SIZE, IMAGE_SIZE) if item.is_raw else measure_size(source)
+    least = min((digit.prediction.confidence for digit in reading.digits), default=None)
+    return FoundNumber(
+        text=" ".join(reading.lines),
+        verdict=reading.verdict,
+        reason=reading.reason,
+        confidence=None if least is None else round(least, DECIMALS),
+        count=len(reading.digits),
+        turn=reading.turn,
+        width=width,
+        height=height,
+    )
+
+
+def read_numbers(predictor: MNISTPredictor) -> Reader:
+    """Say how workers read numbers with the network of a predictor."""
+    checkpoint = predictor.checkpoint
+    return Reader(
+        find=functools.partial(find_number, predictor=predictor),
+        module=__name__,
+        arguments=(str(checkpoint.path.resolve()), checkpoint.version, str(predictor.device)),
+        chunk_files=CHUNK_FILES,
+    )
+
+
+def serve(path: str, version: str, device: str) -> None:
+    """Be a worker that holds the network; see `batch_workers.serve`."""
+    batch_workers.serve(functools.partial(_load, path, version, device))
+
+
+def _load(path: str, version: str, device: str) -> Callable[[Input], Any]:
+    """Load the network that the rows will name.
+
+    Raises
+    ------
+    CheckpointError
+        If the file has been replaced since the parent loaded it.
+    """
+    torch.set_num_threads(1)
+    predictor = MNISTPredictor(path, device=device)
+    if predictor.checkpoint.version != version:
+        raise CheckpointError(f"{path}: replaced while the batch started; start it again")
+    return functools.partial(find_number, predictor=predictor)
+
+
+def make_number_rows(
+    batch: list[tuple[Input, Answer | tuple]], predictor: MNISTPredictor
+) -> tuple[list[tuple], list[tuple[str, str]]]:
+    """Turn what workers found into rows of `NUMBER_COLUMNS`, and the files that are no pictures."""
+    model = (predictor.checkpoint.path.stem, predictor.checkpoint.version)
+    rows: list[tuple] = []
+    skipped = []
+    for item, answer in batch:
+        if not isinstance(answer, Answer):
+            rows.append(relabel(answer, item.label, NUMBER_COLUMNS))
+        elif answer.status == "skipped":
+            skipped.append((item.path, answer.reason))
+        else:
+            rows.append(_make_row(item, answer, model))
+    return rows, skipped
+
+
+def _make_row(item: Input, answer: Answer, model: tuple[str, str]) -> tuple:
+    """Put together a row as `RowStore.add` takes it."""
+    found: FoundNumber | None = answer.prepared
+    said: tuple = (answer.status, None, None, None, answer.reason, None)
+    if found is not None:
+        answered = (found.verdict, found.text, found.confidence)
+        said = (*answered, found.count, found.reason, found.turn)
+    about = (answer.width, answer.height, answer.sha256, item.label)
+    private = (item.size, item.stamp, None)
+    return (item.path, *said, *about, *model, answer.seconds, *private)

@@ -1,0 +1,119 @@
+"""The folders of a batch run: where its rows, settings, diary and files for people are.
+
+<output>/logs/<run>/     rows.sqlite (the rows as they come), config.json, run.log
+<output>/reports/<run>/  results.csv, results.json, report.html, summary.json
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from errors import OutputError
+from utils import atomic_write
+
+log = logging.getLogger(__name__)
+diary = logging.getLogger(f"{__name__}.diary")  # goes to the run's own file and nowhere else
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folders of one run."""
+
+    name: str
+    output: Path
+
+    @property
+    def rows(self) -> Path:
+        """The SQLite file that holds the rows."""
+        return self.output / "logs" / self.name / "rows.sqlite"
+
+    @property
+    def config(self) -> Path:
+        """What was read, with which model and settings."""
+        return self.output / "logs" / self.name / "config.json"
+
+    @property
+    def reports(self) -> Path:
+        """The folder of the files for people."""
+        return self.output / "reports" / self.name
+
+    def read_config(self) -> dict[str, Any]:
+        """Read what `save_config` wrote."""
+        config: dict[str, Any] = json.loads(self.config.read_text(encoding="utf-8"))
+        return config
+
+    def save_config(self, config: Mapping[str, Any]) -> None:
+        """Write what a later run has to know to go on with this one."""
+        with atomic_write(self.config) as temporary:
+            temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+    @contextlib.contextmanager
+    def keep_diary(self) -> Iterator[logging.Logger]:
+        """Keep a diary beside the rows: begin, what is logged, and how it ended."""
+        handler = logging.FileHandler(self.rows.with_name("run.log"), encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        diary.setLevel(logging.INFO)
+        diary.propagate = False
+        diary.addHandler(handler)
+        try:
+            diary.info("begin")
+            yield diary
+            diary.info("end")
+        except BaseException as error:
+            diary.info("ended by %s: %s", type(error).__name__, error)
+            raise
+        finally:
+            diary.removeHandler(handler)
+            handler.close()
+
+
+def find_run(output: Path, what: Mapping[str, Any]) -> Run | None:
+    """Find the last run whose settings hold these values; None if there is none.
+
+    Parameters
+    ----------
+    output : Path
+        The folder with `logs`.
+    what : mapping
+        Values in `config.json`; one that is false may be missing there.
+    """
+    for path in sorted((output / "logs").glob("*/config.json"), reverse=True):
+        run = Run(path.parent.name, output)
+        config = run.read_config()
+        if all((config.get(name) or False) == (value or False) for name, value in what.items()):
+            return run
+    log.info("no earlier run of %s in %s: beginning a new one", what["source"], output)
+    return None
+
+
+def make_run(output: Path, title: str) -> Run:
+    """Make the folders of a new run, named by the time and a title.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be made.
+    """
+    name = re.sub(r"[^\w.-]+", "_", f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{title}")
+    for number in itertools.count(1):
+        run = Run(f"{name}_{number}" if number > 1 else name, output)
+        try:
+            run.reports.mkdir(parents=True)
+            run.rows.parent.mkdir(parents=True)
+        except FileExistsError:  # two runs in one second
+            continue
+        except OSError as error:
+            raise OutputError(
+                f"cannot make a folder in {output}: {error.strerror}; choose another with --output"
+            ) from error
+        return run
+    raise AssertionError("itertools.count ends never")
