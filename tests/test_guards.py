@@ -1,0 +1,359 @@
+"""What passes the guard and what does not, for every route behind it, the page's own included."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.testclient import TestClient
+
+from errors import SettingsError
+from guards import UPLOADS, Guard, Rules, check_origin, name_of_host, parse_rate
+
+LOCAL = Rules.for_host("127.0.0.1")
+
+
+def build(rules: Rules) -> FastAPI:
+    """Make an application that says how many bytes it was sent, or fails if asked to."""
+    app = FastAPI()
+
+    @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "DELETE"])
+    async def echo(request: Request, path: str) -> dict[str, int]:
+        if path == "fail":
+            raise ZeroDivisionError("a secret detail")
+        return {"bytes": len(await request.body())}
+
+    app.add_middleware(Guard, rules=rules)
+    return app
+
+
+def client_of(rules: Rules, **options: Any) -> TestClient:
+    return TestClient(build(rules), base_url="http://127.0.0.1:7860", **options)
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[TestClient]:
+    with client_of(LOCAL) as client:
+        yield client
+
+
+# --- which name ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("127.0.0.1:7860", True),
+        ("127.0.0.1", True),
+        ("localhost:7860", True),
+        ("LOCALHOST", True),
+        ("page.localhost:7860", True),
+        ("[::1]:7860", True),
+        ("evil.example", False),
+        ("evil.example:7860", False),
+        ("127.0.0.1.evil.example", False),
+        ("localhost.evil.example:7860", False),
+        ("192.168.0.7:7860", False),
+        ("user@127.0.0.1", False),
+        ("", False),
+    ],
+)
+def test_a_web_page_cannot_reach_us_under_a_name_of_its_own(
+    local: TestClient, host: str, allowed: bool
+) -> None:
+    """DNS rebinding: a page lets its own name point to 127.0.0.1, and is then same-origin."""
+    answer = local.get("/x", headers={"host": host})
+
+    assert answer.status_code == (200 if allowed else 403)
+    if not allowed:
+        assert answer.json()["error"] == "wrong_host"
+        assert "--allow-host" in answer.json()["detail"]
+
+
+def test_two_names_at_once_are_refused(local: TestClient) -> None:
+    answer = local.get("/x", headers=[("host", "127.0.0.1"), ("host", "evil.example")])
+
+    assert answer.status_code == 400
+    assert "Host" in answer.json()["detail"]
+
+
+def test_on_a_network_every_name_is_allowed_until_some_are_listed() -> None:
+    open_to_all = client_of(Rules.for_host("0.0.0.0"))
+    listed = client_of(Rules.for_host("0.0.0.0", names=["Digits.example"]))
+
+    assert open_to_all.get("/x", headers={"host": "anything.example"}).status_code == 200
+    assert listed.get("/x", headers={"host": "digits.example:80"}).status_code == 200
+    assert listed.get("/x", headers={"host": "anything.example"}).status_code == 403
+
+
+def test_a_server_for_this_machine_is_not_opened_to_others_by_a_proxy() -> None:
+    """A proxy on the same machine comes from 127.0.0.1, and would be taken for its owner."""
+    forwarded = {"client": ("203.0.113.9", 4711)}
+
+    closed = client_of(LOCAL, **forwarded).get("/x")
+    named = client_of(Rules.for_host("127.0.0.1", names=["digits.example"]), **forwarded).get("/x")
+
+    assert (closed.status_code, closed.json()["error"]) == (403, "forwarded")
+    assert named.status_code == 200
+
+
+# --- from where ---------------------------------------------------------------------------------
+
+HERE = "http://127.0.0.1:7860"
+
+
+@pytest.mark.parametrize(
+    ("headers", "allowed"),
+    [
+        ({}, True),  # no browser
+        ({"origin": HERE}, True),
+        ({"origin": HERE, "sec-fetch-site": "same-origin"}, True),
+        ({"sec-fetch-site": "none"}, True),
+        ({"origin": "http://evil.example"}, False),
+        ({"origin": "http://127.0.0.1:3000"}, False),
+        ({"origin": "null"}, False),
+        ({"origin": HERE, "sec-fetch-site": "cross-site"}, False),
+        ({"sec-fetch-site": "cross-site"}, False),
+        ({"sec-fetch-site": "same-site"}, False),
+        ({"sec-fetch-site": "nonsense"}, False),
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_a_page_of_another_site_cannot_change_or_send_anything(
+    local: TestClient, method: str, headers: dict[str, str], allowed: bool
+) -> None:
+    answer = local.request(method, "/x", headers=headers)
+
+    assert answer.status_code == (200 if allowed else 403)
+    assert allowed or answer.json()["error"] == "cross_site"
+
+
+def test_a_listed_site_may_use_the_api_and_its_neighbour_may_not() -> None:
+    client = client_of(Rules.for_host("127.0.0.1", origins=["https://School.example/"]))
+
+    good = client.post(
+        "/x", headers={"origin": "https://school.example", "sec-fetch-site": "cross-site"}
+    )
+    bad = client.post(
+        "/x", headers={"origin": "https://school.example.evil", "sec-fetch-site": "cross-site"}
+    )
+
+    assert (good.status_code, bad.status_code) == (200, 403)
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "null", "school.example", "ftp://a.example", "https://a.example/path", "https:"]
+)
+def test_an_origin_that_is_no_site_is_refused_at_the_start(origin: str) -> None:
+    with pytest.raises(SettingsError, match="of one site"):
+        check_origin(origin)
+
+
+# --- how much -----------------------------------------------------------------------------------
+
+SMALL = Rules(body_bytes=1000, upload_bytes=5000, held_bytes=8000)
+
+
+def in_parts(size: int) -> Iterator[bytes]:
+    """Send without saying beforehand how much it will be."""
+    for _ in range(0, size, 100):
+        yield b"x" * 100
+
+
+@pytest.mark.parametrize("send", [lambda size: b"x" * size, in_parts], ids=["told", "untold"])
+@pytest.mark.parametrize(
+    ("path", "size", "status"),
+    [
+        ("/predict", 1000, 200),
+        ("/predict", 1100, 413),
+        ("/predict", 50_000, 413),
+        ("/gradio_api/queue/join", 1100, 413),
+        (UPLOADS, 5000, 200),
+        (UPLOADS, 5100, 413),
+    ],
+)
+def test_a_body_beyond_its_limit_is_refused_whether_it_says_its_size_or_not(
+    send: Callable[[int], Any], path: str, size: int, status: int
+) -> None:
+    client = client_of(SMALL)
+
+    answer = client.post(path, content=send(size))
+
+    assert answer.status_code == status
+    if status == 413:
+        assert answer.json()["error"] == "too_large"
+        assert "MB" in answer.json()["detail"]
+    else:
+        assert answer.json() == {"bytes": size}
+    assert client.post("/x", content=b"abc").json() == {"bytes": 3}
+
+
+@pytest.mark.parametrize("length", ["-1", "1e9", "1_0", "abc", "", "9" * 30, "٣"])
+def test_a_length_that_is_no_number_is_refused(length: str) -> None:
+    guard = Guard(build(LOCAL), LOCAL)
+    scope = {"path": "/x"}
+
+    refusal = guard._judge_length({b"content-length": length.encode()}, scope)
+
+    assert refusal
+    assert refusal.status == 400
+
+
+def run_asgi(
+    app: Any, parts: list[dict[str, Any]], **scope: Any
+) -> tuple[list[dict[str, Any]], Any]:
+    """Call an application as a server would; after the parts, the client says nothing more."""
+    sent: list[dict[str, Any]] = []
+
+    async def call() -> None:
+        async def receive() -> dict[str, Any]:
+            if parts:
+                return parts.pop(0)
+            await asyncio.sleep(3600)
+            raise AssertionError
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        full = {
+            "type": "http",
+            "method": "POST",
+            "path": "/x",
+            "headers": [(b"host", b"127.0.0.1")],
+            "query_string": b"",
+            **scope,
+        }
+        await app(full, receive, send)
+
+    asyncio.run(call())
+    return sent, None
+
+
+def test_a_body_that_does_not_come_to_its_end_is_given_up_in_time() -> None:
+    app = build(Rules(body_timeout_s=0.05))
+
+    sent, _ = run_asgi(app, [{"type": "http.request", "body": b"half", "more_body": True}])
+
+    assert sent[0]["status"] == 408
+    assert b"too_slow" in sent[1]["body"]
+
+
+def test_a_client_that_goes_away_while_sending_does_no_harm() -> None:
+    app = build(Rules())
+
+    run_asgi(
+        app,
+        [
+            {"type": "http.request", "body": b"half", "more_body": True},
+            {"type": "http.disconnect"},
+        ],
+    )
+
+    assert TestClient(app).post("/x", content=b"abc").json() == {"bytes": 3}
+
+
+def test_bodies_that_are_too_much_together_are_refused_until_there_is_room() -> None:
+    client = client_of(Rules(held_bytes=1000))
+    guard = Guard(build(LOCAL), Rules(held_bytes=1000))
+    guard.hold(900)
+
+    refusal = guard._judge_length({b"content-length": b"200"}, {"path": "/x"})
+    guard.hold(-900)
+
+    assert refusal
+    assert (refusal.status, refusal.retry_after_s > 0) == (503, True)
+    assert guard._judge_length({b"content-length": b"200"}, {"path": "/x"}) is None
+    for _ in range(20):  # what was held is let go again
+        assert client.post("/x", content=b"x" * 600).status_code == 200
+
+
+def test_a_client_that_asks_too_often_is_told_to_wait_and_others_are_not() -> None:
+    rules = Rules.for_host("0.0.0.0", rate="3/minute")
+    app = build(rules)
+    busy = TestClient(app, client=("203.0.113.1", 1))
+    other = TestClient(app, client=("203.0.113.2", 1))
+
+    answers = [busy.get("/x") for _ in range(5)]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+    assert int(answers[-1].headers["retry-after"]) >= 1
+    assert "3 per 1 minute" in answers[-1].json()["detail"]
+    assert busy.get("/health").status_code == 200
+    assert other.get("/x").status_code == 200
+
+
+def test_in_ipv6_all_addresses_of_a_household_count_as_one() -> None:
+    app = build(Rules.for_host("::", rate="1/minute"))
+
+    first = TestClient(app, client=("2001:db8::1", 1)).get("/x")
+    second = TestClient(app, client=("2001:db8::2", 1)).get("/x")
+    stranger = TestClient(app, client=("2001:db8:1::1", 1)).get("/x")
+
+    assert [each.status_code for each in (first, second, stranger)] == [200, 429, 200]
+
+
+@pytest.mark.parametrize("rate", ["many", "10", "10/fortnight", "-1/second", "/"])
+def test_a_rate_that_cannot_be_understood_is_refused_at_the_start(rate: str) -> None:
+    with pytest.raises(SettingsError, match="10/second"):
+        parse_rate(rate)
+
+
+# --- the way out ----------------------------------------------------------------------------------
+
+
+def test_our_own_mistake_is_told_without_its_cause(
+    local: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = local.post("/fail", content=b"the content of a picture")
+
+    assert answer.status_code == 500
+    assert answer.json()["error"] == "internal"
+    assert "secret" not in answer.text
+    assert "a secret detail" in caplog.text
+    assert "content of a picture" not in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/x", "/fail"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "evil.example"])
+def test_every_answer_carries_the_security_headers(local: TestClient, path: str, host: str) -> None:
+    headers = local.get(path, headers={"host": host}).headers
+
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert "frame-ancestors 'self'" in headers["content-security-policy"]
+    assert headers["referrer-policy"] == "same-origin"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+
+
+def test_frames_and_other_sites_are_let_in_only_if_told_so() -> None:
+    rules = Rules.for_host("0.0.0.0", frames=True, origins=["https://school.example"])
+
+    headers = client_of(rules).get("/x").headers
+
+    assert "frame-ancestors" not in headers["content-security-policy"]
+    assert "cross-origin-resource-policy" not in headers
+
+
+def test_web_sockets_are_closed() -> None:
+    sent, _ = run_asgi(
+        Guard(build(LOCAL), LOCAL), [{"type": "websocket.connect"}], type="websocket"
+    )
+
+    assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("localhost:80", "localhost"),
+        ("[::1]:80", "::1"),
+        ("[::1]", "::1"),
+        ("Digits.Example.", "digits.example"),
+        ("", ""),
+    ],
+)
+def test_the_name_is_taken_out_of_the_header(header: str, name: str) -> None:
+    assert name_of_host(header) == name

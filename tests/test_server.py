@@ -1,0 +1,181 @@
+"""The flags of the server, what they mean for access, and how a running server ends."""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import server
+from errors import DigitError, SettingsError
+from utils import PROJECT
+
+# A server as small as can be: one route that takes its time, one that never ends.
+PROGRAM = """
+import asyncio, signal, sys
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
+import server
+app = FastAPI()
+app.state.stopping, app.state.endless = False, set()
+
+@app.get("/slow")
+async def slow():
+    print("begun", flush=True)
+    while not app.state.stopping:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.3)
+    return {"answer": "whole"}
+
+@app.get("/endless")
+async def endless():
+    app.state.endless.add(asyncio.current_task())
+    print("begun", flush=True)
+    await asyncio.sleep(3600)
+
+signal.signal(signal.SIGTERM, server.stop)
+listener = server.open_port("127.0.0.1", 0)
+server.serve(app, listener, title="A server")
+"""
+
+
+def parse(*words: str, **environment: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    server.add_options(parser, environment)
+    return parser.parse_args(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "changes", "local"),
+    [
+        ([], {}, "open", True),
+        (["--host", "::1"], {}, "open", True),
+        ([], {"DIGITS_ADMIN_TOKEN": "a long enough token"}, "locked", True),
+        (["--host", "0.0.0.0"], {}, "off", False),
+        ([], {"DIGITS_HOST": "0.0.0.0"}, "off", False),
+        ([], {"SPACE_ID": "someone/digits"}, "off", False),
+        (["--host", "0.0.0.0"], {"DIGITS_ADMIN_TOKEN": "a long enough token"}, "locked", False),
+        (["--allow-host", "digits.example"], {}, "off", False),
+        ([], {"DIGITS_ALLOW_HOSTS": "digits.example"}, "off", False),
+        (["--allow-host", "other.localhost"], {}, "open", True),
+    ],
+)
+def test_who_may_change_something_follows_from_where_it_can_be_reached(
+    words: list[str], environment: dict[str, str], changes: str, local: bool
+) -> None:
+    access, rules = server.choose_rules(parse(*words, **environment), environment)
+
+    assert access.changes_are == changes
+    assert rules.clients_are_local == local
+
+
+def test_every_flag_can_come_from_the_environment_and_flags_win() -> None:
+    environment = {
+        "DIGITS_HOST": "::1",
+        "DIGITS_PORT": "8001",
+        "DIGITS_MODEL": "last",
+        "DIGITS_ALLOW_HOSTS": "a.example, b.example",
+        "DIGITS_ALLOW_ORIGINS": "https://a.example",
+        "DIGITS_RATE": "5/second",
+        "DIGITS_ACCESS_LOG": "1",
+    }
+
+    given, won = parse(**environment), parse("--port", "9000", "--model", "best", **environment)
+    _, rules = server.choose_rules(given, environment)
+
+    assert (given.host, given.port, given.model, given.access_log) == ("::1", 8001, "last", True)
+    assert {"a.example", "b.example"} <= rules.hosts
+    assert (rules.origins, rules.rate) == (frozenset({"https://a.example"}), "5/second")
+    assert (won.port, won.model) == (9000, "best")
+    assert parse(DIGITS_ACCESS_LOG="0").access_log is False
+
+
+@pytest.mark.parametrize(
+    "words", [["--rate", "often"], ["--allow-origin", "*"], ["--allow-origin", "school"]]
+)
+def test_flags_that_cannot_work_are_refused_with_advice(words: list[str]) -> None:
+    with pytest.raises(SettingsError, match="like"):
+        server.choose_rules(parse(*words), {})
+
+
+def test_a_wrong_port_in_the_environment_is_wrong_usage(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parse(DIGITS_PORT="http")
+
+    assert stop.value.code == 2
+    assert "0 to 65535" in capsys.readouterr().err
+
+
+def test_a_port_in_use_is_told_with_another_one() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other,
+        pytest.raises(DigitError, match=f"port {other.getsockname()[1]} .* --port"),
+    ):
+        server.open_port("127.0.0.1", other.getsockname()[1])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_the_address_shown_is_one_that_this_machine_can_open(host: str) -> None:
+    with server.open_port(host, 0) as listener:
+        port = listener.getsockname()[1]
+
+        assert server.address_of(listener) == f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def process(tmp_path: Path):
+    """Start the small server; its address is the last word of its first line."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        process.kill()
+
+
+def connect(process: subprocess.Popen[str]) -> http.client.HTTPConnection:
+    line = process.stdout.readline()
+    port = int(line.split(" (")[0].rsplit(":", 1)[1])
+    return http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+
+def test_an_answer_under_way_is_finished_before_the_server_ends(
+    process: subprocess.Popen[str],
+) -> None:
+    connection = connect(process)
+    answers: list[bytes] = []
+    connection.request("GET", "/slow")
+    reader = threading.Thread(target=lambda: answers.append(connection.getresponse().read()))
+    reader.start()
+    assert process.stdout.readline() == "begun\n"
+
+    process.send_signal(signal.SIGTERM)
+
+    reader.join(timeout=60)
+    assert answers == [b'{"answer":"whole"}']
+    assert process.wait(timeout=60) == 0
+    assert "Traceback" not in process.stderr.read()
+
+
+def test_an_open_page_does_not_hold_up_the_end(process: subprocess.Popen[str]) -> None:
+    connection = connect(process)
+    connection.request("GET", "/endless")
+    assert process.stdout.readline() == "begun\n"
+
+    process.send_signal(signal.SIGTERM)
+
+    # Less than an answer under way may take: it was not waited for.
+    assert process.wait(timeout=server.GRACE_S - 2) == 0
+    assert "Traceback" not in process.stderr.read()
