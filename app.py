@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from endpoints import build_endpoints
@@ -54,7 +55,7 @@ def build_page(service: Service) -> gr.Blocks:
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         gr.HTML(HEADER, apply_default_css=False)
-        with gr.Tabs(elem_id="tabs"):
+        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap"):
             with gr.Tab("Recognise", id="recognise"):
                 pad = build_recognise_tab(service, partial(build_feedback_row, service))
             with gr.Tab("Number", id="number"):
@@ -77,7 +78,7 @@ def footer(service: Service) -> str:
     checkpoint = service.predictor.checkpoint
     return render_hint(
         f"Read by {checkpoint.name}, a {checkpoint.architecture}. "
-        "Pictures are read in memory and not kept."
+        "Pictures are read in memory, and kept only if you press a button that says so."
     )
 
 

@@ -286,6 +286,7 @@ def build_number_tab(service: Service) -> gr.HTML:
                 label="Which way up is the picture?",
                 info="Turns a picture that lies on its side before it is read.",
                 elem_id="number-turn",
+                elem_classes="choice",
             )
         with gr.Column(min_width=0, elem_classes="recognise-answer"):
             answer = gr.HTML(blank_panel(), apply_default_css=False, elem_id="number-answer")
