@@ -121,7 +121,7 @@ def load_table(path: Path) -> list[tuple[str, str, Path]]:
     DataNotFoundError
         If there is no such table.
     DataFormatError
-        If it lacks a column, or a label has anything but digits and "/".
+        If it is empty or lacks a column, or a label has anything but digits and "/".
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -130,6 +130,8 @@ def load_table(path: Path) -> list[tuple[str, str, Path]]:
         raise DataNotFoundError(f"{path}: cannot be read ({error.strerror})") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataFormatError(f"{path}: is not a CSV table in UTF-8 ({error})") from error
+    if not rows:
+        raise DataFormatError(f"{path}: holds no rows; give each picture one, as file,label")
     for line, row in enumerate(rows, 2):
         if not row.get("file") or not row.get("label"):
             raise DataFormatError(f"{path}, line {line}: needs the columns file and label")
@@ -206,6 +208,8 @@ def run(args: argparse.Namespace) -> int:
     """Read all pictures and print what came out."""
     if args.rows < 1 or not 0 <= args.strength <= 1 or not 0 <= args.seed <= MAX_SEED:
         raise SettingsError("rows start at 1, strength is from 0 to 1, and the seed is from 0 up")
+    if args.gap is not None and not -0.5 <= args.gap <= 5:
+        raise SettingsError(f"a gap of {args.gap:g} digit heights cannot be read: use -0.5 to 5")
     pictures: Iterator[tuple[str, str, PictureSource]]
     if args.table:
         table = load_table(args.table)

@@ -51,7 +51,7 @@ TURNS = (0, 90, 180, 270)  # degrees, counter-clockwise
 # 83 % of digits are read surely, sideways mostly 40 %, and short numbers may read either way.
 UPRIGHT_FROM, TURNED_FROM = 0.75, 0.9  # parts of all marks that are surely digits
 MOST_CANDIDATES = 64  # in one forward pass
-TURN_FROM, TURN_TO = 3, 200  # digits; fewer say too little, and more would take seconds
+TURN_FROM, TURN_TO = 6, 200  # digits; fewer say too little, and more would take seconds
 WORDS_FROM = 3  # marks; of a line with so many, half have to be sure digits if others have more
 ROW = "{name:<{width}}  {digit:>5}  {confidence:>10}  {verdict:<11}  {more}"
 
@@ -393,35 +393,39 @@ def measure_doubt(probabilities: np.ndarray) -> np.ndarray:
 
 def _sum_up(rows: Sequence[Sequence[FoundDigit]], turn: int) -> Reading:
     """Keep the lines of digits, leave out words and other marks, and judge the whole."""
-    shares = [
-        sum(mark.prediction.verdict == "ok" for mark in row) / max(len(row), 1) for row in rows
-    ]
-    has_numbers = max(shares) > 0.5
+    has_numbers = any(2 * _count_sure(row) > len(row) for row in rows)
+    has_long_numbers = max(map(_count_sure, rows)) >= WORDS_FROM
     numbers: list[tuple[FoundDigit, ...]] = []
     left_out: list[FoundDigit] = []
-    strange = 0
-    for row, share in zip(rows, shares, strict=True):
-        is_words = has_numbers and len(row) >= WORDS_FROM and share <= 0.5
-        digits = [mark for mark in row if mark.prediction.verdict != "not a digit"]
-        if is_words or not digits:
+    beside = 0  # marks that were left out, but not with whole lines of words
+    for row in rows:
+        digits = tuple(mark for mark in row if mark.prediction.verdict != "not a digit")
+        is_words = has_numbers and len(row) >= WORDS_FROM and 2 * _count_sure(row) <= len(row)
+        # An unsure mark by itself, above or below a number, is a speck, a shadow or a scratch.
+        is_stray = has_long_numbers and len(row) == 1 and not _count_sure(row)
+        if is_words or is_stray or not digits:
             left_out += row
+            beside += is_stray and bool(digits)
             continue
-        numbers.append(tuple(digits))
-        others = [mark for mark in row if mark.prediction.verdict == "not a digit"]
+        numbers.append(digits)
+        others = [mark for mark in row if mark not in digits]
         left_out += others
-        strange += len(others)
-    unsure = sum(mark.prediction.verdict == "unsure" for row in numbers for mark in row)
-    verdict: Verdict = "ok"
+        beside += len(others)
+    unsure = sum(len(row) - _count_sure(row) for row in numbers)
     reasons = []
     if not numbers:
-        verdict, reasons = "not a digit", ["nothing here looks like a digit"]
-    elif unsure or strange:
-        verdict = "unsure"
-        if unsure:
-            reasons.append(f"{unsure} of {sum(map(len, numbers))} digits could be others")
-        if strange:
-            reasons.append(f"something among them is no digit ({strange})")
+        return Reading((), tuple(left_out), "not a digit", "nothing here looks like a digit", turn)
+    if unsure:
+        reasons.append(f"{unsure} of {sum(map(len, numbers))} digits could be others")
+    if beside:
+        reasons.append(f"{beside} {'mark' if beside == 1 else 'marks'} beside them left out")
+    verdict: Verdict = "unsure" if reasons else "ok"
     return Reading(tuple(numbers), tuple(left_out), verdict, "; ".join(reasons), turn)
+
+
+def _count_sure(row: Sequence[FoundDigit]) -> int:
+    """Count the marks that are surely digits."""
+    return sum(mark.prediction.verdict == "ok" for mark in row)
 
 
 def _share_sure(reading: Reading) -> float:

@@ -33,6 +33,7 @@ THIN = 0.35  # of its length that has to be thin; the rest is hidden by strokes 
 THICKNESS = 1.5  # stroke widths; a line is no thicker
 
 TIGHT = 0.06  # digit heights: a digit that is so close to the rim was cut out tightly
+NARROW = 0.6  # width over height; in such a picture there is no room for two digits side by side
 LARGE = 0.65  # of a digit's height; smaller ink is part of one, or dirt
 MANY = 4  # lines are a pattern, and no strokes
 BAR = 0.15  # of the picture's shorter side; a dark bar along its edge is no wider
@@ -86,7 +87,7 @@ def remove_ruling(mask: np.ndarray, *, stroke: float) -> np.ndarray:
     size = usual_height(rest, stroke=stroke)
     if len(across) < MANY and _fills(rest, size, axis=0):
         across = []
-    if len(down) < MANY and _fills(rest, size, axis=1):
+    if len(down) < MANY and (_fills(rest, size, axis=1) or _is_upright_stroke(mask, rest)):
         down = []
     rest = erase_rules(mask, across, down)
     size = usual_height(rest, stroke=stroke)
@@ -316,6 +317,14 @@ def _fills(mask: np.ndarray, size: float, *, axis: int) -> bool:
         return False
     start, stop = large[:, axis].min(), (large[:, axis] + large[:, axis + 2]).max()
     return bool(min(start, length - stop) < TIGHT * size)
+
+
+def _is_upright_stroke(mask: np.ndarray, rest: np.ndarray) -> bool:
+    """Tell whether what runs down a narrow picture is a 1: nothing as large as a digit is left."""
+    height, width = mask.shape
+    _, _, stats, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
+    tallest = int(stats[1:, cv2.CC_STAT_HEIGHT].max(initial=0))
+    return width < NARROW * height and tallest < LARGE * height
 
 
 def _with_rims(across: Sequence[Rule], height: int) -> tuple[list[Rule], list[Rule]]:

@@ -227,6 +227,19 @@ def test_a_large_photograph_is_reduced_but_tells_its_size() -> None:
     assert (photo.width, photo.height) == (3000, 1500)
 
 
+@pytest.mark.parametrize("working_side", [100, 1280, 2999, 5000])
+def test_a_page_may_be_kept_larger_than_a_digit(working_side: int, tmp_path: Path) -> None:
+    image = half_red().resize((3000, 1500))
+    path = tmp_path / "page.jpg"
+    image.save(path)
+
+    for source in (path, encode(image), image, np.asarray(image)):
+        photo = open_picture(source, working_side=working_side)
+
+        assert max(photo.pixels.shape) == min(working_side, 3000)
+        assert (photo.width, photo.height) == (3000, 1500)
+
+
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (200, 30, 30)])
 def test_strokes_that_live_in_the_alpha_channel_stand_out(colour: tuple[int, int, int]) -> None:
     drawing = np.zeros((60, 60, 4), np.uint8)

@@ -8,19 +8,34 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from errors import BlankImageError, DigitError, ImageError, ModelNotFoundError
-from predict import MNISTPredictor, Prediction, main, measure_doubt
+import predict
+from errors import BlankImageError, DigitError, ImageError, ModelNotFoundError, SettingsError
+from predict import (
+    FoundDigit,
+    MNISTPredictor,
+    Prediction,
+    Reading,
+    main,
+    measure_doubt,
+    name_digit,
+)
 from preprocess import Prepared
 from registry import save_checkpoint
 from utils import PROJECT
 
+if TYPE_CHECKING:
+    from tests.conftest import Handwriting
+
 DigitFile = Callable[..., Path]
+Page = Callable[..., np.ndarray]
 
 
 def test_a_prediction_unpacks_to_digit_confidence_and_probabilities(
@@ -219,6 +234,7 @@ def test_doubt_is_zero_when_sure_and_one_when_nothing_is_likelier_than_the_rest(
         ({3: 1.0}, (0, 0, 20, 28), 0, "ok", ""),
         ({3: 1.0}, (0, 0, 20, 28), 1, "unsure", "there is more than one digit in the picture"),
         ({1: 0.6, 7: 0.4}, (0, 0, 20, 28), 0, "unsure", "it could also be a 7"),
+        ({3: 0.6, 8: 0.4}, (0, 0, 20, 28), 0, "unsure", "it could also be an 8"),
         ({4: 0.8, **dict.fromkeys((0, 1, 2, 3, 5), 0.04)}, (0, 0, 20, 28), 0, "unsure",
          "this is an unusual 4"),
         (dict.fromkeys(range(10), 0.1), (0, 0, 20, 28), 0, "not a digit",
@@ -257,3 +273,251 @@ def test_a_checkpoints_own_thresholds_decide(
     )
 
     assert MNISTPredictor(strict).predict(digit_png(3)).verdict == "not a digit"
+
+
+# ---- Numbers of several digits -------------------------------------------------------------------
+
+
+@pytest.fixture
+def write_page(handwriting: Handwriting) -> Page:
+    """Return a function that writes lines of digits that the tiny network knows, black on white."""
+
+    def write(*lines: str, gap: int = 14, size: int = 64) -> np.ndarray:
+        height, width = size * 3 // 2, max(map(len, lines)) * (size + gap) + 2 * size
+        page = np.full((len(lines) * height + size, width), 255, np.uint8)
+        for row, line in enumerate(lines):
+            left = size // 2
+            for digit in line:
+                ink = typical(handwriting, int(digit), size)
+                top = row * height + size // 2
+                page[top : top + size, left : left + ink.shape[1]] = 255 - ink
+                left += ink.shape[1] + gap
+        return page
+
+    return write
+
+
+def typical(handwriting: Handwriting, digit: int, size: int) -> np.ndarray:
+    """Return the most typical picture of a digit, cut out and `size` pixels high."""
+    images = handwriting.images[handwriting.labels == digit]
+    image = images[np.square(images - images.mean(axis=0)).sum(axis=(1, 2)).argmin()]
+    rows, columns = np.nonzero(image > 0.3)
+    ink = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    width = max(6, round(ink.shape[1] * size / ink.shape[0]))
+    return (cv2.resize(ink, (width, size), interpolation=cv2.INTER_CUBIC).clip(0, 1) * 255).astype(
+        np.uint8
+    )
+
+
+@pytest.mark.parametrize("text", ["7", "40", "271", "906213", "3504827"])
+def test_a_number_is_read_from_left_to_right(
+    tiny_predictor: MNISTPredictor, write_page: Page, text: str
+) -> None:
+    reading = tiny_predictor.read(write_page(text))
+
+    assert reading.lines == [text]
+    assert reading.text == text
+    assert [digit.prediction.digit for digit in reading.digits] == [int(each) for each in text]
+    lefts = [digit.box[0] for digit in reading.digits]
+    assert lefts == sorted(lefts)
+
+
+def test_several_lines_are_read_from_top_to_bottom(
+    tiny_predictor: MNISTPredictor, write_page: Page
+) -> None:
+    reading = tiny_predictor.read(write_page("274", "60", "3142"))
+
+    assert reading.lines == ["274", "60", "3142"]
+    assert reading.text == "274\n60\n3142"
+    assert [len(row) for row in reading.rows] == [3, 2, 4]
+
+
+def test_each_digit_comes_with_its_box_in_the_picture(
+    tiny_predictor: MNISTPredictor, write_page: Page
+) -> None:
+    page = write_page("41")
+
+    boxes = [digit.box for digit in tiny_predictor.read(page).digits]
+
+    ink = np.argwhere(page < 128)
+    assert min(box[0] for box in boxes) == pytest.approx(ink[:, 1].min(), abs=4)
+    assert max(box[2] for box in boxes) == pytest.approx(ink[:, 1].max() + 1, abs=4)
+    assert all(box[1] < 64 < box[3] for box in boxes)
+
+
+def test_a_number_is_the_same_in_either_polarity_and_every_form(
+    tiny_predictor: MNISTPredictor, write_page: Page, tmp_path: Path
+) -> None:
+    page = write_page("27403")
+    path = tmp_path / "page.png"
+    Image.fromarray(page).save(path)
+
+    forms = [page, 255 - page, path, str(path), path.read_bytes(), Image.open(path)]
+
+    assert [tiny_predictor.read(form).text for form in forms] == ["27403"] * len(forms)
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+def test_a_page_is_turned_as_asked(
+    tiny_predictor: MNISTPredictor, write_page: Page, turn: int
+) -> None:
+    lying = np.ascontiguousarray(np.rot90(write_page("27403"), -turn // 90))
+
+    reading = tiny_predictor.read(lying, turn=turn)
+
+    assert (reading.text, reading.turn) == ("27403", turn)
+
+
+def answering(*shares: float) -> Callable[..., Reading]:
+    """Return a stand-in that reads ten digits, of which a share is sure, for each quarter turn."""
+
+    def read(picture: object, turn: int) -> Reading:
+        sure = round(10 * shares[turn // 90])
+        row = tuple(found("ok" if place < sure else "unsure") for place in range(10))
+        return Reading((row,), (), "unsure", "", turn)
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("shares", "turn"),
+    [
+        ((0.9, 1.0, 1.0, 1.0), 0),  # good enough as it is
+        ((0.4, 1.0, 0.5, 0.4), 90),
+        ((0.4, 0.4, 0.5, 0.9), 270),
+        ((0.4, 0.8, 0.5, 0.4), 0),  # nothing makes good sense
+    ],
+)
+def test_a_page_is_turned_by_itself_only_if_that_makes_good_sense(
+    tiny_predictor: MNISTPredictor,
+    write_page: Page,
+    monkeypatch: pytest.MonkeyPatch,
+    shares: tuple[float, ...],
+    turn: int,
+) -> None:
+    monkeypatch.setattr(tiny_predictor, "_read_turned", answering(*shares))
+
+    assert tiny_predictor.read(write_page("1")).turn == turn
+
+
+@pytest.mark.parametrize("turn", [45, -90, 360, "left", None, 0.5])
+def test_a_turn_that_cannot_be_made_is_refused(
+    tiny_predictor: MNISTPredictor, write_page: Page, turn: object
+) -> None:
+    with pytest.raises(SettingsError, match="choose auto, 0, 90, 180 or 270"):
+        tiny_predictor.read(write_page("1"), turn=turn)  # type: ignore[arg-type]
+
+
+def test_a_page_without_ink_is_blank_and_what_is_no_picture_an_error(
+    tiny_predictor: MNISTPredictor,
+) -> None:
+    with pytest.raises(BlankImageError):
+        tiny_predictor.read(np.full((90, 200), 255, np.uint8))
+    with pytest.raises(ImageError):
+        tiny_predictor.read(b"not a picture")
+
+
+def found(verdict: str, digit: int = 3) -> FoundDigit:
+    """Return a digit with a verdict."""
+    probabilities = np.full(10, 0.01, np.float32)
+    image = np.zeros((28, 28), np.float32)
+    prediction = Prediction(digit, 0.91, probabilities, verdict, "", image)  # type: ignore[arg-type]
+    return FoundDigit((1, 2, 3, 4), prediction)
+
+
+OK, UNSURE, NONE = "ok", "unsure", "not a digit"
+
+
+@pytest.mark.parametrize(
+    ("rows", "kept", "verdict", "reason"),
+    [
+        ([[OK, OK]], [2], "ok", ""),
+        ([[OK, UNSURE]], [2], "unsure", "1 of 2 digits could be others"),
+        ([[OK, NONE, OK]], [2], "unsure", "1 mark beside them left out"),
+        ([[NONE, OK, NONE, OK]], [2], "unsure", "2 marks beside them left out"),
+        ([[NONE], [NONE]], [], "not a digit", "nothing here looks like a digit"),
+        ([[]], [], "not a digit", "nothing here looks like a digit"),
+        ([[OK, OK, OK], [NONE]], [3], "ok", ""),  # a stain
+        ([[OK, OK, OK], [UNSURE]], [3], "unsure", "1 mark beside them left out"),  # a scratch
+        ([[OK, OK, OK], [OK]], [3, 1], "ok", ""),
+        ([[OK], [UNSURE]], [1, 1], "unsure", "1 of 2 digits could be others"),  # a column
+        ([[OK, OK], [UNSURE, NONE, NONE, OK]], [2], "ok", ""),  # words below a number
+        ([[UNSURE, UNSURE, UNSURE]], [3], "unsure", "3 of 3 digits could be others"),
+    ],
+)
+def test_words_and_stray_marks_are_left_out_and_doubt_is_passed_on(
+    rows: list[list[str]], kept: list[int], verdict: str, reason: str
+) -> None:
+    marks = [[found(each) for each in row] for row in rows]
+
+    reading = predict._sum_up(marks, 0)
+
+    assert [len(row) for row in reading.rows] == kept
+    assert (reading.verdict, reading.reason) == (verdict, reason)
+    assert len(reading.digits) + len(reading.left_out) == sum(map(len, rows))
+
+
+def test_a_reading_becomes_plain_values() -> None:
+    reading = Reading(
+        ((found(OK, 4), found(OK, 2)), (found(UNSURE, 7),)), (found(NONE),), UNSURE, "x", 90
+    )
+
+    values = json.loads(json.dumps(reading.to_dict()))
+
+    assert (values["text"], values["lines"]) == ("42\n7", ["42", "7"])
+    assert (values["verdict"], values["reason"], values["turn"]) == ("unsure", "x", 90)
+    assert [(each["line"], each["digit"]) for each in values["digits"]] == [(0, 4), (0, 2), (1, 7)]
+    assert values["digits"][0]["box"] == [1, 2, 3, 4]
+    assert len(values["left_out"]) == 1
+
+
+@pytest.mark.parametrize(("digit", "name"), [(0, "a 0"), (1, "a 1"), (7, "a 7"), (8, "an 8")])
+def test_a_digit_has_the_article_that_belongs_to_it(digit: int, name: str) -> None:
+    assert name_digit(digit) == name
+    assert found(OK, digit).prediction.name == name
+
+
+@pytest.fixture
+def tiny_reader(monkeypatch: pytest.MonkeyPatch, tiny_predictor: MNISTPredictor) -> None:
+    """Let the command line use the tiny network."""
+    monkeypatch.setattr(predict, "MNISTPredictor", lambda *_, **__: tiny_predictor)
+
+
+@pytest.mark.usefixtures("tiny_reader")
+def test_the_command_line_prints_a_row_for_each_line_of_a_number(
+    write_page: Page, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "page.png"
+    Image.fromarray(write_page("274", "3142")).save(path)
+
+    code = main(["--number", str(path), str(tmp_path / "none.png")])
+
+    rows = capsys.readouterr().out.splitlines()
+    assert code == 1
+    assert len(rows) == 4
+    assert rows[1].split()[:4] == [str(path), "ok", rows[1].split()[2], "274"]
+    assert rows[2].split() == ["3142"]
+    assert "none.png: no such file" in rows[3]
+
+
+@pytest.mark.usefixtures("tiny_reader")
+def test_the_command_line_prints_numbers_as_json(
+    write_page: Page, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "page.png"
+    Image.fromarray(np.ascontiguousarray(np.rot90(write_page("27403")))).save(path)
+
+    code = main(["--number", "--turn", "270", "--json", str(path), str(tmp_path / "none.png")])
+
+    rows = json.loads(capsys.readouterr().out)
+    assert code == 1
+    assert (rows[0]["text"], rows[0]["turn"]) == ("27403", 270)
+    assert rows[1]["verdict"] == "error"
+
+
+def test_without_pictures_the_command_line_shows_a_number(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--number"]) == 0
+
+    assert "0123456789" in capsys.readouterr().out

@@ -1,0 +1,151 @@
+"""Ruled lines and boxes go, strokes stay: also the stem of a 4 and the bar of a 7."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from preprocess import stroke_width
+from ruling import find_rules, remove_ruling, usual_height, weighted_median
+from strokes import draw_number
+
+STROKE = 5
+
+
+def digits(text: str = "40375", *, seed: int = 1, height: int = 80) -> np.ndarray:
+    ink, _ = draw_number(text, np.random.default_rng(seed), height=height)
+    return (cv2.copyMakeBorder(ink, 30, 30, 60, 60, cv2.BORDER_CONSTANT) > 100).astype(np.uint8)
+
+
+def kept(before: np.ndarray, after: np.ndarray) -> float:
+    """Tell which part of the ink is still there."""
+    return float((before & after).sum() / before.sum())
+
+
+def clean(mask: np.ndarray) -> np.ndarray:
+    return remove_ruling(mask, stroke=stroke_width(mask))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_digits_without_any_lines_stay_as_they_are(seed: int):
+    mask = digits("4071953", seed=seed)
+
+    assert np.array_equal(clean(mask), mask)
+
+
+@pytest.mark.parametrize("thickness", [1, 2, 3])
+@pytest.mark.parametrize("lean", [-0.05, 0.0, 0.03])
+def test_ruled_lines_go_and_the_strokes_that_cross_them_stay(thickness: int, lean: float):
+    mask = digits()
+    ruled = mask.copy()
+    height, width = mask.shape
+    for row in range(20, height, 45):
+        cv2.line(ruled, (0, row), (width, round(row + lean * width)), 1, thickness)
+
+    result = clean(ruled)
+
+    assert kept(mask, result) > 0.96
+    assert (result & (1 - mask)).sum() < 0.06 * (ruled & (1 - mask)).sum()
+
+
+def test_squared_paper_goes():
+    mask = digits()
+    squared = mask.copy()
+    squared[::25] = 1
+    squared[:, ::25] = 1
+
+    result = clean(squared)
+
+    assert kept(mask, result) > 0.93
+    assert (result & (1 - mask)).sum() < 0.06 * (squared & (1 - mask)).sum()
+
+
+def test_the_boxes_of_a_form_go_and_the_digits_in_them_stay():
+    boxed = np.zeros((140, 470), np.uint8)
+    ink = np.zeros_like(boxed)
+    rng = np.random.default_rng(2)
+    for place, text in enumerate("4017"):
+        digit = (draw_number(text, rng, height=60)[0] > 100).astype(np.uint8)
+        tall, wide = digit.shape
+        left = 35 + 100 * place + (100 - wide) // 2
+        ink[70 - tall // 2 : 70 - tall // 2 + tall, left : left + wide] |= digit
+        cv2.rectangle(boxed, (35 + 100 * place, 20), (135 + 100 * place, 120), 1, 2)
+
+    result = clean(boxed | ink)
+
+    assert kept(ink, result) > 0.97
+    assert (result & (1 - ink)).sum() < 0.08 * boxed.sum()
+
+
+@pytest.mark.parametrize("text", ["1", "4", "7"])
+def test_the_straight_stroke_of_a_digit_that_fills_its_picture_is_no_line(text: str):
+    ink, _ = draw_number(text, np.random.default_rng(0), height=120)
+    mask = (ink > 100).astype(np.uint8)
+    left, top, wide, tall = cv2.boundingRect(mask)
+    mask = np.ascontiguousarray(mask[top : top + tall, left : left + wide])
+
+    assert kept(mask, clean(mask)) > 0.97
+
+
+def test_a_dark_bar_along_the_rim_goes():
+    mask = digits()
+    barred = mask.copy()
+    barred[:9] = 1
+
+    assert np.array_equal(clean(barred), mask)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (2, 2), (60, 60)])
+@pytest.mark.parametrize("value", [0, 1])
+def test_masks_of_any_size_empty_or_full_are_taken(shape: tuple[int, int], value: int):
+    mask = np.full(shape, value, np.uint8)
+
+    result = remove_ruling(mask, stroke=max(1.0, stroke_width(mask)))
+
+    assert result.shape == shape
+    assert not (result & (1 - mask)).any()
+
+
+def test_a_line_is_found_with_its_slope_its_place_and_its_thickness():
+    mask = np.zeros((200, 400), np.uint8)
+    cv2.line(mask, (0, 100), (399, 120), 1, 3)
+
+    rules = find_rules(mask, 340, stroke=STROKE)
+
+    assert len(rules) == 1
+    assert rules[0].slope == pytest.approx(0.05, abs=0.005)
+    assert rules[0].start == pytest.approx(100, abs=2)
+    assert rules[0].thickness == pytest.approx(np.median(mask.sum(axis=0)), abs=1)
+    assert rules[0].middle == pytest.approx(110, abs=2)
+
+
+@pytest.mark.parametrize("thickness", [12, 30])
+def test_what_is_much_thicker_than_a_stroke_is_no_ruled_line(thickness: int):
+    mask = np.zeros((200, 400), np.uint8)
+    mask[80 : 80 + thickness] = 1
+
+    assert find_rules(mask, 340, stroke=STROKE) == []
+
+
+@pytest.mark.parametrize("height", [40, 80, 150])
+def test_the_usual_height_is_that_of_the_digits(height: int):
+    mask = digits("123456", height=height)
+
+    found = usual_height(mask, stroke=stroke_width(mask))
+
+    assert found == pytest.approx(height, rel=0.25)
+
+
+def test_without_ink_there_is_no_usual_height():
+    assert usual_height(np.zeros((20, 20), np.uint8), stroke=1) == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "weights", "expected"),
+    [([5], [1], 5), ([1, 2, 3], [1, 1, 1], 2), ([1, 2, 3], [1, 1, 9], 3), ([3, 1], [1, 9], 1)],
+)
+def test_half_of_the_weight_lies_below_the_weighted_median(
+    values: list[float], weights: list[float], expected: float
+):
+    assert weighted_median(np.array(values), np.array(weights)) == expected

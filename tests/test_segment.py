@@ -1,0 +1,328 @@
+"""Segmentation: every digit of a page is among the candidates, and the best way through is found.
+
+No network is needed: where one is asked for, a candidate that has the box of a written digit gets
+a high confidence, and any other a low one.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from degrade import photograph
+from errors import BlankImageError, ImageError
+from picture import open_picture
+from preprocess import Prepared
+from segment import (
+    PAGE_SIDE,
+    Candidate,
+    Line,
+    choose_candidates,
+    find_lines,
+    find_page_ink,
+    find_pieces,
+    group_into_lines,
+)
+from strokes import draw_number
+
+Box = tuple[int, int, int, int]
+
+
+def write(
+    text: str, *, seed: int = 0, height: int = 70, **options: float
+) -> tuple[np.ndarray, list[Box]]:
+    """Write a number black on white; return it with the box of each digit."""
+    ink, boxes = draw_number(text, np.random.default_rng(seed), height=height, **options)
+    return 255 - ink, boxes
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Return the area that two boxes share, as a part of what they cover together."""
+    wide = min(one[2], other[2]) - max(one[0], other[0])
+    tall = min(one[3], other[3]) - max(one[1], other[1])
+    shared = max(0, wide) * max(0, tall)
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return shared / (sum(areas) - shared)
+
+
+def lines_of(pixels: np.ndarray, *, turn: int = 0) -> tuple[Line, ...]:
+    return find_lines(open_picture(pixels, working_side=PAGE_SIDE), turn=turn)
+
+
+def best_way(line: Line, truth: list[Box]) -> list[Box]:
+    """Return the boxes of the best way through a line, if the network knew the truth."""
+    confidences = [
+        0.99 if max(overlap(candidate.prepared.box, box) for box in truth) > 0.7 else 0.15
+        for candidate in line.candidates
+    ]
+    return [line.candidates[number].prepared.box for number in choose_candidates(line, confidences)]
+
+
+def assert_found(boxes: list[Box], truth: list[Box], *, least: float = 0.7) -> None:
+    assert len(boxes) == len(truth)
+    assert min(overlap(box, wanted) for box, wanted in zip(boxes, truth, strict=True)) > least
+
+
+# ---- Lines and digits ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_digits_of_a_row_are_found_in_reading_order(seed: int):
+    text = "".join(map(str, np.random.default_rng(seed).integers(0, 10, 2 * seed + 1)))
+    pixels, truth = write(text, seed=seed)
+
+    lines = lines_of(pixels)
+
+    assert len(lines) == 1
+    assert_found(best_way(lines[0], truth), truth)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_photographed_row_is_found_in_either_polarity(seed: int):
+    ink, truth = draw_number("40715", np.random.default_rng(seed), height=80)
+    photo = photograph(ink, np.random.default_rng(seed), strength=0.4, keep_layout=True)
+
+    for pixels in (photo, 255 - photo):
+        lines = lines_of(pixels)
+        rows = [best_way(line, truth) for line in lines]
+        assert_found(max(rows, key=len), truth, least=0.5)
+
+
+def test_digits_that_touch_are_divided():
+    pixels, truth = write("3562", seed=4, gap=-0.04)
+
+    lines = lines_of(pixels)
+
+    assert_found(best_way(lines[0], truth), truth)
+
+
+def test_lines_come_from_top_to_bottom_and_digits_from_left_to_right():
+    rows = [write(text, seed=seed) for seed, text in enumerate(("123", "4567", "89"))]
+    page = np.full((600, 700), 255, np.uint8)
+    truth, top = [], 20
+    for pixels, boxes in rows:
+        left = 30 + 20 * len(truth)
+        page[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+        truth.append([(a + left, b + top, c + left, d + top) for a, b, c, d in boxes])
+        top += pixels.shape[0] + 25
+
+    lines = lines_of(page)
+
+    assert len(lines) == 3
+    for line, boxes in zip(lines, truth, strict=True):
+        assert_found(best_way(line, boxes), boxes)
+
+
+@pytest.mark.parametrize("degrees", [-8, 8])
+def test_a_row_that_climbs_or_falls_is_one_line(degrees: float):
+    pixels, _ = write("90817263", seed=5, height=50)
+    tall, wide = pixels.shape
+    page = np.full((wide, wide + 40), 255, np.uint8)
+    page[(wide - tall) // 2 : (wide - tall) // 2 + tall, 20 : 20 + wide] = pixels
+    matrix = cv2.getRotationMatrix2D((wide / 2, wide / 2), degrees, 1)
+    turned = cv2.warpAffine(page, matrix, page.shape[::-1], borderValue=255)
+
+    lines = lines_of(turned)
+
+    assert len(lines) == 1
+    assert len(lines[0].skip_costs) >= 8
+
+
+@pytest.mark.parametrize("turn", [90, 180, 270])
+def test_a_turned_page_gives_the_same_digits_with_boxes_in_the_picture_as_it_came(turn: int):
+    pixels, truth = write("2463", seed=7)
+    lying = np.ascontiguousarray(np.rot90(pixels, -turn // 90))
+    tall, wide = pixels.shape
+    upright = lines_of(pixels)
+    expected = best_way(upright[0], truth)
+
+    lines = lines_of(lying, turn=turn)
+
+    assert [len(line.candidates) for line in lines] == [len(line.candidates) for line in upright]
+    for mine, same in zip(lines[0].candidates, upright[0].candidates, strict=True):
+        assert np.abs(mine.prepared.digit - same.prepared.digit).mean() < 0.02
+    back = {
+        90: lambda box: (box[1], wide_of(lying) - box[2], box[3], wide_of(lying) - box[0]),
+        180: lambda box: (wide - box[2], tall - box[3], wide - box[0], tall - box[1]),
+        270: lambda box: (len(lying) - box[3], box[0], len(lying) - box[1], box[2]),
+    }[turn]
+    turned_back = [back(candidate.prepared.box) for candidate in lines[0].candidates]
+    assert all(max(overlap(box, other) for other in turned_back) > 0.9 for box in expected)
+
+
+def wide_of(pixels: np.ndarray) -> int:
+    return int(pixels.shape[1])
+
+
+def test_boxes_are_in_pixels_of_the_picture_as_it_came_though_it_was_reduced():
+    pixels, truth = write("318", seed=8, height=90)
+    large = cv2.resize(pixels, None, fx=8, fy=8, interpolation=cv2.INTER_LINEAR)
+    assert max(large.shape) > PAGE_SIDE
+
+    lines = lines_of(large)
+
+    boxes = [(8 * a, 8 * b, 8 * c, 8 * d) for a, b, c, d in truth]
+    assert_found(best_way(lines[0], boxes), boxes)
+
+
+def test_the_same_picture_gives_the_same_candidates_each_time():
+    pixels, _ = write("5027", seed=9)
+
+    first, second = lines_of(pixels), lines_of(pixels)
+
+    assert [line.skip_costs for line in first] == [line.skip_costs for line in second]
+    for one, other in zip(first[0].candidates, second[0].candidates, strict=True):
+        assert np.array_equal(one.prepared.digit, other.prepared.digit)
+        assert one.cost == other.cost
+
+
+# ---- What is not a digit ------------------------------------------------------------------------
+
+
+def test_specks_and_ruled_lines_are_no_candidates():
+    pixels, truth = write("64028", seed=10)
+    rng = np.random.default_rng(0)
+    dirty = pixels.copy()
+    dirty[[20, 75, 110]] = 90
+    for row, column in rng.integers(0, np.array(pixels.shape) - 3, (12, 2)):
+        dirty[row : row + 2, column : column + 2] = 60
+
+    lines = lines_of(dirty)
+
+    rows = [best_way(line, truth) for line in lines]
+    assert_found(max(rows, key=len), truth, least=0.6)
+    assert sum(map(len, rows)) == len(truth)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.full((60, 60), 255, np.uint8),
+        np.zeros((60, 60), np.uint8),
+        np.full((1, 1), 128, np.uint8),
+        np.full((3, 900), 255, np.uint8),
+        np.full((50, 80, 3), 0.5, np.float32),
+    ],
+)
+def test_a_page_without_ink_is_blank(pixels: np.ndarray):
+    with pytest.raises(BlankImageError, match="contrast"):
+        lines_of(pixels)
+
+
+def test_a_page_with_too_many_marks_is_refused_with_advice():
+    dots = np.full((1000, 1000), 255, np.uint8)
+    for offset in range(8):
+        dots[10 + offset :: 20, 10::20] = 0
+
+    with pytest.raises(ImageError, match="cut it to the digits"):
+        lines_of(dots)
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (28, 28), (1, 400), (400, 1), (16, 1200), (900, 20)])
+def test_in_nothing_but_noise_there_is_no_ink(shape: tuple[int, int]):
+    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+
+    with pytest.raises(BlankImageError):
+        lines_of(pixels)
+
+
+# ---- Ink ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dark_ink", [True, False])
+def test_ink_is_told_from_ground_in_either_polarity(dark_ink: bool):
+    pixels, _ = write("4071", seed=11)
+    grey = pixels.astype(np.float32) / 255
+    grey = 0.2 + 0.5 * (grey if dark_ink else 1 - grey)
+
+    ink, is_dark = find_page_ink(grey)
+
+    assert is_dark == dark_ink
+    assert np.abs(ink - (1 - pixels / 255)).mean() < 0.02
+
+
+def test_a_shadow_over_half_of_the_page_is_no_ink():
+    pixels, _ = write("4071", seed=11)
+    grey = pixels.astype(np.float32) / 255
+    grey[:, grey.shape[1] // 2 :] *= 0.6
+
+    ink, _ = find_page_ink(grey)
+
+    ground = cv2.erode(pixels, np.ones((9, 9), np.uint8)) == 255
+    ground[:, grey.shape[1] // 2 - 6 : grey.shape[1] // 2 + 6] = False
+    assert ink[ground].max() < 0.2
+
+
+# ---- Pieces and lines ---------------------------------------------------------------------------
+
+
+def test_a_small_part_belongs_to_what_it_is_close_to():
+    mask = np.zeros((100, 200), np.uint8)
+    mask[20:80, 30:38] = 1
+    mask[20:80, 120:128] = 1
+    mask[10:16, 122:130] = 1  # close to the second, as a torn stroke
+
+    pieces, size = find_pieces(mask)
+
+    assert [piece.box for piece in pieces] == [(30, 20, 38, 80), (120, 10, 130, 80)]
+    assert size == pytest.approx(60, abs=12)
+
+
+def test_dust_is_no_piece():
+    mask = np.zeros((100, 200), np.uint8)
+    mask[20:80, 30:38] = 1
+    mask[50:52, 100:102] = 1
+
+    pieces, _ = find_pieces(mask)
+
+    assert len(pieces) == 1
+
+
+def test_pieces_beside_each_other_are_a_line():
+    mask = np.zeros((260, 200), np.uint8)
+    for top, left in ((10, 20), (18, 80), (140, 30), (132, 100)):
+        mask[top : top + 60, left : left + 10] = 1
+    pieces, size = find_pieces(mask)
+
+    lines = group_into_lines(pieces, size)
+
+    assert [[piece.box[0] for piece in line] for line in lines] == [[20, 80], [30, 100]]
+
+
+# ---- The best way -------------------------------------------------------------------------------
+
+
+def candidate(start: int, stop: int, cost: float = 0.0) -> Candidate:
+    blank = Prepared(np.zeros((28, 28), np.float32), 1, 1, (0, 0, 1, 1), True)
+    return Candidate(start, stop, blank, cost)
+
+
+@pytest.mark.parametrize(
+    ("confidences", "expected"),
+    [
+        ([0.99, 0.99, 0.30], [0, 1]),  # each piece is a digit
+        ([0.40, 0.40, 0.99], [2]),  # only together they are one
+        ([0.99, 0.50, 0.20], [0, 1]),  # a doubtful digit beside a sure one
+    ],
+)
+def test_the_network_decides_what_belongs_together(confidences: list[float], expected: list[int]):
+    line = Line((candidate(0, 1), candidate(1, 2), candidate(0, 2)), (7.0, 7.0))
+
+    assert choose_candidates(line, confidences) == expected
+
+
+def test_what_is_recognised_as_nothing_and_is_small_is_left_out():
+    line = Line((candidate(0, 1), candidate(1, 2, cost=3.0)), (7.0, 1.0))
+
+    assert choose_candidates(line, [0.99, 0.2]) == [0]
+
+
+def test_among_equal_ways_fewer_digits_win():
+    line = Line((candidate(0, 1), candidate(1, 2), candidate(0, 2)), (7.0, 7.0))
+
+    assert choose_candidates(line, [0.99, 0.99, 0.99]) == [2]
+
+
+def test_a_line_without_candidates_has_no_digits():
+    assert choose_candidates(Line((), (1.0, 2.0)), []) == []
