@@ -283,7 +283,7 @@ def steps_in_epoch(count: int, batch_size: int) -> int:
 
 
 def batches(
-    digits: Digits, batch_size: int, generator: torch.Generator
+    digits: Digits, batch_size: int, generator: torch.Generator, *, part: int = 0, parts: int = 1
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Draw the shuffled batches of one epoch; pictures that fill no batch wait for another epoch.
 
@@ -294,6 +294,8 @@ def batches(
     batch_size : int
     generator : torch.Generator
         Decides the order; on the CPU, so that the order is the same on every device.
+    part, parts : int, default=0, 1
+        Give only one part, 0 to `parts` - 1, of every batch: where several processes share them.
 
     Yields
     ------
@@ -303,7 +305,7 @@ def batches(
     assert digits.labels is not None
     order = torch.randperm(len(digits), generator=generator).to(digits.images.device)
     for number in range(steps_in_epoch(len(digits), batch_size)):
-        places = order[number * batch_size : (number + 1) * batch_size]
+        places = order[number * batch_size : (number + 1) * batch_size][part::parts]
         images = digits.images.index_select(0, places).unsqueeze(1)
         yield images.float() / FULL_INK, digits.labels.index_select(0, places)
 

@@ -49,6 +49,7 @@ from dataset import (
     load_mnist,
     steps_in_epoch,
 )
+from distributed import ALONE, Team, join_team
 from errors import CheckpointError, DigitError, ModelNotFoundError, SettingsError
 from hands import INGREDIENTS, NOT_A_DIGIT, make_hands, make_non_digits
 from learning import (
@@ -134,7 +135,8 @@ class Settings:
     elastic_px, thickness, untouched : float
         See `dataset.Augmentation`.
     small_epochs : int
-        So many epochs at the start see only the upper left 24x24 pixels, for speed; `mnistnet` only.
+        So many epochs at the start see only the upper left 24x24 pixels, for speed; `mnistnet`
+        only.
     patience : int
         Stop after this many epochs without a better validation result; 0 never stops early.
     start : str
@@ -373,6 +375,7 @@ def train(
     models_folder: Path = MODELS_DIR,
     name: str | None = None,
     device: torch.device | None = None,
+    team: Team = ALONE,
     resume: bool = False,
     test: bool = True,
     replace: bool = False,
@@ -395,6 +398,8 @@ def train(
         Of the checkpoints; default "mnist_cnn" for the default network, else its own name.
     device : torch.device, optional
         Default: the fastest there is.
+    team : Team, optional
+        The processes that share the work; this one leads them, the others call `assist`.
     resume : bool, default=False
         Go on from `folder`/resume.pt.
     test : bool, default=True
@@ -422,6 +427,7 @@ def train(
         If a result cannot be written.
     """
     check_settings(settings)
+    team.check_batch(settings.batch_size)
     if not resume and (folder / "config.json").exists():
         raise SettingsError(
             f"{_shorten(folder)} holds a run already; name another --run, or --resume that one"
@@ -429,12 +435,12 @@ def train(
     set_seed(settings.seed)
     device = device or pick_device()
     data = load_data(settings, data_folder, device)
-    learner = build_learner(settings, device, models_folder)
-    state = Resumable(
-        learner.model, learner.average, learner.optimizer, learner.order, learner.changes
-    )
+    team.hand_out("the data lie ready")  # the others find there what is made only once
+    learner = build_learner(settings, device, models_folder, team)
+    state = learner.state
     run = Run(folder, _plain(settings), epochs=settings.epochs)
     first_epoch = run.resume(state) if resume else run.start()
+    team.hand_out((first_epoch, state.state_dict()))
     print(
         f"{settings.model}, {count_parameters(learner.model):,} parameters, on {device.type} in "
         f"{str(learner.precision).removeprefix('torch.')}; seed {settings.seed}; "
@@ -467,7 +473,8 @@ def train(
             run.save(state)
             print(format_row(row), flush=True)
             on_epoch(row)
-            if settings.patience and epoch - run.best_epoch >= settings.patience:
+            is_stuck = bool(settings.patience and epoch - run.best_epoch >= settings.patience)
+            if team.hand_out(is_stuck):
                 print(f"no better validation result for {settings.patience} epochs: stopping early")
                 break
     except KeyboardInterrupt:
@@ -484,6 +491,38 @@ def train(
     return Outcome(folder, best_path, run.history, metrics, interrupted)
 
 
+def assist(
+    settings: Settings,
+    team: Team,
+    *,
+    data_folder: Path,
+    models_folder: Path = MODELS_DIR,
+    device: torch.device | None = None,
+) -> None:
+    """Do this process's part of a training that another one leads with `train`; write nothing.
+
+    Parameters
+    ----------
+    settings, data_folder, models_folder, device
+        As for `train`, and the same as there.
+    team : Team
+    """
+    set_seed(settings.seed)
+    device = device or pick_device()
+    team.hand_out("")
+    data = load_data(settings, data_folder, device)
+    learner = build_learner(settings, device, models_folder, team)
+    first_epoch, state = team.hand_out((1, learner.state.state_dict()))
+    learner.state.load_state_dict(state)
+    # Other pictures need other changes and other dropout than the leader's.
+    learner.changes.manual_seed(settings.seed + team.rank)
+    torch.manual_seed(settings.seed + team.rank)
+    for epoch in range(first_epoch, settings.epochs + 1):
+        learner.learn(data.train[(epoch - 1) % len(data.train)], epoch)
+        if team.hand_out(False):
+            break
+
+
 @dataclass
 class Learner:
     """A network while it learns, with all that one epoch after another changes."""
@@ -497,6 +536,13 @@ class Learner:
     teachers: Sequence[nn.Module]
     precision: torch.dtype
     device: torch.device
+    team: Team
+    network: nn.Module  # the model, or what shares its gradients between processes
+
+    @property
+    def state(self) -> Resumable:
+        """Everything that changes while learning."""
+        return Resumable(self.model, self.average, self.optimizer, self.order, self.changes)
 
     @property
     def result(self) -> DigitNetwork:
@@ -525,10 +571,10 @@ class Learner:
         ).times(settings.strength)
         size = SMALL_SIZE if epoch <= settings.small_epochs else IMAGE_SIZE
         # Sums stay on the device: asking for a number would make a GPU wait at every step.
-        losses = torch.zeros((), device=self.device)
-        right = torch.zeros((), dtype=torch.int64, device=self.device)
-        seen = torch.zeros_like(right)
-        drawn = batches(digits, settings.batch_size, self.order)
+        sums = torch.zeros(3, device=self.device)
+        losses, right, seen = sums  # three views
+        team = self.team
+        drawn = batches(digits, settings.batch_size, self.order, part=team.rank, parts=team.size)
         for number, (pixels, labels) in enumerate(
             _show_progress(drawn, per_epoch, epoch, settings)
         ):
@@ -547,7 +593,8 @@ class Learner:
             losses += loss.detach()
             right += (logits.argmax(dim=1) == labels).sum()
             seen += (labels != NOT_A_DIGIT).sum()
-        score = Score(float(losses) / per_epoch, int(right) / max(int(seen), 1))
+        loss_sum, right_sum, seen_sum = team.add_up(sums).tolist()
+        score = Score(loss_sum / (per_epoch * team.size), right_sum / max(seen_sum, 1))
         if not math.isfinite(score.loss):
             raise SettingsError(
                 f"training diverged in epoch {epoch} (the loss is not a number any more); "
@@ -560,7 +607,7 @@ class Learner:
         settings = self.settings
         reduced = self.precision != torch.float32
         with torch.autocast(self.device.type, self.precision, enabled=reduced):
-            logits = self.model(pixels).float()
+            logits = self.network(pixels).float()
             heat = settings.teacher_temperature
             advice = ask_teachers(self.teachers, pixels, heat) if self.teachers else None
         loss = compute_loss(logits, labels, label_smoothing=settings.label_smoothing)
@@ -571,7 +618,10 @@ class Learner:
 
 
 def build_learner(
-    settings: Settings, device: torch.device, models_folder: Path = MODELS_DIR
+    settings: Settings,
+    device: torch.device,
+    models_folder: Path = MODELS_DIR,
+    team: Team = ALONE,
 ) -> Learner:
     """Put together what the settings ask for, before the first step.
 
@@ -597,6 +647,8 @@ def build_learner(
         teachers=[teacher.to(device) for teacher in teachers],
         precision=choose_precision(settings.precision, device),
         device=device,
+        team=team,
+        network=team.wrap(model),
     )
 
 
@@ -959,14 +1011,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.threads:
             torch.set_num_threads(args.threads)
         run_name = args.run or f"{settings.model}-{datetime.now():%Y%m%d-%H%M%S}"
-        with _stop_like_ctrl_c():
+        place = "cpu" if args.no_cuda else args.device
+        with _stop_like_ctrl_c(), join_team(place) as (team, device):
+            folders = {"data_folder": data_dir(args.data_dir), "models_folder": args.models_dir}
+            if not team.is_leader:
+                assist(settings, team, device=device, **folders)
+                return 0
             outcome = train(
                 settings,
-                data_folder=data_dir(args.data_dir),
+                **folders,
                 folder=args.resume or args.output / run_name,
-                models_folder=args.models_dir,
                 name=args.name,
-                device=pick_device("cpu" if args.no_cuda else args.device),
+                device=device,
+                team=team,
                 resume=args.resume is not None,
                 test=not args.no_test,
                 replace=args.replace,

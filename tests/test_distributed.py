@@ -1,0 +1,103 @@
+"""Several processes train one network: the same result as one process, and one set of files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import distributed
+import train
+from distributed import ALONE, Team, join_team
+from errors import SettingsError
+from registry import load_checkpoint
+from utils import PROJECT
+
+# Without augmentation and dropout nothing depends on which process sees a picture.
+PLAIN = "--model mlp --no-augment --epochs 2 --batch-size 64 --limit 320 --precision fp32"
+# And here everything does.
+VARIED = "--limit 128 --batch-size 64 --precision fp32"
+
+
+def learn_in_two_processes(folder: Path, data: Path, words: str) -> Path:
+    """Run train.py under torchrun, and return the folder of its run."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc_per_node", "2", "--", str(PROJECT / "train.py")]
+    done = subprocess.run(
+        command + _places(folder, data, words),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=150,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("results in") == 1  # only one of them speaks
+    return folder / "run"
+
+
+def learn_alone(folder: Path, data: Path, words: str) -> Path:
+    """Run train.py here, and return the folder of its run."""
+    assert train.main(_places(folder, data, words)) == 0
+    return folder / "run"
+
+
+def _places(folder: Path, data: Path, words: str) -> list[str]:
+    places = ["--data-dir", str(data), "--output", str(folder), "--run", "run"]
+    places += ["--models-dir", str(folder / "models")]
+    return [*words.split(), "--no-cuda", "--threads", "1", "--no-test", *places]
+
+
+def test_two_processes_learn_what_one_learns(tmp_path: Path, mnist_folder: Path) -> None:
+    one = learn_alone(tmp_path / "one", mnist_folder, PLAIN)
+    two = learn_in_two_processes(tmp_path / "two", mnist_folder, PLAIN)
+
+    alone, together = (load_checkpoint(run / "last.pth").model.state_dict() for run in (one, two))
+    assert all(torch.allclose(alone[name], together[name], atol=1e-5) for name in alone)
+    rows = [json.loads((run / "history.jsonl").read_text().splitlines()[-1]) for run in (one, two)]
+    for key in ("train_loss", "train_accuracy", "validation_accuracy"):
+        assert rows[0][key] == pytest.approx(rows[1][key], abs=1e-5)
+    assert {path.name for path in one.iterdir()} == {path.name for path in two.iterdir()}
+
+
+def test_a_run_that_stopped_goes_on_with_more_processes(tmp_path: Path, mnist_folder: Path) -> None:
+    run = learn_alone(tmp_path, mnist_folder, f"{VARIED} --epochs 1")
+
+    learn_in_two_processes(tmp_path, mnist_folder, f"{VARIED} --epochs 2 --resume {run}")
+
+    lines = (run / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+    assert load_checkpoint(run / "best.pth").architecture == "mnistnet"
+
+
+def test_a_process_that_was_started_alone_is_a_team_of_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    model, values = torch.nn.Linear(2, 2), torch.ones(3)
+
+    with join_team("cpu") as (team, device):
+        assert (team, device) == (ALONE, torch.device("cpu"))
+        assert team.is_leader
+        assert team.wrap(model) is model
+        assert team.hand_out("word") == "word"
+        assert team.add_up(values) is values
+        team.check_batch(7)
+
+
+def test_a_batch_that_cannot_be_cut_into_equal_parts_is_refused() -> None:
+    with pytest.raises(SettingsError, match="a multiple of 2"):
+        Team(rank=1, size=2).check_batch(7)
+
+
+def test_more_processes_than_cards_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "pick_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(os, "environ", os.environ | {"WORLD_SIZE": "2", "LOCAL_RANK": "1"})
+
+    with pytest.raises(SettingsError, match="as many CUDA cards"), join_team("auto"):
+        pass
