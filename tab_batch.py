@@ -1,0 +1,342 @@
+"""The tab "Batch": drop pictures or a zip, and get a table of answers to look at and to keep.
+
+    uploads -> batch_uploads -> worker process: open, prepare -> network -> rows -> table, CSV, JSON
+
+It is put together from what `batch_processor.py` is made of, so a picture gets the same row here
+and there. Pictures are opened in a process of their own: one that crashes its decoder costs a row.
+Everything lies in a temporary folder of the one visitor and is removed when the table is shown.
+What happens in the browser is in `batch_table.js`, and how it looks is in `batch_table.css`.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import itertools
+import os
+import tempfile
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from batch_answers import Answered, make_rows
+from batch_rows import COLUMNS, STATUSES, Results, Row, RowStore, summarise, write_csv, write_json
+from batch_sources import Input
+from batch_uploads import MAX_BYTES, MAX_FILES, check_uploads, read_uploads
+from batch_workers import WorkerPool
+from errors import DigitError, ImageError
+from picture import open_picture
+from widgets import confidence_words, render_hint, render_notice
+
+if TYPE_CHECKING:
+    from service import Service
+
+HERE = Path(__file__).resolve().parent
+BATCH = 32  # pictures in a forward pass, and rows between two signs of life
+AT_ONCE = 2  # batches of different visitors; others wait in line
+THUMBNAIL = 96  # pixels, shown at half that
+EXAMPLES = 12
+STATUS = list(COLUMNS).index("status")
+CHIPS = {
+    "all": "All",
+    "ok": "Sure",
+    "unsure": "Unsure",
+    "not a digit": "Not a digit",
+    "error": "Not read",
+}
+
+LIMITS = (
+    f"Up to {MAX_FILES} pictures or {MAX_BYTES // 2**20} MB in one go, as files or in zips. "
+    "They are read in memory and deleted when the table is there."
+)
+
+
+class Shown(NamedTuple):
+    """What the tab shows: HTML, the files to download once they are there, whether it goes on."""
+
+    page: str
+    csv: str | None = None
+    json: str | None = None
+    is_running: bool = False
+
+
+def read_files(service: Service, files: Sequence[str] | None) -> Generator[Shown]:
+    """Read uploaded files, and remove them.
+
+    Parameters
+    ----------
+    service : Service
+    files : sequence of str or None
+        Where Gradio has put them.
+
+    Yields
+    ------
+    Shown
+        How far it is; at last the table, or why there is none.
+    """
+    uploads = [(Path(file), Path(file).stat()) for file in files or ()]
+    paths = [path for path, _ in uploads]
+    try:
+        yield from _read(service, read_uploads(paths), check_uploads(paths))
+    except DigitError as error:
+        yield Shown(render_notice(f"Nothing was read: {error}."))
+    finally:
+        for path, before in uploads:
+            _remove(path, before)
+
+
+def read_examples(service: Service) -> Generator[Shown]:
+    """Read pictures that the program draws, so that everybody can try; see `read_files`."""
+    try:
+        yield from _read(service, make_examples(), EXAMPLES)
+    except DigitError as error:
+        yield Shown(render_notice(f"Nothing was read: {error}."))
+
+
+def _remove(path: Path, before: os.stat_result) -> None:
+    """Remove an uploaded file, unless another visitor has uploaded the same in the meantime."""
+    # Gradio names uploads by their content, and puts a new file in the place of an equal one.
+    try:
+        now = path.stat()
+        if (now.st_ino, now.st_mtime_ns) == (before.st_ino, before.st_mtime_ns):
+            path.unlink()
+    except FileNotFoundError:
+        return  # the other visitor was faster
+
+
+def _read(service: Service, inputs: Iterable[Input], count: int) -> Generator[Shown]:
+    """Read inputs, and tell how far it is after each batch."""
+    predictor = service.predictor
+    thumbnails: list[str] = []
+    # Gradio may run each step in another thread, where SQLite would refuse to go on. So the rows
+    # are kept until all are there; they are few.
+    rows: list[tuple] = []
+    skipped: list[tuple[str, str]] = []
+    yield Shown(_progress(0, count, 0), is_running=True)
+    with WorkerPool(count_workers()) as pool:
+        answers = pool.answer((item, None) for item in inputs)
+        while batch := list(itertools.islice(answers, BATCH)):
+            new, others = make_rows(batch, predictor, BATCH)
+            rows += new
+            skipped += others
+            thumbnails += [make_thumbnail(*pair) for pair in batch if not _is_skipped(pair)]
+            errors = sum(row[STATUS] == "error" for row in rows)
+            yield Shown(_progress(len(rows) + len(skipped), count, errors), is_running=True)
+    with tempfile.TemporaryDirectory(prefix="digits-") as folder:
+        results = _store(rows, skipped, Path(folder))
+        page = render_results(results, thumbnails)
+        csv = write_csv(results, Path(folder) / "results.csv")
+        json = write_json(results, Path(folder) / "results.json")
+        yield Shown(page, str(csv), str(json))  # the page takes copies before it asks for more
+
+
+def _store(rows: list[tuple], skipped: list[tuple[str, str]], folder: Path) -> Results:
+    """Put rows where they can be counted and written to files."""
+    with contextlib.closing(RowStore(folder / "rows.sqlite")) as store:
+        store.add(rows, skipped)
+        return Results(store.path)
+
+
+def count_workers() -> int:
+    """Choose how many processes open pictures: the page itself has to stay quick."""
+    return max(1, min(2, (os.cpu_count() or 1) // 2))
+
+
+def _is_skipped(pair: Answered) -> bool:
+    """Whether a file of an archive is no picture, and has no row."""
+    return getattr(pair[1], "status", "") == "skipped"
+
+
+def make_thumbnail(item: Input, answer: Any) -> str:
+    """Show a picture small, as a data URL; nothing if it could not be read."""
+    source = item.file if item.data is None else item.data
+    if answer.status == "error" or source is None:
+        return ""
+    try:
+        pixels = open_picture(source, working_side=THUMBNAIL).pixels
+    except ImageError:  # the worker could read it: the file has changed since
+        return ""
+    buffer = io.BytesIO()
+    Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def make_examples() -> Iterator[Input]:
+    """Draw some digits, add a smudge and a file that is no picture."""
+    from strokes import draw_digit
+
+    rng = np.random.default_rng()
+    for number in range(EXAMPLES - 2):
+        yield Input(f"drawn-{number}.png", data=_png(draw_digit(number % 10, rng, size=96)))
+    noise = rng.normal(128, 60, (96, 96)).clip(0, 255).astype(np.uint8)
+    yield Input("noise.png", data=_png(noise))
+    yield Input("letter.png", data=b"Dear reader, this is no picture.", is_listed=True)
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    """Encode pixels."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+# ------------------------------------------------------------------------------------------------
+# What is shown
+# ------------------------------------------------------------------------------------------------
+
+
+def _progress(done: int, count: int, errors: int) -> str:
+    """Tell how far it is."""
+    bad = f", {errors:,} could not be read" if errors else ""
+    return (
+        '<div class="batch-progress"><div role="progressbar" aria-label="Files read"'
+        f' aria-valuemin="0" aria-valuemax="{count}" aria-valuenow="{done}">'
+        f'<span style="width:{100 * done / max(1, count):.1f}%"></span></div>'
+        f"<p>{done:,} of {count:,} files read{bad}</p></div>"
+    )
+
+
+def render_results(results: Results, thumbnails: Sequence[str]) -> str:
+    """Show a summary and one line for each picture.
+
+    Parameters
+    ----------
+    results : Results
+    thumbnails : sequence of str
+        A data URL for each row, or nothing.
+    """
+    summary = summarise(results)
+    lines = "".join(
+        _line(row, thumbnail) for row, thumbnail in zip(results, thumbnails, strict=True)
+    )
+    return f"""
+<div class="batch" data-show="all">
+  {_chips(summary)}
+  <div class="batch-scroll">
+  <table>
+    <thead><tr><th scope="col">Picture</th><th scope="col">Name</th><th scope="col">Digit</th>
+      <th scope="col">Confidence</th><th scope="col">Verdict</th></tr></thead>
+    <tbody>{lines}</tbody>
+  </table>
+  </div>
+  {_skipped(results)}
+</div>"""
+
+
+def _chips(summary: dict[str, Any]) -> str:
+    """Count the verdicts; a click shows only the rows with one of them."""
+    counts = {"all": summary["pictures"], **{status: summary[status] for status in STATUSES}}
+    buttons = "".join(
+        f'<button type="button" data-show="{_class(name)}"'
+        f' aria-pressed="{"true" if name == "all" else "false"}"{"" if count else " disabled"}>'
+        f"{CHIPS[name]} <small>{count:,}</small></button>"
+        for name, count in counts.items()
+    )
+    return f'<div class="chips" role="group" aria-label="Rows shown">{buttons}</div>'
+
+
+def _class(status: str) -> str:
+    """Make a name for the style sheet of a status."""
+    return status.replace(" ", "-")
+
+
+def _line(row: Row, thumbnail: str) -> str:
+    """Show one picture."""
+    status = row["status"]
+    digit = {"ok": "{digit}", "unsure": "{digit}?"}.get(status, "–").format(**row)
+    sure = ""
+    if status in ("ok", "unsure"):
+        sure = (
+            f"{100 * row['confidence']:.1f} %<small>{confidence_words(row['confidence'])}</small>"
+        )
+    verdict = {"ok": "sure", "error": "not read"}.get(status, status)
+    picture = f'<img src="{thumbnail}" alt="" width="48" height="48">' if thumbnail else ""
+    return (
+        f'<tr class="batch-{_class(status)}"><td>{picture}</td>'
+        f'<th scope="row">{escape(row["path"])}</th><td class="batch-digit">{digit}</td>'
+        f"<td>{sure}</td><td><b>{verdict}</b> <span>{escape(row['reason'])}</span></td></tr>"
+    )
+
+
+def _skipped(results: Results) -> str:
+    """Name the files that were left out."""
+    lines = "".join(
+        f"<li>{escape(path)}: {escape(reason)}</li>" for path, reason in results.skipped()
+    )
+    count = lines.count("<li>")
+    if not count:
+        return ""
+    files = "1 other file was" if count == 1 else f"{count:,} other files were"
+    return f"<details><summary>{files} left out</summary><ul>{lines}</ul></details>"
+
+
+def build_batch_tab(service: Service) -> None:
+    """Lay out the tab, and wire it."""
+    import gradio as gr
+
+    files = gr.File(
+        label="Pictures, or zips of pictures", file_count="multiple", elem_id="batch-files"
+    )
+    gr.HTML(render_hint(LIMITS), apply_default_css=False)
+    with gr.Row():
+        example = gr.Button("Try it with drawn digits", size="md", elem_classes="page-action")
+        stop = gr.Button("Stop", size="md", visible=False, elem_id="batch-stop")
+        csv, json = (
+            gr.DownloadButton(f"Download {kind}", size="md", visible=False, elem_id=f"batch-{kind}")
+            for kind in ("CSV", "JSON")
+        )
+    table = gr.HTML(
+        value="",
+        css_template=_read_file("batch_table.css"),
+        js_on_load=_read_file("batch_table.js"),
+        apply_default_css=False,
+        elem_id="batch-results",
+    )
+
+    outputs = [table, csv, json, stop, files]
+    common: dict[str, Any] = {
+        "show_progress": "hidden",
+        "concurrency_limit": AT_ONCE,
+        "concurrency_id": "batch",
+        "api_visibility": "private",
+    }
+    runs: list[Any] = [
+        files.upload(_with_buttons(partial(read_files, service)), [files], outputs, **common),
+        example.click(_with_buttons(partial(read_examples, service)), None, outputs, **common),
+    ]
+    stop.click(
+        lambda: (render_hint("Stopped. Nothing was kept."), gr.update(visible=False), None),
+        None,
+        [table, stop, files],
+        cancels=runs,
+        queue=False,
+        api_visibility="private",
+    )
+
+
+def _with_buttons(read: Callable[..., Iterator[Shown]]) -> Callable[..., Iterator[tuple]]:
+    """Show the buttons that make sense after each step of a reader."""
+    import gradio as gr
+
+    def step(*inputs: Any) -> Iterator[tuple]:
+        for shown in read(*inputs):
+            yield (
+                shown.page,
+                gr.update(value=shown.csv, visible=shown.csv is not None),
+                gr.update(value=shown.json, visible=shown.json is not None),
+                gr.update(visible=shown.is_running),
+                gr.skip() if shown.is_running else None,  # the uploads are gone now
+            )
+
+    return step
+
+
+def _read_file(name: str) -> str:
+    """Read a file for the browser that lies beside this one."""
+    return (HERE / name).read_text(encoding="utf-8")

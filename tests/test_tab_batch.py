@@ -1,0 +1,236 @@
+"""The batch on the page: a row for every file, nothing left behind, nobody sees another's."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gradio as gr
+import pytest
+
+import batch_uploads
+import tab_batch
+from batch_workers import WorkerPool
+from tab_batch import Shown, build_batch_tab, read_examples, read_files
+
+if TYPE_CHECKING:
+    from service import Service
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch: pytest.MonkeyPatch):
+    """Spare most tests the start of a worker process."""
+    monkeypatch.setattr(tab_batch, "count_workers", lambda: 0)
+
+
+@pytest.fixture
+def uploads(tmp_path: Path, digit_png: Callable[..., Path]) -> list[str]:
+    """Return a digit, a file that is none, and a zip with a digit and what else people pack."""
+    (tmp_path / "up").mkdir()
+    letter = tmp_path / "up" / "=<b>letter.png"
+    letter.write_bytes(b"Dear Sir")
+    scans = tmp_path / "up" / "scans.zip"
+    with zipfile.ZipFile(scans, "w") as archive:
+        archive.write(digit_png(7), "7/a.png")
+        archive.writestr("../../secret.png", digit_png(7).read_bytes())
+        archive.writestr("notes & <i>.txt", b"no picture")
+    return [str(digit_png(3, name="up/three.png")), str(letter), str(scans)]
+
+
+def finish(steps: Iterator[Shown]) -> tuple[list[Shown], list[dict[str, str]], list[dict]]:
+    """Return all steps, and what was in the two files when they were handed over."""
+    shown, table, rows = [], [], []
+    for step in steps:
+        shown.append(step)
+        if step.csv and step.json:
+            with Path(step.csv).open(encoding="utf-8", newline="") as file:
+                table = list(csv.DictReader(file))
+            rows = json.loads(Path(step.json).read_text(encoding="utf-8"))
+    return shown, table, rows
+
+
+def text_of(html: str) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", html).split())
+
+
+def test_every_file_has_a_row_on_the_page_and_in_both_files(service: Service, uploads: list[str]):
+    shown, table, rows = finish(read_files(service, uploads))
+
+    statuses = [(row["path"], row["status"], row["digit"]) for row in rows]
+    assert statuses == [
+        ("three.png", "ok", 3),
+        ("=<b>letter.png", "error", None),
+        ("scans.zip/7/a.png", "ok", 7),
+        ("scans.zip/../../secret.png", "error", None),
+    ]
+    assert [row["path"] for row in table][:2] == ["three.png", "'=<b>letter.png"]
+    assert [row["digit"] for row in table] == ["3", "", "7", ""]
+    text = text_of(shown[-1].page)
+    assert "All 4 Sure 2 Unsure 0 Not a digit 0 Not read 2" in text
+    assert "not read its name leads out of the archive" in text
+    assert "1 other file was left out scans.zip/notes &amp; &lt;i&gt;.txt" in text
+
+
+def test_names_cannot_put_code_into_the_page(service: Service, uploads: list[str]):
+    page = finish(read_files(service, uploads))[0][-1].page
+
+    assert "<b>letter" not in page
+    assert "<i>" not in page
+    assert "=&lt;b&gt;letter.png" in page
+
+
+def test_only_pictures_that_were_read_have_a_thumbnail(service: Service, uploads: list[str]):
+    page = finish(read_files(service, uploads))[0][-1].page
+
+    lines = page.split("<tr ")[1:]
+    assert ['src="data:image/jpeg' in line for line in lines] == [True, False, True, False]
+
+
+def test_a_batch_reads_as_the_command_line_does(service: Service, uploads: list[str]):
+    expected = service.predictor.predict(uploads[0])
+
+    row = finish(read_files(service, uploads))[2][0]
+
+    assert row["digit"] == expected.digit
+    assert row["confidence"] == pytest.approx(expected.confidence, abs=1e-5)
+    assert row["model_version"] == service.predictor.checkpoint.version
+
+
+def test_uploads_and_results_are_gone_at_the_end(service: Service, uploads: list[str]):
+    shown, _, _ = finish(read_files(service, uploads))
+
+    assert [file for file in uploads if Path(file).exists()] == []
+    assert shown[-1].csv is not None
+    assert not Path(shown[-1].csv).parent.exists()
+
+
+def test_a_batch_that_is_stopped_leaves_nothing_behind(
+    service: Service, uploads: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    pools: list[WorkerPool] = []
+
+    class Watched(WorkerPool):
+        def __init__(self, workers: int) -> None:
+            super().__init__(workers)
+            pools.append(self)
+
+    monkeypatch.setattr(tab_batch, "WorkerPool", Watched)
+    monkeypatch.setattr(tab_batch, "count_workers", lambda: 1)
+    monkeypatch.setattr(tab_batch, "BATCH", 1)
+    steps = read_files(service, uploads)
+    assert next(steps).is_running
+    assert "1 of 5 files read" in next(steps).page
+
+    steps.close()
+
+    assert [file for file in uploads if Path(file).exists()] == []
+    assert [worker._process.poll() for worker in pools[0].workers] == [0]
+
+
+def test_what_another_visitor_uploads_meanwhile_stays(service: Service, uploads: list[str]):
+    """Gradio gives equal files one name, and puts the newer one in the place of the older."""
+    steps = read_files(service, uploads)
+    next(steps)
+    first = Path(uploads[0])
+    again = first.with_name("again")
+    again.write_bytes(first.read_bytes())
+    os.utime(again, ns=(1, 1))
+    again.replace(first)
+
+    finish(steps)
+
+    assert [Path(file).exists() for file in uploads] == [True, False, False]
+
+
+def test_two_visitors_at_once_get_their_own_rows(
+    service: Service, digit_png: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tab_batch, "BATCH", 1)
+    names = {"ann": [1, 2, 3], "bob": [4, 5, 6]}
+    steps = {
+        name: read_files(service, [str(digit_png(d, name=f"{name}/{d}.png")) for d in digits])
+        for name, digits in names.items()
+    }
+
+    last = {name: next(reader) for name, reader in steps.items()}
+    while not all(shown.csv for shown in last.values()):
+        for name, reader in steps.items():  # in turns
+            last[name] = next(reader, last[name])
+
+    assert re.findall(r"(\d)\.png", last["ann"].page) == list("123")
+    assert re.findall(r"(\d)\.png", last["bob"].page) == list("456")
+    assert last["ann"].csv != last["bob"].csv
+
+
+def test_how_far_it_is_and_how_many_failed_is_told_after_each_batch(
+    service: Service, uploads: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tab_batch, "BATCH", 2)
+
+    shown, _, _ = finish(read_files(service, uploads))
+
+    told = [text_of(step.page) for step in shown if step.is_running]
+    assert told == [
+        "0 of 5 files read",
+        "2 of 5 files read, 1 could not be read",
+        "4 of 5 files read, 2 could not be read",
+        "5 of 5 files read, 2 could not be read",
+    ]
+    assert [step.is_running for step in shown][-2:] == [True, False]
+
+
+def test_too_many_files_are_refused_and_removed(
+    service: Service, uploads: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(batch_uploads, "MAX_FILES", 2)
+
+    [shown] = read_files(service, uploads)
+
+    assert "Nothing was read: 5 files are too many" in shown.page
+    assert (shown.csv, shown.is_running) == (None, False)
+    assert [file for file in uploads if Path(file).exists()] == []
+
+
+@pytest.mark.parametrize("files", [None, []])
+def test_no_files_are_an_empty_table_and_no_error(service: Service, files: list[str] | None):
+    shown, table, rows = finish(read_files(service, files))
+
+    assert (table, rows) == ([], [])
+    assert "All 0" in text_of(shown[-1].page)
+
+
+def test_the_example_has_something_of_everything(service: Service):
+    _, _, rows = finish(read_examples(service))
+
+    assert len(rows) == tab_batch.EXAMPLES
+    assert rows[-1]["status"] == "error"
+
+
+def test_pictures_are_opened_in_a_process_of_their_own(
+    service: Service, uploads: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    """A picture that crashes its decoder must not take the page down."""
+    monkeypatch.setattr(tab_batch, "count_workers", lambda: 1)
+    here = finish(read_files(service, uploads[:0]))
+
+    _, _, rows = finish(read_files(service, uploads))
+
+    assert here[2] == []
+    assert [row["status"] for row in rows] == ["ok", "error", "ok", "error"]
+
+
+def test_the_page_says_its_limits_and_offers_no_handler_to_other_programs(service: Service):
+    with gr.Blocks() as page:
+        build_batch_tab(service)
+
+    info = page.get_api_info()
+
+    texts = [str(getattr(block, "value", "")) for block in page.blocks.values()]
+    assert any("Up to 500 pictures or 100 MB" in text for text in texts)
+    assert (info["named_endpoints"], info["unnamed_endpoints"]) == ({}, {})
