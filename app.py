@@ -18,9 +18,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from batch_uploads import MAX_BYTES
 from endpoints import build_endpoints
 from errors import DigitError, SettingsError
 from server import add_options, choose_rules, open_port, serve, stop
+from tab_batch import build_batch_tab
 from tab_feedback import build_feedback_row, build_feedback_tab
 from tab_number import build_number_tab
 from tab_recognise import build_recognise_tab
@@ -28,7 +30,7 @@ from tab_stress import build_stress_tab
 from tab_why import build_why_tab
 from theme import CSS, HEAD, HEADER, TITLE, build_theme
 from utils import HelpFormatter, set_up_logging
-from widgets import MAX_PICTURE_BYTES, render_hint
+from widgets import render_hint
 
 # Gradio takes seconds to import, so it is imported where it is first needed: help, a wrong flag or
 # a port in use are answered without it.
@@ -39,6 +41,10 @@ if TYPE_CHECKING:
     from access import Access
     from guards import Rules
     from service import Service
+
+# Uploads and files to download lie in a folder of Gradio's. Every ten minutes it deletes those that
+# are older than an hour.
+CACHE_S = (600, 3600)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -53,13 +59,17 @@ def build_page(service: Service) -> gr.Blocks:
     os.environ["HF_HUB_OFFLINE"] = "1"
     import gradio as gr
 
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
+    with gr.Blocks(
+        title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=CACHE_S
+    ) as page:
         gr.HTML(HEADER, apply_default_css=False)
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap"):
             with gr.Tab("Recognise", id="recognise"):
                 pad = build_recognise_tab(service, partial(build_feedback_row, service))
             with gr.Tab("Number", id="number"):
                 build_number_tab(service)
+            with gr.Tab("Batch", id="batch"):
+                build_batch_tab(service)
             with gr.Tab("Why", id="why") as tab:
                 build_why_tab(service, tab, pad)
             with gr.Tab("Stress test", id="stress") as tab:
@@ -119,7 +129,7 @@ def build_app(
         ssr_mode=False,
         mcp_server=mcp,
         enable_monitoring=False,
-        max_file_size=MAX_PICTURE_BYTES,
+        max_file_size=MAX_BYTES,
     )
 
 
