@@ -19,7 +19,7 @@ from typing import Any
 
 from dataset import data_dir, load_mnist
 from errors import DigitError, SettingsError
-from model import MNIST_SCALING, Ensemble, MNISTNet, count_parameters
+from model import Ensemble, MNISTNet, count_parameters
 from registry import MODELS_DIR, Checkpoint, load_checkpoint, save_checkpoint
 from runs import measure
 from utils import HelpFormatter
@@ -51,12 +51,13 @@ def combine(checkpoints: Sequence[Checkpoint]) -> Ensemble:
         )
     if len({checkpoint.version for checkpoint in checkpoints}) < len(checkpoints):
         raise SettingsError("the same weights are given twice; train with another --seed")
-    ensemble = Ensemble()
+    scaling = checkpoints[0].scaling
+    ensemble = Ensemble(scaling)
     for member, checkpoint in zip(ensemble.members, checkpoints, strict=True):
-        if checkpoint.architecture != MNISTNet.name or checkpoint.model.scaling != MNIST_SCALING:
+        if (checkpoint.architecture, checkpoint.scaling) != (MNISTNet.name, scaling):
             raise SettingsError(
-                f"{checkpoint.path} is a {checkpoint.architecture}; an ensemble is made of "
-                f"{MNISTNet.name} with its usual scaling"
+                f"{checkpoint.path} is a {checkpoint.architecture} with {checkpoint.scaling!r}; "
+                f"an ensemble is made of {MNISTNet.name}, all with {scaling!r}"
             )
         member.load_state_dict(checkpoint.model.state_dict())
     return ensemble.eval()

@@ -27,7 +27,7 @@ import os
 import platform
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -37,14 +37,14 @@ import torch
 from torch import Tensor
 
 from errors import ArchitectureError, CheckpointError, DigitError, ModelNotFoundError
-from model import DigitNetwork, InputScaling, build_model
+from model import MAX_SOFTEN, DigitNetwork, InputScaling, build_model
 from utils import PROJECT, atomic_write
 
 MODELS_DIR = PROJECT / "models"
 SUFFIX = ".pth"
 ALIASES = {"best": "mnist_cnn_best", "last": "mnist_cnn"}
 
-FORMAT = 1
+FORMAT = 2  # 2: networks may soften what they read
 MAX_BYTES = 256_000_000  # our largest network takes 4 MB; more is a mistake or an attack
 VERSION_DIGITS = 12
 RETRAIN = "train one: python train.py"
@@ -291,7 +291,7 @@ def save_checkpoint(
         "format": FORMAT,
         "architecture": model.name,
         "model_state_dict": weights,
-        "scaling": {"mean": float(model.scaling.mean), "std": float(model.scaling.std)},
+        "scaling": {key: float(value) for key, value in asdict(model.scaling).items()},
         "settings": _plain_dict(settings, "settings"),
         "metrics": _plain_dict(metrics, "metrics"),
         "data": _plain_dict(data, "data"),
@@ -379,7 +379,8 @@ def load_checkpoint(
     content = _read(path)
     _check_fields(content, path)
     weights = content["model_state_dict"]
-    scaling = InputScaling(content["scaling"]["mean"], content["scaling"]["std"])
+    known = content["scaling"]
+    scaling = InputScaling(known["mean"], known["std"], known.get("soften", 0.0))
     model = _blank_model(content["architecture"], scaling, weights, path)
     model.load_state_dict(weights, assign=True)
     return Checkpoint(
@@ -452,7 +453,9 @@ def _check_fields(content: Any, path: Path) -> None:
             kind = type(content[name]).__name__
             raise CheckpointError(f"{path} has a {kind} as {name!r}; it is damaged: {RETRAIN}")
     scaling, temperature = content["scaling"], content["temperature"]
-    if not (_is_finite(scaling.get("mean")) and _is_positive(scaling.get("std"))):
+    soften = scaling.get("soften", 0.0)  # checkpoints of format 1 have none
+    can_work = _is_finite(soften) and 0 <= soften <= MAX_SOFTEN
+    if not (can_work and _is_finite(scaling.get("mean")) and _is_positive(scaling.get("std"))):
         raise CheckpointError(f"{path} has an input scaling that cannot work: {scaling}; {RETRAIN}")
     if not _is_positive(temperature):
         raise CheckpointError(

@@ -24,24 +24,16 @@ def members(tmp_path):
     return tmp_path
 
 
-def test_the_answer_is_the_mean_of_three_networks_that_look_five_times(members):
+def test_the_answer_is_the_mean_of_three_networks(members):
     checkpoints = [load_checkpoint(f"seed{seed}", members) for seed in range(3)]
     pixels = torch.rand(4, 1, 28, 28)
 
     with torch.no_grad():
         answer = combine(checkpoints)(pixels).softmax(dim=1)
 
-    grid = torch.nn.functional.affine_grid
-    expected = torch.zeros_like(answer)
-    for dx, dy in ((0, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)):
-        theta = torch.tensor([[1.0, 0, dx / 28], [0, 1, dy / 28]]).expand(4, 2, 3)
-        moved = torch.nn.functional.grid_sample(
-            pixels, grid(theta, [4, 1, 28, 28], align_corners=False), align_corners=False
-        )
-        with torch.no_grad():
-            for checkpoint in checkpoints:
-                expected += checkpoint.model(moved).softmax(dim=1) / 15
-    torch.testing.assert_close(answer, expected, atol=1e-5, rtol=1e-4)
+    with torch.no_grad():
+        parts = [checkpoint.model(pixels).softmax(dim=1) for checkpoint in checkpoints]
+    torch.testing.assert_close(answer, torch.stack(parts).mean(dim=0))
 
 
 def test_an_ensemble_is_saved_loaded_and_folded_like_any_network(members, mnist_folder, capsys):

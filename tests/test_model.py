@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -236,3 +237,21 @@ def test_a_network_with_the_wrong_shape_fails_the_table(monkeypatch: pytest.Monk
 
     with pytest.raises(ArchitectureError, match=r"\(2, 10\), not \(2, 11\)"):
         main([])
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_a_network_softens_what_it_reads_but_not_what_it_learns_from(name):
+    usual = build_model(name).scaling
+    softening = build_model(name, replace(usual, soften=0.2)).eval()
+    plain = build_model(name).eval()
+    plain.load_state_dict(softening.state_dict())
+    dot = torch.zeros(1, 1, 28, 28)
+    dot[0, 0, 10, 12] = 1.0
+    line = torch.tensor([0.2, 0.6, 0.2])
+    blurred = torch.zeros(1, 1, 28, 28)
+    blurred[0, 0, 9:12, 11:14] = line[:, None] * line
+
+    with torch.no_grad():
+        torch.testing.assert_close(softening(dot), plain(blurred))
+
+    assert torch.equal(softening.train().enter(dot), plain.enter(dot))

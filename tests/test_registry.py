@@ -231,7 +231,7 @@ def test_the_content_that_the_next_tests_spoil_is_good(tmp_path: Path) -> None:
         ({}, "it lacks format, architecture"),
         ({"model_state_dict": {}, "epoch": 3}, "it lacks format, architecture, scaling"),
         (build_model("mlp").state_dict(), "bare weights"),
-        (_content(format=2), "newer version"),
+        (_content(format=99), "newer version"),
         (_content(format="1"), "a str as 'format'"),
         (_content(architecture="resnet"), "no network 'resnet'; choose one of: mnistnet"),
         (_content(architecture="cnn1"), "does not fit the network 'cnn1'"),
@@ -257,6 +257,7 @@ def test_the_content_that_the_next_tests_spoil_is_good(tmp_path: Path) -> None:
         ),
         (_content(scaling={"mean": 0.5}), "input scaling"),
         (_content(scaling={"mean": 0.5, "std": 0.0}), "input scaling"),
+        (_content(scaling={"mean": 0.5, "std": 0.5, "soften": 0.3}), "input scaling"),
         (_content(scaling={"mean": float("nan"), "std": 1.0}), "input scaling"),
         (_content(temperature=-1.0), "temperature"),
         (_content(temperature=10**400), "a int as 'temperature'"),
@@ -474,3 +475,16 @@ def test_a_missing_folder_counts_as_empty(tmp_path: Path) -> None:
 def test_every_error_of_the_registry_is_one_of_ours() -> None:
     assert issubclass(CheckpointError, DigitError)
     assert issubclass(ModelNotFoundError, DigitError)
+
+
+def test_what_a_network_softens_is_kept_and_old_checkpoints_soften_nothing(tmp_path):
+    network = build_model("mlp", InputScaling(0.5, 0.5, 0.125)).eval()
+    save_checkpoint(tmp_path / "new.pth", network)
+    content = torch.load(tmp_path / "new.pth", weights_only=True)
+    del content["scaling"]["soften"]
+    torch.save({**content, "format": 1}, tmp_path / "old.pth")
+
+    kept, old = (load_checkpoint(name, tmp_path).scaling for name in ("new", "old"))
+
+    assert kept == InputScaling(0.5, 0.5, 0.125)
+    assert old == InputScaling(0.5, 0.5, 0.0)

@@ -264,7 +264,20 @@ def test_a_run_can_begin_with_the_weights_of_another(tmp_path, places):
     main([*QUICK, *places, "--no-test", "--limit", "0", "--no-augment", "--name", "first"])
     first = read_history(tmp_path / "outputs" / "one")
 
-    main([*QUICK, *places, "--no-test", "--run", "two", "--start", "first", "--lr", "1e-6"])
+    main(
+        [
+            *QUICK,
+            *places,
+            "--no-test",
+            "--no-augment",
+            "--run",
+            "two",
+            "--start",
+            "first",
+            "--lr",
+            "1e-6",
+        ]
+    )
 
     second = read_history(tmp_path / "outputs" / "two")
     assert second[0]["validation_accuracy"] == pytest.approx(
