@@ -260,6 +260,7 @@ def build_stress_tab(service: Service, tab: gr.Tab, source: gr.HTML) -> None:
                 value="noise",
                 label="Curve",
                 info="How sure both readers are of your digit as this slider moves.",
+                elem_id="stress-kind",
                 elem_classes="choice",
             )
             curve = _build_curve("noise")

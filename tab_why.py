@@ -266,6 +266,7 @@ def build_why_tab(service: Service, tab: gr.Tab, source: gr.HTML) -> None:
                 value=THE_ANSWER,
                 label="What to explain",
                 info="Choose another digit to see what speaks for it.",
+                elem_id="why-about",
                 elem_classes="choice",
             )
         with gr.Column(min_width=0, elem_classes="recognise-answer"):

@@ -1,0 +1,167 @@
+"""The tabs "Why" and "Stress test" in real Chromium, and what tabs have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from screenshots import HAND, draw, open_tab, wait_for_answer
+
+pytestmark = pytest.mark.browser
+
+
+def why(page: Page) -> Any:
+    return expect(page.locator("#why .answer-title"))
+
+
+def stress(page: Page) -> Any:
+    return expect(page.locator("#stress-answer .answer-title"))
+
+
+def draw_and_wait(page: Page, digit: int) -> None:
+    draw(page, HAND[digit])
+    wait_for_answer(page, digit)
+
+
+# ---- Why ----------------------------------------------------------------------------------------
+
+
+def test_what_was_drawn_is_explained_as_soon_as_the_tab_is_opened(page: Page):
+    draw_and_wait(page, 7)
+    assert page.locator("#why").count() == 0, "explained before anybody looked"
+
+    open_tab(page, "Why")
+
+    why(page).to_have_text("Read as a 7")
+    expect(page.locator(".why-figures img")).to_have_count(3)
+    expect(page.locator(".why-layer")).to_have_count(3)
+    for picture in page.locator("#why img").all():
+        assert picture.evaluate("img => img.complete && img.naturalWidth > 0")
+
+
+def test_another_digit_is_explained_when_it_is_chosen(page: Page):
+    draw_and_wait(page, 7)
+    open_tab(page, "Why")
+    why(page).to_have_text("Read as a 7")
+
+    page.locator("#why-about").get_by_label("2", exact=True).check()
+    why(page).to_have_text("Why might it be a 2?")
+
+    page.locator("#why-about").get_by_label("the answer").check()
+    why(page).to_have_text("Read as a 7")
+
+
+def test_the_newer_of_two_drawings_is_explained(page: Page):
+    draw_and_wait(page, 7)
+    open_tab(page, "Why")
+    why(page).to_have_text("Read as a 7")
+
+    draw(page, HAND[2], "#why-pad")
+    why(page).to_have_text("Read as a 2")
+    open_tab(page, "Recognise")
+    open_tab(page, "Why")
+    why(page).to_have_text("Read as a 2")
+
+    open_tab(page, "Recognise")
+    page.locator("#pad").get_by_role("button", name="Clear").click()
+    draw_and_wait(page, 3)
+    open_tab(page, "Why")
+    why(page).to_have_text("Read as a 3")
+
+
+def test_without_a_drawing_the_tab_says_what_it_will_show(page: Page):
+    open_tab(page, "Why")
+    expect(page.locator("#why .empty-title")).to_contain_text("Draw a digit to see why")
+
+    page.locator("#why-pad").get_by_role("button", name="Random test image").click()
+    why(page).to_contain_text("Read as a")
+
+    page.locator("#why-pad").get_by_role("button", name="Clear").click()
+    expect(page.locator("#why .empty-title")).to_contain_text("Draw a digit to see why")
+
+
+# ---- Stress test --------------------------------------------------------------------------------
+
+
+def test_the_noise_slider_changes_the_answer_and_the_curve_follows_the_choice(page: Page):
+    draw_and_wait(page, 7)
+    open_tab(page, "Stress test")
+    stress(page).to_contain_text(" a 7")
+    damaged = page.locator(".stress-damaged img")
+    before = damaged.get_attribute("src")
+    expect(page.locator("#stress-curve .mark-line path")).to_have_count(2)
+
+    page.get_by_label("range slider for Noise").fill("0.5")
+    expect(damaged).not_to_have_attribute("src", str(before))
+    stress(page).not_to_have_text("This is a 7")
+
+    page.locator("#stress-kind").get_by_label("Rotation").check()
+    expect(page.locator("#stress-curve")).to_contain_text("Rotation, degrees")
+
+    page.get_by_label("range slider for Noise").fill("0")
+    expect(damaged).to_have_attribute("src", str(before))
+
+
+def test_a_preset_moves_the_sliders(page: Page):
+    draw_and_wait(page, 7)
+    open_tab(page, "Stress test")
+    stress(page).to_contain_text(" a 7")
+    damaged = page.locator(".stress-damaged img")
+    before = damaged.get_attribute("src")
+
+    page.get_by_label("Damage", exact=True).click()
+    page.get_by_role("option", name="Crooked scan").click()
+
+    expect(page.get_by_label("range slider for Rotation, degrees")).to_have_value("30")
+    expect(damaged).not_to_have_attribute("src", str(before))
+
+
+# ---- All tabs -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_every_tab_fits_into_the_window_and_reports_no_error(
+    open_page: Callable[..., Page], width: int
+):
+    page = open_page(viewport={"width": width, "height": 844})
+    names = page.get_by_role("tab").all_inner_texts()
+    assert len(names) >= 5
+
+    # There and back, and everything twice.
+    for name in [*names, *reversed(names), *names]:
+        open_tab(page, name)
+        expect(page.get_by_role("tabpanel").locator("visible=true").first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+
+    expect(page.locator(".toast-body.error")).to_have_count(0)
+
+
+def test_two_visitors_draw_at_once_and_each_gets_their_own_answer(
+    open_page: Callable[..., Page],
+):
+    one, other = open_page(), open_page()
+
+    draw(one, HAND[7])
+    draw(other, HAND[2])
+
+    wait_for_answer(one, 7)
+    wait_for_answer(other, 2)
+    for page in (one, other):
+        open_tab(page, "Why")
+    for page, digit in ((one, 7), (other, 2)):
+        why(page).to_have_text(f"Read as a {digit}")
+
+
+def test_every_button_of_the_pad_may_be_pressed_twice_and_out_of_order(page: Page):
+    for name in ("Eraser", "Pen", "Random test image", "Random test image", "Undo", "Clear"):
+        button = page.locator("#pad").get_by_role("button", name=name)
+        for _ in range(2):
+            if button.is_enabled():
+                button.click()
+    draw(page, HAND[7])
+
+    expect(page.locator("#answer .answer-title")).to_have_text(re.compile(" a 7"))
