@@ -17,7 +17,7 @@ FIND_PYTHON = for name in $(PYTHON) python3 python3.13 python3.12 python3.11 pyt
 	if "$$name" $(IS_NEW_ENOUGH) 2>/dev/null; then echo "$$name"; break; fi; done
 
 .DEFAULT_GOAL := help
-.PHONY: help app train test lint format bench screenshots clean
+.PHONY: help app train test lint format bench screenshots docs notebook clean
 
 help: ## show this list
 	@echo 'make TARGET, where TARGET is one of:'
@@ -50,6 +50,13 @@ bench: $(APP_STAMP) ## measure speed on this machine
 
 screenshots: $(DEV_STAMP) ## take the README's pictures of the page anew
 	@$(PY) screenshots.py $(ARGS)
+
+docs: $(DEV_STAMP) ## build the documentation into outputs/docs
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet --strict
+	@echo '==> Open outputs/docs/index.html'
+
+notebook: $(DEV_STAMP) ## run the walkthrough from top to bottom and keep its outputs
+	@$(PY) -m jupyter execute --inplace mnist_walkthrough.ipynb
 
 clean: ## delete the environment and what the tools left behind; data, models and results stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .gradio

@@ -195,6 +195,8 @@ class Results(Sequence[Row]):
     memory for ten rows as for a million; `pandas.DataFrame(results)` takes it as it is. Each row
     has the keys of `COLUMNS`, or of `NUMBER_COLUMNS`.
 
+    Examples
+    --------
     >>> [row["path"] for row in results if row["status"] == "error"]
     ['digits/torn.png']
     """
