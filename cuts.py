@@ -25,7 +25,10 @@ SLANTS = (-0.15, 0.15, 0.45)  # pixels to the left for each pixel down
 BAND = 0.2  # of a digit's height; how far a path may wind to either side
 STEP = 0.05  # of a digit's height; between the middles of neighbouring bands
 DETOUR = 0.3  # pixels of ink that one step aside is worth
-MOST_INK = 0.45  # of a digit's height; a cut goes through no more
+# A cut between two digits goes through ink once, where they touch, though that may be long; one
+# through a 0 goes through two thin strokes. So what counts is mostly how often ink is entered.
+ENTRY = 2.0  # stroke widths of ink that one more entry is worth
+MOST_STROKES = 4.0  # a cut goes through no more
 LEAST_INK = 0.4  # of an upright stroke's; so much is between two cuts, and beside them
 LEAST_PART = 0.2  # of a digit's height; smaller parts are not cut off
 PER_WIDTH = 4.5  # cuts for each digit height of width, beyond the first
@@ -36,7 +39,7 @@ class Part(NamedTuple):
     """What lies between two cuts."""
 
     mask: np.ndarray  # as large as the whole, bool
-    strokes: float  # stroke widths of ink that the cut on its left goes through
+    strokes: float  # how many the cut on its left goes through; 0.0 for the first part
 
 
 def cut_apart(mask: np.ndarray, *, size: float, stroke: float) -> list[Part]:
@@ -61,39 +64,44 @@ def cut_apart(mask: np.ndarray, *, size: float, stroke: float) -> list[Part]:
     shape = (max(4, round(width * scale)), max(4, round(height * scale)))
     ink = cv2.resize(mask.astype(np.float32), shape, interpolation=cv2.INTER_AREA)
     stroke = max(1.0, stroke * scale)
-    paths, costs = find_paths(ink)
+    paths, costs = find_paths(ink, stroke)
     most = int(np.ceil(PER_WIDTH * (width / size - UNCUT)))
     kept = _choose(ink, paths, costs, least=LEAST_INK * HEIGHT * stroke, most=most)
     paths = np.rint(paths[kept] * (width / shape[0])).astype(int)
-    return _divide(mask, paths, costs[kept] / stroke, least=LEAST_PART * size)
+    return _divide(mask, paths, costs[kept], least=LEAST_PART * size)
 
 
-def find_paths(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def find_paths(ink: np.ndarray, stroke: float) -> tuple[np.ndarray, np.ndarray]:
     """Find, for each place and slant, the path from top to bottom that crosses the least ink.
 
     Parameters
     ----------
     ink : ndarray of shape (height, width), float32, 0.0..1.0
+    stroke : float
+        The usual width of a stroke, pixels.
 
     Returns
     -------
     paths : ndarray of shape (paths, height), int
         The first column on the right of each path, row by row.
     costs : ndarray of shape (paths,), float
-        Pixels of ink that each crosses.
+        How many strokes each crosses.
     """
     width = ink.shape[1]
     margin = 0.12 * HEIGHT
     middles = np.arange(margin, width - margin, STEP * HEIGHT)
     if not middles.size:
         return np.zeros((0, len(ink)), int), np.zeros(0)
-    found = [_paths_of_slant(ink, middles, slant) for slant in SLANTS]
-    return np.concatenate([paths for paths, _ in found]), np.concatenate([c for _, c in found])
+    paths = np.concatenate([_paths_of_slant(ink, stroke, middles, slant) for slant in SLANTS])
+    padded = np.pad(ink, ((0, 0), (1, 1)))  # there is no ink outside
+    crossed = padded[np.arange(len(ink)), np.clip(paths + 1, 0, width + 1)]  # (paths, height)
+    entries = np.maximum(0, np.diff(crossed, axis=1, prepend=0)).sum(axis=1)
+    return paths, (crossed.sum(axis=1) / stroke + ENTRY * entries) / (1 + ENTRY)
 
 
 def _paths_of_slant(
-    ink: np.ndarray, middles: np.ndarray, slant: float
-) -> tuple[np.ndarray, np.ndarray]:
+    ink: np.ndarray, stroke: float, middles: np.ndarray, slant: float
+) -> np.ndarray:
     """Find the best path in a slanted band around each middle, by dynamic programming."""
     height, width = ink.shape
     reach = round(BAND * HEIGHT)
@@ -109,21 +117,23 @@ def _paths_of_slant(
     for row in range(1, height):
         # The band moves with the slant: to stay in a column is to move against the band.
         sources = np.arange(len(band)) + (lean[row] - lean[row - 1]) + moves[:, None]
+        sources = np.clip(sources + 2, 0, len(band) + 3)  # two columns beyond the band are walls
         walled = np.pad(total, ((0, 0), (2, 2)), constant_values=np.inf)
-        options = walled[:, np.clip(sources + 2, 0, len(band) + 3)]  # (middles, moves, band)
-        options = options + DETOUR * np.abs(moves)[:, None]
+        above = np.pad(inside[:, row - 1], ((0, 0), (2, 2)))[:, sources]
+        entry = np.maximum(0, inside[:, row, None] - above)
+        options = walled[:, sources] + DETOUR * np.abs(moves)[:, None] + ENTRY * stroke * entry
+        # options: (middles, moves, band)
         best = options.argmin(axis=1)
         steps[:, row] = moves[best]
         total = np.take_along_axis(options, best[:, None], axis=1)[:, 0] + inside[:, row]
     each, place = np.arange(len(middles)), total.argmin(axis=1)
-    paths, costs = np.zeros((len(middles), height), int), np.zeros(len(middles))
+    paths = np.zeros((len(middles), height), int)
     for row in range(height - 1, -1, -1):
         paths[:, row] = columns[each, row, place]
-        costs += inside[each, row, place]
         if row:
             place = place + (lean[row] - lean[row - 1]) + steps[each, row, place]
             place = np.clip(place, 0, len(band) - 1)
-    return paths, costs
+    return paths
 
 
 def _choose(
@@ -135,7 +145,7 @@ def _choose(
     sums = np.pad(ink.cumsum(axis=1), ((0, 0), (1, 0)))
     left = sums[np.arange(len(ink)), np.clip(paths, 0, ink.shape[1])]  # (paths, height)
     before = left.sum(axis=1)
-    useful = (before >= least) & (ink.sum() - before >= least) & (costs <= MOST_INK * HEIGHT)
+    useful = (before >= least) & (ink.sum() - before >= least) & (costs <= MOST_STROKES)
     kept: list[int] = []
     for number in np.argsort(costs, kind="stable").tolist():
         if len(kept) >= most:

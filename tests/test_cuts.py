@@ -137,7 +137,7 @@ def test_a_path_goes_through_the_gap_and_costs_nothing_there():
     ink = np.ones((48, 60), np.float32)
     ink[:, 30] = 0
 
-    paths, costs = find_paths(ink)
+    paths, costs = find_paths(ink, 5.0)
 
     inside = paths.mean(axis=1).round() == 30
     assert np.all(costs[inside].min() == 0)
@@ -145,7 +145,7 @@ def test_a_path_goes_through_the_gap_and_costs_nothing_there():
 
 
 def test_ink_too_narrow_for_a_path_gets_none():
-    paths, costs = find_paths(np.ones((48, 9), np.float32))
+    paths, costs = find_paths(np.ones((48, 9), np.float32), 5.0)
 
     assert paths.shape == (0, 48)
     assert costs.shape == (0,)
