@@ -24,9 +24,11 @@ from errors import DigitError, SettingsError
 from server import add_options, choose_rules, open_port, serve, stop
 from tab_batch import build_batch_tab
 from tab_feedback import build_feedback_row, build_feedback_tab
+from tab_models import build_models_tab
 from tab_number import build_number_tab
 from tab_recognise import build_recognise_tab
 from tab_stress import build_stress_tab
+from tab_train import build_train_tab
 from tab_why import build_why_tab
 from theme import CSS, HEAD, HEADER, TITLE, build_theme
 from utils import HelpFormatter, set_up_logging
@@ -76,6 +78,10 @@ def build_page(service: Service) -> gr.Blocks:
                 build_stress_tab(service, tab, pad)
             with gr.Tab("Feedback", id="feedback"):
                 build_feedback_tab(service)
+            with gr.Tab("Train", id="train") as tab:
+                build_train_tab(service, tab)
+            with gr.Tab("Models", id="models") as tab:
+                build_models_tab(service, tab)
         foot = gr.HTML(apply_default_css=False)
         # Told anew to each visitor: the model may have been changed since the server started.
         page.load(lambda: footer(service), None, foot, queue=False, api_visibility="private")

@@ -565,6 +565,8 @@ def _estimate_left(folder: Path, history: list[dict[str, Any]]) -> float | None:
         return None
     per_epoch = statistics.median(row["seconds"] for row in history[-5:])
     planned = history[-1]["epochs"] - history[-1]["epoch"]
+    if planned <= 0:  # what follows takes seconds, and nobody can say how many
+        return None
     try:
         since = time.time() - (folder / "history.jsonl").stat().st_mtime
     except OSError:

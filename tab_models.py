@@ -1,0 +1,426 @@
+"""The tab "Models": every checkpoint, which one reads, and what may be done with them.
+
+    models/ -> table | use, make the best, go back | compare two | upload, download, delete
+
+All work is done by `shelf.py`, `promotion.py` and the service; a change takes the administrator
+token, and what cannot be undone asks first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import lru_cache, partial
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import shelf
+from dataset import data_dir
+from errors import BlankImageError, CheckpointError, DigitError, SettingsError
+from model import count_parameters
+from predict import MNISTPredictor
+from promotion import RULE, promote
+from registry import Checkpoint, Listing, resolve
+from utils import PROJECT
+from widgets import (
+    build_pad,
+    build_unlock,
+    explain_error,
+    read_picture,
+    render_answer,
+    render_hint,
+    render_message,
+    render_notice,
+)
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from service import Service
+
+CSS = PROJECT / "training.css"
+MB = 1e6
+ABOUT = {
+    shelf.BEST: "what “best” means",
+    shelf.PREVIOUS: "the best one before",
+    "mnist_cnn": "what “last” means",
+}
+INTRODUCTION = (
+    "Every trained network is a file here. One of them reads for all visitors; choosing another "
+    "takes effect at once, and nothing is lost by it."
+)
+
+
+# ------------------------------------------------------------------------------------------------
+# What the buttons do
+# ------------------------------------------------------------------------------------------------
+
+
+def change(
+    service: Service, action: Callable[[Service, str], str], chosen: str, token: object
+) -> list[Any]:
+    """Do one of the actions below, and show the models as they are then.
+
+    Parameters
+    ----------
+    service : Service
+    action : callable
+        Gets the service and the chosen name; says what it did.
+    chosen : str
+        Name of the model that is chosen on the page. Not trusted.
+    token : object
+        The administrator token, if there is one.
+
+    Returns
+    -------
+    list
+        As `show`, with what was done in words.
+
+    Raises
+    ------
+    gr.Error
+        If it may not or cannot be done; nothing has changed then.
+    """
+    import gradio as gr
+
+    try:
+        service.access.require(token)
+        said = action(service, chosen or "")
+    except DigitError as error:
+        raise gr.Error(str(error), title="Not done", print_exception=False) from error
+    return show(service, chosen, said)
+
+
+def use(service: Service, name: str) -> str:
+    """Let a model read from now on."""
+    checkpoint = service.use_model(name)
+    return f"{checkpoint.name} reads from now on."
+
+
+def make_best(service: Service, name: str) -> str:
+    """Make a model the best one, if it is not worse."""
+    comparison = promote(name, service.models_folder, service.data_folder or data_dir())
+    if not comparison.is_not_worse:
+        return f"{shelf.BEST} stays as it was, for {name} is worse ({comparison.text})."
+    _follow_best(service)
+    return f"{name} is the best model now ({comparison.text}). “Go back” undoes it."
+
+
+def go_back(service: Service, name: str) -> str:
+    """Put the best model back that was replaced."""
+    checkpoint = shelf.roll_back(service.models_folder)
+    _follow_best(service)
+    return (
+        f"{shelf.BEST} is again what it was before, version {checkpoint.version}. "
+        "“Go back” once more undoes this."
+    )
+
+
+def delete(service: Service, name: str) -> str:
+    """Delete a model for good."""
+    shelf.delete(name, service.models_folder, in_use=service.predictor.checkpoint.name)
+    return f"{name} is deleted."
+
+
+def upload(service: Service, path: str | None, token: object) -> list[Any]:
+    """Put a checkpoint that came from a browser on the shelf; the uploaded file is removed.
+
+    Returns
+    -------
+    list
+        As `show`, with the new model chosen.
+
+    Raises
+    ------
+    gr.Error
+        If it may not be added, or is not a checkpoint of ours.
+    """
+    import gradio as gr
+
+    file = Path(path or "")
+    try:
+        service.access.require(token)
+        checkpoint = shelf.add(_read_upload(file), file.name, service.models_folder)
+    except DigitError as error:
+        raise gr.Error(str(error), title="Not added", print_exception=False) from error
+    finally:
+        if path:
+            file.unlink(missing_ok=True)
+    return show(service, checkpoint.name, f"{checkpoint.name} is added; it does not read yet.")
+
+
+def _read_upload(file: Path) -> bytes:
+    """Read what was uploaded, unless it is far too large."""
+    try:
+        if file.stat().st_size > shelf.MAX_UPLOAD_BYTES:
+            raise CheckpointError(
+                f"{file.name} is too large for one of our networks "
+                f"(at most {shelf.MAX_UPLOAD_BYTES / MB:.0f} MB); choose another file"
+            )
+        return file.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{file.name or 'the file'} did not arrive; try again") from error
+
+
+def _follow_best(service: Service) -> None:
+    """Read with the new "best" model, where the former one was in use."""
+    if service.predictor.checkpoint.name == shelf.BEST:
+        service.use_model(shelf.BEST)
+
+
+def show(service: Service, chosen: str | None, said: str = "") -> list[Any]:
+    """Show the models as they are now.
+
+    Returns
+    -------
+    list
+        Table, what was done, choice of a model, its file to download, choices of the two to
+        compare, the button that leads back, and the closed question.
+    """
+    import gradio as gr
+
+    listings = service.list_models()
+    names = [each.name for each in listings if each.checkpoint]
+    used = service.predictor.checkpoint.name
+    chosen = chosen if chosen in names else (used if used in names else None)
+    return [
+        render_table(listings, service.predictor.checkpoint),
+        f'<p class="said" role="status">{escape(said)}</p>' if said else "",
+        gr.Dropdown(choices=[each.name for each in listings], value=chosen),
+        offer(service, chosen),
+        *[gr.Dropdown(choices=names)] * 2,
+        gr.Button(interactive=shelf.PREVIOUS in names and service.access.changes_are != "off"),
+        gr.Column(visible=False),
+    ]
+
+
+def offer(service: Service, name: str | None) -> gr.DownloadButton:
+    """Let the browser fetch the chosen model's file."""
+    import gradio as gr
+
+    try:
+        path = resolve(name or "", service.models_folder, allow_paths=False)
+    except DigitError:  # nothing is chosen, or it was deleted a moment ago
+        return gr.DownloadButton(value=None, interactive=False)
+    return gr.DownloadButton(value=str(path), interactive=True)
+
+
+def ask(name: str | None) -> list[Any]:
+    """Ask before deleting."""
+    import gradio as gr
+
+    question = f"Delete {name} for good?" if name else "Choose a model first."
+    return [gr.Column(visible=True), render_notice(question), gr.Button(visible=bool(name))]
+
+
+def compare(service: Service, value: object, first: str, second: str) -> tuple[str, str]:
+    """Read the same drawing with two models.
+
+    Returns
+    -------
+    first, second : str
+        HTML. What cannot be read is a message, not an exception.
+    """
+    return _answer(service, value, first), _answer(service, value, second)
+
+
+def _answer(service: Service, value: object, name: str) -> str:
+    """Read a drawing with one model."""
+    picture = None
+    try:
+        predictor = _load(service, name)
+        picture = read_picture(value)
+        if picture is None:
+            return render_message("Draw a digit", "Both models read it.")
+        return render_answer(
+            predictor.predict(picture.content), label=picture.label, name=picture.name
+        )
+    except BlankImageError:
+        return render_message("Draw a digit", "Both models read it.")
+    except DigitError as error:
+        return render_message("Cannot be read", explain_error(error, picture), tone="error")
+
+
+def _load(service: Service, name: str) -> MNISTPredictor:
+    """Load a model, or find it loaded: at each stroke both are asked."""
+    path = resolve(name or "", service.models_folder, allow_paths=False)
+    try:
+        return _load_version(path, path.stat().st_mtime_ns)
+    except OSError as error:
+        raise CheckpointError(f"{path.stem} is gone; choose another model") from error
+
+
+@lru_cache(maxsize=4)
+def _load_version(path: Path, changed: int) -> MNISTPredictor:
+    return MNISTPredictor(path, device="cpu")
+
+
+# ------------------------------------------------------------------------------------------------
+# The table
+# ------------------------------------------------------------------------------------------------
+
+
+def render_table(listings: list[Listing], used: Checkpoint) -> str:
+    """Show all models, those that cannot be used with the reason.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    heads = (
+        *("Model", "Network", "Parameters", "Test", "Held out", "Other hands"),
+        *("Calibrated", "Size", "Made (UTC)"),
+    )
+    rows = "".join(
+        _row(each, each.checkpoint, in_use=each.name == used.name)
+        if each.checkpoint
+        else f'<tr><td>{escape(each.name)}</td><td class="model-problem" '
+        f'colspan="{len(heads) - 1}">{escape(_without_folder(each))}</td></tr>'
+        for each in listings
+    )
+    head = "".join(f"<th>{title}</th>" for title in heads)
+    return (
+        f'<div class="models"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+        "</div>"
+    )
+
+
+def _without_folder(listing: Listing) -> str:
+    """Say why a file cannot be used, but not where the server keeps it."""
+    return listing.problem.replace(str(listing.path), listing.path.name)
+
+
+def _row(listing: Listing, checkpoint: Checkpoint, *, in_use: bool) -> str:
+    """Show one model."""
+    metrics = checkpoint.metrics
+    notes = ["in use"] if in_use else []
+    notes += [ABOUT[listing.name]] if listing.name in ABOUT else []
+    cells = [
+        f"{count_parameters(checkpoint.model):,}",
+        _share(metrics.get("test_accuracy")),
+        _share(metrics.get("validation_accuracy")),
+        _share(metrics.get("hands_accuracy")),
+    ]
+    numbers = "".join(f'<td class="number">{cell}</td>' for cell in cells)
+    calibrated = "yes" if checkpoint.refusal else "no: its doubt means little"
+    return (
+        f"<tr{' class=model-used' if in_use else ''}><td>{escape(listing.name)}"
+        f"<small>{escape(', '.join(notes))}</small></td><td>{escape(checkpoint.architecture)}</td>"
+        f"{numbers}<td>{calibrated}</td>"
+        f'<td class="number">{_size(listing.path)}</td><td>{_date(checkpoint.created)}</td></tr>'
+    )
+
+
+def _share(value: object) -> str:
+    return f"{100 * value:.2f} %" if isinstance(value, float) else "–"
+
+
+def _size(path: Path) -> str:
+    try:
+        return f"{path.stat().st_size / MB:.1f} MB"
+    except OSError:  # deleted a moment ago
+        return "–"
+
+
+def _date(created: str) -> str:
+    try:
+        return f"{datetime.fromisoformat(created):%d %b %Y, %H:%M}"
+    except ValueError:  # a checkpoint from elsewhere may say anything
+        return escape(created[:20])
+
+
+# ------------------------------------------------------------------------------------------------
+# The layout
+# ------------------------------------------------------------------------------------------------
+
+
+def build_models_tab(service: Service, tab: gr.Tab) -> None:
+    """Lay out the table, the actions and the comparison, and wire them.
+
+    Parameters
+    ----------
+    service : Service
+    tab : gr.Tab
+        The tab that this is; when it is opened, the models are listed anew.
+    """
+    import gradio as gr
+
+    css = CSS.read_text(encoding="utf-8")
+    may_change = service.access.changes_are != "off"
+    gr.HTML(render_hint(INTRODUCTION), apply_default_css=False)
+    token = build_unlock(service.access)
+    table = gr.HTML("", css_template=css, apply_default_css=False, elem_id="models-table")
+    said = gr.HTML("", css_template=css, apply_default_css=False, elem_id="models-said")
+    chosen = gr.Dropdown(
+        [service.predictor.checkpoint.name], label="Model", elem_id="models-chosen"
+    )
+    with gr.Row():
+        use_it = gr.Button(
+            "Use it", variant="primary", interactive=may_change, elem_id="models-use"
+        )
+        best = gr.Button("Make it the best", interactive=may_change, elem_id="models-best")
+        download = gr.DownloadButton("Download", interactive=False, elem_id="models-download")
+        remove = gr.Button("Delete", interactive=may_change, elem_id="models-delete")
+    with gr.Column(visible=False, elem_id="models-question") as question:
+        words = gr.HTML("", apply_default_css=False)
+        with gr.Row():
+            sure = gr.Button("Delete", variant="stop", elem_id="models-sure")
+            keep = gr.Button("Keep")
+    with gr.Row():
+        add = gr.UploadButton("Upload a model", file_types=[".pth"], interactive=may_change)
+        back = gr.Button("Go back to the best one before", interactive=False, elem_id="models-back")
+    with gr.Accordion("When is a model the best?", open=False):
+        gr.Markdown(
+            f"{RULE} Otherwise it stays in the list under its own name and can still be used. "
+            "The best one before is kept, so one step back is always possible."
+        )
+    first, second = _build_comparison(service)
+
+    shown = [table, said, chosen, download, first, second, back, question]
+    wire: dict[str, Any] = {"api_visibility": "private"}
+    actions = [(use_it, use), (best, make_best), (back, go_back), (sure, delete)]
+    for button, action in actions:
+        button.click(
+            partial(change, service, action), [chosen, token], shown, trigger_mode="once", **wire
+        )
+    remove.click(ask, [chosen], [question, words, sure], queue=False, **wire)
+    keep.click(lambda: gr.Column(visible=False), None, [question], queue=False, **wire)
+    add.upload(partial(upload, service), [add, token], shown, trigger_mode="once", **wire)
+    chosen.input(partial(offer, service), [chosen], [download], queue=False, **wire)
+    tab.select(partial(show, service), [chosen], shown, show_progress="hidden", queue=False, **wire)
+
+
+def _build_comparison(service: Service) -> tuple[gr.Dropdown, gr.Dropdown]:
+    """Lay out two answers to one drawing, and wire them; return the choices of the models."""
+    import gradio as gr
+
+    name = service.predictor.checkpoint.name
+    with gr.Accordion("Compare two models on the same drawing", open=False, elem_id="compare"):
+        with gr.Row():
+            first, second = (
+                gr.Dropdown([name], value=name, label=label, elem_id=f"compare-{place}")
+                for place, label in enumerate(("One model", "The other"), start=1)
+            )
+        with gr.Row(elem_classes="recognise looking"):
+            with gr.Column(min_width=0, elem_classes="side-pad"):
+                pad = build_pad(elem_id="compare-pad", samples=False)
+            with gr.Column(min_width=0, elem_classes="recognise-answer"):
+                answers = [
+                    gr.HTML(
+                        render_message("Draw a digit", "Both models read it."),
+                        apply_default_css=False,
+                        elem_id=f"compare-answer-{place}",
+                    )
+                    for place in (1, 2)
+                ]
+    quiet: dict[str, Any] = {
+        "show_progress": "hidden",
+        "queue": False,
+        "api_visibility": "private",
+    }
+    read = partial(compare, service)
+    pad.ink(read, [pad, first, second], answers, trigger_mode="always_last", **quiet)
+    gr.on([first.input, second.input], read, [pad, first, second], answers, **quiet)
+    return first, second

@@ -1,0 +1,485 @@
+"""The tab "Train": start a run, follow it, cancel it.
+
+    choices -> start -> jobs.TrainingJobs -> train.py in its own process
+    every second: follow -> state, time left, curves, log
+
+The run belongs to the server, not to the page: a page that is reloaded, or opened by somebody
+else, shows the same run. Predictions go on meanwhile.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from dataset import MNIST_FILES, data_dir
+from errors import BusyError, DigitError
+from jobs import MAX_EPOCHS, MAX_LR, Job, JobSettings
+from model import DEFAULT_ARCHITECTURE, list_models
+from promotion import RULE
+from registry import ALIASES, list_names
+from utils import PROJECT
+from widgets import build_unlock, render_hint
+
+if TYPE_CHECKING:
+    import gradio as gr
+    import pandas as pd
+
+    from service import Service
+
+CSS = PROJECT / "training.css"
+TICK_S = 1.0
+RUNS_SHOWN = 8
+SCRATCH = ""  # in place of the name of a model to refine
+# What the fields hold at first, for going on with a trained model and for beginning anew.
+REFINING, ANEW = (3, 0.0005), (6, 0.004)
+# Each curve: its title, its unit, and what the columns of the history that it shows are called.
+CURVES: dict[str, tuple[str, str, dict[str, str]]] = {
+    "accuracy": (
+        "Read right",
+        "%",
+        {
+            "train_accuracy": "training",
+            "validation_accuracy": "held out",
+            "hands_accuracy": "other hands",
+        },
+    ),
+    "loss": (
+        "Loss: how far off (lower is better)",
+        "loss",
+        {"train_loss": "training", "validation_loss": "held out", "hands_loss": "other hands"},
+    ),
+    "lr": ("Learning rate: length of a step", "rate", {"lr": "learning rate"}),
+}
+TITLES = {
+    "running": "Training",
+    "cancelling": "Stopping",
+    "finished": "Finished",
+    "cancelled": "Cancelled",
+    "failed": "Failed",
+}
+INTRODUCTION = (
+    "A network learns by looking at many digits and being told what they are. Refining goes on "
+    "from a trained model and takes minutes; training from scratch begins with one that knows "
+    "nothing. You can go on reading digits meanwhile, and close this page: the run goes on."
+)
+
+
+# ------------------------------------------------------------------------------------------------
+# What the buttons do
+# ------------------------------------------------------------------------------------------------
+
+
+def start_run(
+    service: Service,
+    start: str,
+    model: str,
+    epochs: float,
+    lr: float,
+    corrections: bool,
+    hands: bool,
+    promote: bool,
+    name: str,
+    limit: float,
+    token: object,
+) -> list[Any]:
+    """Start a run with what was chosen, and show it.
+
+    Returns
+    -------
+    list
+        As `follow`.
+
+    Raises
+    ------
+    gr.Error
+        If it may not or cannot be started.
+    """
+    import gradio as gr
+
+    try:
+        service.access.require(token)
+        service.jobs.start(
+            JobSettings(
+                model="" if start else model,
+                epochs=_whole(epochs),
+                lr=lr,
+                start=start or SCRATCH,
+                corrections=corrections,
+                hands=hands,
+                promote=promote,
+                name=(name or "").strip(),
+                limit=_whole(limit or 0),
+            )
+        )
+    except BusyError as error:  # started on another page: show that one
+        gr.Warning(str(error), title="Not started")
+    except DigitError as error:
+        raise gr.Error(str(error), title="Not started", print_exception=False) from error
+    return follow(service, "")
+
+
+def cancel_run(service: Service, token: object) -> list[Any]:
+    """End the run, and show how it ends.
+
+    Raises
+    ------
+    gr.Error
+        If it may not be ended.
+    """
+    import gradio as gr
+
+    try:
+        service.access.require(token)
+        service.jobs.cancel()
+    except DigitError as error:
+        raise gr.Error(str(error), title="Not cancelled", print_exception=False) from error
+    return follow(service, "")
+
+
+def follow(service: Service, seen: str) -> list[Any]:
+    """Show the newest run as it is now.
+
+    Parameters
+    ----------
+    service : Service
+    seen : str
+        What the page shows already; only what has changed since is sent.
+
+    Returns
+    -------
+    list
+        Status, the three curves, log, table of runs, start button, cancel button, timer, and what
+        the page shows then.
+    """
+    import gradio as gr
+
+    runs = service.jobs.history(RUNS_SHOWN)
+    job = runs[0] if runs else None
+    running = job is not None and job.is_running
+    off = service.access.changes_are == "off"
+    buttons = [
+        gr.Button(interactive=not running and not off),
+        gr.Button(interactive=job is not None and job.state == "running" and not off),
+        gr.Timer(active=running),
+    ]
+    now = f"{job.run} {job.state} {len(job.history)}" if job else "none"
+    status, log = render_status(service, job), render_log(job.log if job else "")
+    if now == seen:
+        return [status, *[gr.skip()] * len(CURVES), log, gr.skip(), *buttons, now]
+    history = job.history if job else []
+    return [status, *draw_curves(history), log, render_runs(runs), *buttons, now]
+
+
+def suggest(start: str) -> list[Any]:
+    """Fit the fields to refining or to beginning anew."""
+    import gradio as gr
+
+    epochs, lr = REFINING if start else ANEW
+    return [gr.Dropdown(visible=not start), epochs, lr]
+
+
+def list_starts(service: Service) -> list[tuple[str, str]]:
+    """Name what a run may begin with: the best model, nothing, or any other model."""
+    hidden = set(ALIASES.values())
+    others = [name for name in list_names(service.models_folder) if name not in hidden]
+    return [
+        ("The best model", "best"),
+        ("Nothing: train from scratch", SCRATCH),
+        *[(name, name) for name in others],
+    ]
+
+
+def refresh(service: Service, seen: str) -> list[Any]:
+    """Show everything anew: the page was opened or reloaded."""
+    import gradio as gr
+
+    count = count_corrections(service)
+    return [
+        *follow(service, seen),
+        gr.Dropdown(choices=list_starts(service)),
+        gr.Checkbox(label=label_corrections(count), interactive=count > 0),
+    ]
+
+
+def count_corrections(service: Service) -> int:
+    """Count what there is to learn from; a store that cannot be read has nothing to give."""
+    try:
+        return len(service.feedback)
+    except DigitError:
+        return 0
+
+
+def label_corrections(count: int) -> str:
+    """Say how many corrections there are."""
+    return f"Learn from corrections ({count:,} stored)"
+
+
+def _whole(value: float) -> int:
+    """Turn 3.0, as browsers send it, into 3; what is no whole number is refused later, by name."""
+    is_whole = isinstance(value, float) and value.is_integer()
+    return int(value) if is_whole else value  # type: ignore[return-value]
+
+
+# ------------------------------------------------------------------------------------------------
+# What is shown
+# ------------------------------------------------------------------------------------------------
+
+
+def render_status(service: Service, job: Job | None) -> str:
+    """Show what happens: state, progress, time left.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    if job is None:
+        return (
+            '<section class="run run-none" role="status"><h2>No run yet</h2>'
+            f"<p>{escape(_first_words(service))}</p></section>"
+        )
+    done, planned = len(job.history), job.settings.epochs
+    best = max((row.get("validation_accuracy", 0.0) for row in job.history), default=None)
+    facts = [f"{done} of {planned} epochs"]
+    if job.left_s is not None:
+        facts.append(f"about {in_words(job.left_s)} left")
+    if best:
+        facts.append(f"{best:.2%} of the held-out digits read right")
+    share = 1.0 if job.state == "finished" else done / planned
+    return f"""
+<section class="run run-{job.state}" role="status">
+  <h2>{TITLES[job.state]} <small>{escape(describe_settings(job))}</small></h2>
+  <div class="run-track" role="progressbar" aria-label="Epochs" aria-valuemin="0"
+    aria-valuemax="{planned}" aria-valuenow="{done}"><span style="width:{100 * share:.0f}%"></span>
+  </div>
+  <p class="run-facts">{escape(" · ".join(facts))}</p>
+  <p>{escape(job.message)}</p>
+</section>"""
+
+
+def _first_words(service: Service) -> str:
+    """Say what the first run needs."""
+    raw = (service.data_folder or data_dir()) / "MNIST" / "raw"
+    if all((raw / name).exists() or (raw / name).with_suffix("").exists() for name in MNIST_FILES):
+        return "Choose what to do, and start. The curves appear after the first epochs."
+    return (
+        f"The digits of MNIST are not on this machine yet ({', '.join(MNIST_FILES)}). A run "
+        "fetches them first, 11 MB; without the internet, put the four files into data/MNIST/raw."
+    )
+
+
+def describe_settings(job: Job) -> str:
+    """Say in a line what a run does."""
+    settings = job.settings
+    what = f"{settings.start} refined" if settings.start else "from scratch"
+    learned = ["with corrections"] if settings.corrections else []
+    learned += [f"{settings.limit:,} pictures only"] if settings.limit else []
+    return ", ".join([settings.model, what, f"learning rate {settings.lr:g}", *learned])
+
+
+def in_words(seconds: float) -> str:
+    """Write a time as people say it."""
+    if seconds < 90:
+        return f"{max(5, 5 * round(seconds / 5))} seconds"
+    return f"{round(seconds / 60)} minutes"
+
+
+def draw_curves(history: list[dict[str, Any]]) -> list[gr.LinePlot]:
+    """Draw accuracy, loss and learning rate; one epoch alone makes no line yet."""
+    import gradio as gr
+
+    enough = len(history) > 1
+    return [
+        gr.LinePlot(value=tabulate(history, key) if enough else None, visible=enough)
+        for key in CURVES
+    ]
+
+
+def tabulate(history: list[dict[str, Any]], curve: str) -> pd.DataFrame:
+    """Turn a history into the long table that a plot takes: epoch, value, which digits."""
+    import pandas as pd
+
+    scale = 100 if curve == "accuracy" else 1
+    rows = [
+        (row["epoch"], scale * row[column], title)
+        for row in history
+        for column, title in CURVES[curve][2].items()
+        if column in row
+    ]
+    return pd.DataFrame(rows, columns=["epoch", "value", "digits"])
+
+
+def render_runs(runs: list[Job]) -> str:
+    """Show the runs so far as a table."""
+    if not runs:
+        return ""
+    rows = "".join(
+        f"<tr><td>{_when(job)}</td><td>{escape(job.candidate)}</td>"
+        f"<td>{escape(describe_settings(job))}</td>"
+        f'<td class="run-{job.state}">{TITLES[job.state]}</td>'
+        f"<td>{escape(job.message)}</td></tr>"
+        for job in runs
+    )
+    return (
+        '<h3>Runs so far</h3><div class="runs"><table><thead><tr><th>Started</th><th>New model</th>'
+        f"<th>What</th><th>State</th><th>Result</th></tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def render_log(text: str) -> str:
+    """Show what a run printed, its end in view."""
+    return f'<div class="run-log"><pre>{escape(text)}</pre></div>' if text else ""
+
+
+def _when(job: Job) -> str:
+    started = datetime.fromisoformat(job.started)
+    return f'<time datetime="{escape(job.started)}">{started:%d %b, %H:%M}</time>'
+
+
+# ------------------------------------------------------------------------------------------------
+# The layout
+# ------------------------------------------------------------------------------------------------
+
+
+def build_train_tab(service: Service, tab: gr.Tab) -> None:
+    """Lay out choices, status, curves and log, and wire them.
+
+    Parameters
+    ----------
+    service : Service
+    tab : gr.Tab
+        The tab that this is; when it is opened, what runs is looked up.
+    """
+    import gradio as gr
+
+    css = CSS.read_text(encoding="utf-8")
+    gr.HTML(render_hint(INTRODUCTION), apply_default_css=False)
+    token = build_unlock(service.access)
+    with gr.Row(elem_classes="recognise looking training"):
+        with gr.Column(min_width=0, elem_classes="recognise-pad"):
+            chosen = _build_choices(service)
+            with gr.Row():
+                start = gr.Button("Start training", variant="primary", elem_id="train-start")
+                cancel = gr.Button("Cancel", variant="stop", interactive=False, elem_id="train-end")
+        with gr.Column(min_width=0, elem_classes="recognise-answer"):
+            status = gr.HTML(
+                render_status(service, None),
+                css_template=css,
+                apply_default_css=False,
+                elem_id="train-status",
+            )
+            curves = [_build_curve(key) for key in CURVES]
+            with gr.Accordion("Log", open=False, elem_id="train-log"):
+                log = gr.HTML("", css_template=css, apply_default_css=False)
+    runs = gr.HTML("", css_template=css, apply_default_css=False, elem_id="train-runs")
+    timer = gr.Timer(TICK_S, active=False)
+    seen = gr.State("")
+
+    shown = [status, *curves, log, runs, start, cancel, timer, seen]
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    chosen["start"].input(
+        suggest, [chosen["start"]], [chosen["model"], chosen["epochs"], chosen["lr"]], **quiet
+    )
+    start.click(
+        partial(start_run, service), [*chosen.values(), token], shown, trigger_mode="once", **quiet
+    )
+    cancel.click(partial(cancel_run, service), [token], shown, trigger_mode="once", **quiet)
+    timer.tick(partial(follow, service), [seen], shown, queue=False, **quiet)
+    tab.select(
+        partial(refresh, service),
+        [seen],
+        [*shown, chosen["start"], chosen["corrections"]],
+        queue=False,
+        **quiet,
+    )
+
+
+def _build_choices(service: Service) -> dict[str, Any]:
+    """Lay out what can be chosen, in the order of `start_run`."""
+    import gradio as gr
+
+    count = count_corrections(service)
+    epochs, lr = REFINING
+    chosen: dict[str, Any] = {
+        "start": gr.Dropdown(
+            list_starts(service),
+            value="best",
+            label="Begin with",
+            info="A trained model is refined: it keeps what it knows.",
+            elem_id="train-from",
+        ),
+        "model": gr.Dropdown(
+            list_models(),
+            value=DEFAULT_ARCHITECTURE,
+            label="Network",
+            info="How the network is built. mnistnet reads best; the others are smaller or older.",
+            visible=False,
+        ),
+        "epochs": gr.Slider(
+            1,
+            min(30, MAX_EPOCHS),
+            value=epochs,
+            step=1,
+            label="Epochs",
+            info="How many times every picture is looked at.",
+            elem_id="train-epochs",
+        ),
+        "lr": gr.Number(
+            lr,
+            label="Learning rate",
+            info=f"How far each step goes, up to {MAX_LR}. Too small learns slowly, too large "
+            "forgets.",
+        ),
+        "corrections": gr.Checkbox(
+            False,
+            label=label_corrections(count),
+            info="They are mixed with MNIST's digits, so that nothing is forgotten.",
+            interactive=count > 0,
+            elem_id="train-corrections",
+        ),
+    }
+    with gr.Accordion("More choices", open=False):
+        chosen["hands"] = gr.Checkbox(
+            True,
+            label="Learn other hands and what is no digit, too",
+            info="Digits that this program draws; made once, in some minutes, then kept.",
+        )
+        chosen["promote"] = gr.Checkbox(
+            True, label="Make it the best model if it is not worse", info=RULE
+        )
+        chosen["name"] = gr.Textbox(
+            label="Name of the new model",
+            info="Letters, digits, - and _. Left empty, it is made of the network and the time.",
+            max_lines=1,
+            max_length=64,
+        )
+        chosen["limit"] = gr.Number(
+            0,
+            precision=0,
+            label="Trial on so many pictures",
+            info="0 takes all 55,000. A trial is over soon, and never becomes the best model.",
+            elem_id="train-limit",
+        )
+    return chosen
+
+
+def _build_curve(key: str) -> gr.LinePlot:
+    """Make one plot; it appears when there is something to see."""
+    import gradio as gr
+
+    title, unit, columns = CURVES[key]
+    return gr.LinePlot(
+        x="epoch",
+        y="value",
+        color="digits" if len(columns) > 1 else None,
+        x_title="epoch",
+        y_title=unit,
+        title=title,
+        height=200,
+        visible=False,
+        buttons=[],
+        elem_id=f"train-{key}",
+    )

@@ -1,0 +1,328 @@
+"""The handlers of the tab "Train"; in a browser it is tested by test_browser_train.py."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+import tab_train
+from access import Access
+from errors import BusyError, OutputError
+from feedback import FeedbackStore
+from jobs import Job, JobSettings, TrainingJobs
+from service import Service
+from tab_train import (
+    cancel_run,
+    count_corrections,
+    describe_settings,
+    follow,
+    in_words,
+    list_starts,
+    render_log,
+    render_runs,
+    render_status,
+    start_run,
+    suggest,
+    tabulate,
+)
+
+TOKEN = "a-token-of-some-length"
+ROW = {
+    **{"epoch": 1, "epochs": 3, "train_loss": 0.5, "train_accuracy": 0.9, "seconds": 60.0},
+    **{"validation_loss": 0.2, "validation_accuracy": 0.95, "lr": 0.001, "best": True},
+}
+JOB = Job(
+    run="mnistnet-20261121-093000",
+    settings=JobSettings(model="mnistnet"),
+    state="running",
+    message="Learning: epoch 2 of 3.",
+    started="2026-11-21T09:30:00+00:00",
+    candidate="mnistnet-20261121-093000",
+    history=[ROW],
+    left_s=119.0,
+    log="<at work>",
+)
+CHOICES: dict[str, Any] = {
+    **{"start": "best", "model": "cnn2", "epochs": 3, "lr": 0.0005, "corrections": False},
+    **{"hands": True, "promote": True, "name": " ", "limit": 0, "token": ""},
+}
+
+
+class Jobs(TrainingJobs):
+    """Runs that are only written down."""
+
+    def __init__(self, *jobs: Job) -> None:
+        self.runs = list(jobs)
+        self.started: list[JobSettings] = []
+        self.cancelled = 0
+
+    def history(self, limit: int = 20) -> list[Job]:
+        return self.runs[:limit]
+
+    def start(self, settings: JobSettings) -> Job:
+        if self.runs and self.runs[0].is_running:
+            raise BusyError("a training run is running already")
+        self.check(settings)
+        self.started.append(settings)
+        self.runs.insert(0, JOB)
+        return JOB
+
+    def check(self, settings: JobSettings) -> JobSettings:
+        from jobs import _check_values
+
+        _check_values(settings)
+        return settings
+
+    def cancel(self) -> Job | None:
+        self.cancelled += 1
+        return None
+
+
+@pytest.fixture
+def service(models_folder: Path, mnist_folder: Path, tmp_path: Path) -> Service:
+    return Service(
+        models_folder=models_folder,
+        data_folder=mnist_folder,
+        feedback=FeedbackStore(tmp_path / "feedback.sqlite"),
+        jobs=Jobs(),
+        device="cpu",
+    )
+
+
+def jobs_of(service: Service) -> Jobs:
+    assert isinstance(service.jobs, Jobs)
+    return service.jobs
+
+
+def begin(service: Service, **choices: Any) -> list[Any]:
+    return start_run(service, **{**CHOICES, **choices})
+
+
+# --- starting and cancelling ----------------------------------------------------------------------
+
+
+def test_a_run_starts_with_what_was_chosen(service: Service) -> None:
+    shown = begin(service, epochs=4.0, lr=0.001, name=" mine ", limit=None)
+
+    assert jobs_of(service).started == [JobSettings(epochs=4, lr=0.001, name="mine")]
+    assert "Learning: epoch 2 of 3." in shown[0]
+
+
+def test_a_network_is_chosen_only_for_a_beginning_from_scratch(service: Service) -> None:
+    begin(service, start="")
+
+    assert jobs_of(service).started == [JobSettings(model="cnn2", start="")]
+
+
+@pytest.mark.parametrize(
+    ("choices", "hint"),
+    [
+        ({"epochs": -1}, "epochs: -1"),
+        ({"epochs": 2.5}, "epochs: 2.5"),
+        ({"lr": None}, "lr: None"),
+        ({"lr": 7.0}, "lr: 7.0"),
+        ({"name": "../../x"}, "name: '../../x'"),
+        ({"start": "", "model": "resnet"}, "model: 'resnet'"),
+    ],
+)
+def test_a_choice_that_cannot_work_is_named(
+    service: Service, choices: dict[str, Any], hint: str
+) -> None:
+    with pytest.raises(gr.Error) as caught:
+        begin(service, **choices)
+
+    assert hint in str(caught.value)
+    assert jobs_of(service).started == []
+
+
+def test_a_second_start_shows_the_run_that_runs(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(gr, "Warning", lambda text, **_: told.append(text))
+    begin(service)
+
+    shown = begin(service)
+
+    assert told == ["a training run is running already"]
+    assert "Training" in shown[0]
+
+
+@pytest.mark.parametrize(
+    ("access", "token", "allowed"),
+    [
+        (Access(), "", True),
+        (Access(token=TOKEN), TOKEN, True),
+        (Access(token=TOKEN), "guessed", False),
+        (Access(token=TOKEN), None, False),
+        (Access(beyond_loopback=True), "", False),
+    ],
+)
+def test_only_who_may_change_something_starts_and_cancels(
+    service: Service, access: Access, token: str | None, allowed: bool
+) -> None:
+    service.access = access
+
+    for act in (
+        lambda: begin(service, token=token),
+        lambda: cancel_run(service, token),
+    ):
+        if allowed:
+            act()
+        else:
+            with pytest.raises(gr.Error, match=r"token|changes are off"):
+                act()
+
+    assert (len(jobs_of(service).started), jobs_of(service).cancelled) == (
+        int(allowed),
+        int(allowed),
+    )
+
+
+# --- following ------------------------------------------------------------------------------------
+
+
+def test_only_what_is_new_is_sent_while_a_run_is_followed(service: Service) -> None:
+    jobs_of(service).runs = [JOB]
+    first = follow(service, "")
+
+    second = follow(service, first[-1])
+    jobs_of(service).runs = [replace(JOB, history=[ROW, {**ROW, "epoch": 2}])]
+    third = follow(service, first[-1])
+
+    skipped = [place for place, value in enumerate(second) if value == gr.skip()]
+    assert skipped == [1, 2, 3, 5]  # three curves and the table
+    assert gr.skip() not in third
+    assert third[-1] != first[-1]
+
+
+@pytest.mark.parametrize(
+    ("state", "start", "cancel", "ticking"),
+    [
+        ("running", False, True, True),
+        ("cancelling", False, False, True),
+        ("finished", True, False, False),
+        ("failed", True, False, False),
+        (None, True, False, False),
+    ],
+)
+def test_the_buttons_and_the_clock_follow_the_run(
+    service: Service, state: Any, start: bool, cancel: bool, ticking: bool
+) -> None:
+    jobs_of(service).runs = [replace(JOB, state=state)] if state else []
+
+    shown = follow(service, "")
+
+    assert [each.interactive for each in shown[6:8]] == [start, cancel]
+    assert shown[8].active is ticking
+
+
+def test_where_changes_are_off_no_button_can_be_pressed(service: Service) -> None:
+    service.access = Access(beyond_loopback=True)
+
+    assert [each.interactive for each in follow(service, "")[6:8]] == [False, False]
+
+
+# --- what is shown --------------------------------------------------------------------------------
+
+
+def test_a_run_is_told_in_words(service: Service) -> None:
+    shown = render_status(service, JOB)
+
+    assert "1 of 3 epochs" in shown
+    assert "about 2 minutes left" in shown
+    assert "95.00% of the held-out digits" in shown
+    assert 'aria-valuenow="1"' in shown
+
+
+def test_before_the_first_run_it_is_said_what_is_missing(service: Service, tmp_path: Path) -> None:
+    ready = render_status(service, None)
+    service.data_folder = tmp_path
+
+    missing = render_status(service, None)
+
+    assert "MNIST" not in ready
+    assert "not on this machine" in missing
+    assert "train-images-idx3-ubyte" in missing
+
+
+def test_what_a_run_printed_is_text_and_not_page() -> None:
+    printed = "<script>alert(1)</script>"
+
+    shown = render_runs([replace(JOB, message=printed)]) + render_log(printed)
+
+    assert "<script>" not in shown
+    assert shown.count("&lt;script&gt;") == 2
+
+
+def test_a_history_becomes_lines_of_a_plot() -> None:
+    history = [ROW, {**ROW, "epoch": 2, "hands_accuracy": 0.5}]
+
+    table = tabulate(history, "accuracy")
+
+    assert table.to_dict("list") == {
+        "epoch": [1, 1, 2, 2, 2],
+        "value": [90.0, 95.0, 90.0, 95.0, 50.0],
+        "digits": ["training", "held out", "training", "held out", "other hands"],
+    }
+    assert tabulate(history, "lr")["value"].tolist() == [0.001, 0.001]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "5 seconds"),
+        (42, "40 seconds"),
+        (89, "90 seconds"),
+        (100, "2 minutes"),
+        (3600, "60 min"),
+    ],
+)
+def test_a_time_is_written_as_people_say_it(seconds: float, words: str) -> None:
+    assert in_words(seconds).startswith(words)
+
+
+def test_a_run_says_how_it_began() -> None:
+    anew = JobSettings(model="cnn1", start="", lr=0.004, corrections=True, limit=500)
+
+    assert describe_settings(JOB) == "mnistnet, best refined, learning rate 0.0005"
+    assert describe_settings(replace(JOB, settings=anew)) == (
+        "cnn1, from scratch, learning rate 0.004, with corrections, 500 pictures only"
+    )
+
+
+def test_from_scratch_other_numbers_are_suggested() -> None:
+    refine, anew = suggest("best"), suggest("")
+
+    assert (refine[0].visible, refine[1:]) == (False, [3, 0.0005])
+    assert (anew[0].visible, anew[1:]) == (True, [6, 0.004])
+
+
+def test_a_run_may_begin_with_any_model_once(tmp_path: Path, models_folder: Path) -> None:
+    service = Service(models_folder=models_folder, jobs=Jobs(), device="cpu")
+
+    assert [value for _, value in list_starts(service)] == ["best", ""]
+
+
+def test_corrections_that_cannot_be_read_are_none(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: FeedbackStore) -> int:
+        raise OutputError("the disk is gone")
+
+    monkeypatch.setattr(FeedbackStore, "__len__", fail)
+
+    assert count_corrections(service) == 0
+
+
+def test_a_job_is_told_in_plain_values() -> None:
+    assert json.loads(json.dumps(JOB.to_dict()))["settings"]["epochs"] == 3
+
+
+def test_the_style_is_there() -> None:
+    assert ".run-track" in tab_train.CSS.read_text(encoding="utf-8")
