@@ -6,7 +6,7 @@
 Each row trains a network of its own from nothing, with the same number of steps for each picture
 it has. Short trainings show the order of things, not how good the shipped weights are.
 
-    $ python ablation.py sklearn pictures.csv crops.csv
+    $ python ablation.py load_digits pictures.csv crops.csv
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
         description="Show what each ingredient of the training data brings.",
-        epilog="examples:\n  python ablation.py sklearn\n  python ablation.py my.csv --epochs 8",
+        epilog="examples:\n  python ablation.py load_digits\n  python ablation.py my.csv --epochs 8",
         formatter_class=HelpFormatter,
     )
     add = parser.add_argument
