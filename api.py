@@ -474,7 +474,10 @@ async def answer_http_error(request: Request, error: Exception) -> Response:
     """Answer with an error of the framework."""
     assert isinstance(error, HTTPException)
     name = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "request")
-    return _problem(error.status_code, name, str(error.detail), dict(error.headers or {}))
+    detail = str(error.detail)
+    if error.status_code == 400:  # "There was an error parsing the body"
+        detail = f"body: {detail[:1].lower()}{detail[1:]}"
+    return _problem(error.status_code, name, detail, dict(error.headers or {}))
 
 
 def _problem(

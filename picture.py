@@ -17,6 +17,7 @@ import os
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
@@ -36,6 +37,9 @@ PictureSource: TypeAlias = Union[
 MAX_BYTES = 64 * 2**20  # an encoded file; the largest phone photographs have about 40 MB
 MAX_PIXELS = 80_000_000  # below the 89 million at which Pillow starts to warn
 MAX_SIDE = 16_384
+# What people have. Pillow reads thirty more, and starts other programs for some of them (EPS): not
+# for a stranger's file. Photographs of some phones (MPO) count as JPEG.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "ICO", "JPEG2000")
 WORKING_SIDE = 480  # pixels; longer sides are reduced to this before anything else is done
 
 _DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # more than eight bits for each value
@@ -127,7 +131,7 @@ def _decode(content: bytes, name: str, working_side: int) -> Picture:
         raise ImageError(f"{name}: the file is empty; save or copy it again")
     _check_bytes(len(content), name)
     try:
-        image = Image.open(io.BytesIO(content))
+        image = Image.open(io.BytesIO(content), formats=_known_formats())
     except Image.DecompressionBombError as error:
         raise ImageTooLargeError(f"{name}: too large to decode ({error})") from error
     except UnidentifiedImageError as error:
@@ -138,6 +142,13 @@ def _decode(content: bytes, name: str, working_side: int) -> Picture:
         raise ImageError(f"{name}: the file is damaged ({error}); save or copy it again") from error
     with image:
         return _from_image(image, name, working_side, reduce=True)
+
+
+@lru_cache(maxsize=1)
+def _known_formats() -> tuple[str, ...]:
+    """Name those of `FORMATS` that this Pillow knows; AVIF came with 11.3."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _from_image(

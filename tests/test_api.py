@@ -1,0 +1,788 @@
+"""The REST routes: what they answer, what they refuse, and that they go on afterwards."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from access import Access
+from api import build_api
+from api_models import MAX_PICTURES, Training
+from errors import BusyError
+from feedback import FeedbackStore
+from guards import Rules
+from jobs import Job, JobSettings
+from model import build_model
+from registry import save_checkpoint
+from service import Service
+
+HERE = "http://127.0.0.1:7860"
+TOKEN = "a token of the tests"
+
+
+class FakeJobs:
+    """Training runs that are never started: what matters here is who may start them."""
+
+    def __init__(self) -> None:
+        self.runs: list[Job] = []
+
+    def start(self, settings: JobSettings) -> Job:
+        if self.runs and self.runs[0].is_running:
+            raise BusyError("a training run is running already; wait, or cancel it")
+        job = Job(
+            "run-1",
+            settings,
+            "running",
+            "Learning: epoch 1 of 3.",
+            "2026-01-01T00:00:00+00:00",
+            "new",
+            history=[{"epoch": 1, "train_loss": float("nan"), "best": True}],
+            log="reading /home/somebody/data",
+        )
+        self.runs.insert(0, job)
+        return job
+
+    def cancel(self) -> Job | None:
+        if not self.runs or not self.runs[0].is_running:
+            return None
+        self.runs[0] = replace(self.runs[0], state="cancelled")
+        return self.runs[0]
+
+    def history(self, limit: int = 20) -> list[Job]:
+        return self.runs[:limit]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, models_folder: Path) -> Path:
+    """Return a models folder with another model and a damaged one."""
+    folder = tmp_path_factory.mktemp("shelf")
+    for path in models_folder.glob("*.pth"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    save_checkpoint(folder / "other.pth", build_model("cnn1"), metrics={"loss": float("nan")})
+    (folder / "damaged.pth").write_bytes(b"PK\3\4 damaged")
+    return folder
+
+
+def make_service(folder: Path, place: Path, access: Access | None = None) -> Service:
+    return Service(
+        models_folder=folder,
+        feedback=FeedbackStore(place / "feedback.sqlite"),
+        jobs=FakeJobs(),
+        access=access,
+        device="cpu",
+    )
+
+
+@pytest.fixture(scope="module")
+def client(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """Return a client of a server for this machine; tests that change something use others."""
+    app = build_api(make_service(folder, tmp_path_factory.mktemp("api")))
+    with TestClient(app, base_url=HERE, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def fresh(folder: Path, tmp_path: Path) -> Iterator[Callable[..., TestClient]]:
+    """Return a function that makes a client of a server of its own."""
+    clients = []
+
+    def make(access: Access | None = None) -> TestClient:
+        app = build_api(make_service(folder, tmp_path, access))
+        clients.append(TestClient(app, base_url=HERE, raise_server_exceptions=False))
+        return clients[-1].__enter__()
+
+    yield make
+    for client in clients:
+        client.__exit__()
+
+
+@pytest.fixture
+def seven(digit_png: Callable[..., Path]) -> bytes:
+    return digit_png(7).read_bytes()
+
+
+def base64_of(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
+
+
+def encode(kind: str, *, ink: int = 0) -> bytes:
+    """Draw a stroke in some format."""
+    pixels = np.full((60, 60), 255, np.uint8)
+    pixels[10:50, 25:32] = ink
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def png_that_claims(width: int, height: int) -> bytes:
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+    return b"\x89PNG\r\n\x1a\n" + chunk + encode("PNG")[33:]
+
+
+def long_gif(frames: int) -> bytes:
+    """Repeat the one frame of a GIF, without drawing ten thousand pictures."""
+    single = encode("GIF")
+    start = single.index(b",", 13 + 3 * 2 ** ((single[10] & 7) + 1))
+    return single[:start] + single[start:-1] * frames + b";"
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+WAYS: dict[str, Callable[[bytes], dict[str, Any]]] = {
+    "base64": lambda c: {"json": {"image": base64_of(c)}},
+    "data URL": lambda c: {"json": {"image": f"data:image/png;base64,{base64_of(c)}"}},
+    "base64 with line breaks": lambda c: {"json": {"image": base64.encodebytes(c).decode("ascii")}},
+    "a form": lambda c: {"files": {"image": ("seven.png", c, "image/png")}},
+    "a form with file": lambda c: {"files": {"file": c}},
+    "raw bytes": lambda c: {"content": c, "headers": {"content-type": "image/png"}},
+    "octets": lambda c: {
+        "content": c,
+        "headers": {"content-type": "application/octet-stream; charset=binary"},
+    },
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_picture_is_read_alike_however_it_is_sent(
+    client: TestClient, tiny_predictor: Any, seven: bytes, way: str
+) -> None:
+    expected = tiny_predictor.predict(seven)
+
+    answer = client.post("/predict", **WAYS[way](seven))
+
+    assert answer.status_code == 200
+    values = answer.json()
+    assert values == {
+        **expected.to_dict(),
+        "model": "mnist_cnn_best",
+        "version": tiny_predictor.checkpoint.version,
+    }
+    assert (values["digit"], len(values["probabilities"])) == (7, 10)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF"])
+def test_the_usual_formats_are_read(client: TestClient, kind: str) -> None:
+    answer = client.post("/predict", json={"image": base64_of(encode(kind))})
+
+    assert answer.status_code == 200, answer.text
+
+
+def test_of_an_animation_the_first_frame_is_read(client: TestClient) -> None:
+    animation = long_gif(10_000)
+
+    answer = client.post("/predict", json={"image": base64_of(animation)})
+
+    single = client.post("/predict", json={"image": base64_of(encode("GIF"))})
+    assert len(animation) > 100_000
+    assert answer.json() == single.json()
+
+
+def test_a_batch_has_an_answer_or_a_problem_for_each_picture(
+    client: TestClient, digit_png: Callable[..., Path]
+) -> None:
+    good = [base64_of(digit_png(digit).read_bytes()) for digit in range(10)]
+    images = [*good, "not base64!", base64_of(b"text"), base64_of(encode("PNG")[:40])]
+
+    answers = client.post("/predict/batch", json={"images": images}).json()["answers"]
+
+    assert [each["digit"] for each in answers[:10]] == list(range(10))
+    assert [each["error"] for each in answers[10:]] == ["encoding", "image", "image"]
+    assert [each["detail"].partition(":")[0] for each in answers[10:]] == [
+        f"images[{at}]" for at in (10, 11, 12)
+    ]
+
+
+def test_a_batch_can_be_a_form(client: TestClient, digit_png: Callable[..., Path]) -> None:
+    files = [("images", digit_png(digit).read_bytes()) for digit in (3, 7)]
+
+    answers = client.post("/predict/batch", files=files).json()["answers"]
+
+    assert [each["digit"] for each in answers] == [3, 7]
+
+
+def test_a_number_is_read_with_a_box_for_each_digit(
+    client: TestClient, digit_png: Callable[..., Path], tiny_predictor: Any
+) -> None:
+    pair = np.hstack([np.asarray(Image.open(digit_png(digit))) for digit in (3, 7)])
+    buffer = io.BytesIO()
+    Image.fromarray(pair).save(buffer, "PNG")
+    expected = tiny_predictor.read(buffer.getvalue()).to_dict()
+
+    answer = client.post("/read", json={"image": base64_of(buffer.getvalue())})
+
+    assert answer.status_code == 200
+    values = answer.json()
+    assert values["text"] == expected["text"] == "37"
+    assert values["digits"] == expected["digits"]
+    assert (values["model"], values["turn"]) == ("mnist_cnn_best", 0)
+    turned = client.post("/read?turn=180", json={"image": base64_of(buffer.getvalue())})
+    assert turned.json()["turn"] == 180
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><text y="20">7</text></svg>'
+BAD_IMAGES = [
+    ("", 422, "image"),
+    ("%%%", 422, "base64"),
+    ("abc", 422, "base64"),
+    ("data:image/png,abc", 422, "data URL"),
+    ("data:image/png;base64,", 422, "empty"),
+    ("data:" + "x" * 1000, 422, "data URL"),
+    ("\u0667" * 8, 422, "base64"),
+    (base64_of(b"just text"), 415, "not a picture"),
+    (base64_of(SVG), 415, "not a picture"),
+    (base64_of(b"<html><body>7</body></html>"), 415, "not a picture"),
+    (base64_of(b"%PDF-1.7 ..."), 415, "not a picture"),
+    (base64_of(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"), 415, "not a picture"),
+    (base64_of(encode("PNG")[:60]), 415, "damaged"),
+    (base64_of(encode("JPEG")[:200]), 415, "damaged"),
+    (base64_of(png_that_claims(100_000, 100_000)), 413, "too large"),
+    (base64_of(png_that_claims(0, 10)), 415, "image"),
+    (base64_of(encode("PNG", ink=255)), 422, "blank"),
+    (7, 422, "string"),
+    (None, 422, "string"),
+    (["x"], 422, "string"),
+    ({"image": "x"}, 422, "string"),
+    ("/etc/passwd", 422, "base64"),
+    ("../../etc/passwd", 422, "base64"),
+    ("file:///etc/passwd", 422, "base64"),
+    ("http://127.0.0.1/x.png", 422, "base64"),
+]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/read", "/feedback"])
+@pytest.mark.parametrize(("image", "status", "hint"), BAD_IMAGES)
+def test_a_bad_picture_is_refused_with_its_field_and_the_next_good_one_read(
+    client: TestClient, seven: bytes, path: str, image: object, status: int, hint: str
+) -> None:
+    extra = {"correct": 7} if path == "/feedback" else {}
+
+    answer = client.post(path, json={"image": image, **extra})
+
+    assert answer.status_code == status, answer.text
+    assert set(answer.json()) == {"error", "detail"}
+    assert answer.json()["detail"].startswith("image")
+    assert hint in answer.json()["detail"]
+    assert "Traceback" not in answer.text
+    assert client.post("/predict", json={"image": base64_of(seven)}).json()["digit"] == 7
+
+
+JSON = {"content-type": "application/json"}
+NESTED = b"[" * 100_000 + b"]" * 100_000
+BAD_BODIES: list[tuple[str, dict[str, Any], int, str]] = [
+    ("nothing", {}, 415, "Content-Type"),
+    ("empty", {"content": b"", "headers": JSON}, 400, "body"),
+    ("no JSON", {"content": b"{image: 7}", "headers": JSON}, 400, "body"),
+    ("half", {"content": b'{"image": "', "headers": JSON}, 400, "body"),
+    ("zero byte", {"content": b'{"image": "\0"}', "headers": JSON}, 400, "body"),
+    ("nested", {"content": NESTED, "headers": JSON}, 400, "body"),
+    ("no UTF-8", {"content": b'{"image": "\xff"}', "headers": JSON}, 400, "body"),
+    ("surrogate", {"content": b'{"image": "\\ud800"}', "headers": JSON}, 400, "body"),
+    ("list", {"json": ["x"]}, 422, "body"),
+    ("text", {"json": "x"}, 422, "body"),
+    ("null", {"json": None, "headers": JSON, "content": b"null"}, 422, "body"),
+    ("missing", {"json": {}}, 422, "image: field required"),
+    ("unknown", {"json": {"image": "", "path": "/etc/passwd"}}, 422, "image"),
+    ("other field", {"files": {"picture": b"x"}}, 422, "picture: unknown field"),
+    ("two files", {"files": [("image", b"x"), ("image", b"y")]}, 422, "images"),
+    ("a text field", {"data": {"image": "x"}, "files": {"file": b"x"}}, 422, "image"),
+    ("form of text", {"data": {"image": "x"}}, 415, "Content-Type"),
+    ("plain text", {"content": b"x", "headers": {"content-type": "text/plain"}}, 415, "curl"),
+    ("XML", {"content": b"<a/>", "headers": {"content-type": "text/xml"}}, 415, "Content"),
+    (
+        "no boundary",
+        {"content": b"--x", "headers": {"content-type": "multipart/form-data"}},
+        400,
+        "body",
+    ),
+    (
+        "damaged form",
+        {
+            "content": b"--x\r\nrubbish\r\n\r\n",
+            "headers": {"content-type": "multipart/form-data; boundary=x"},
+        },
+        400,
+        "body",
+    ),
+    ("empty raw", {"content": b"", "headers": {"content-type": "image/png"}}, 415, "body"),
+    ("raw SVG", {"content": SVG, "headers": {"content-type": "image/svg+xml"}}, 415, "body"),
+]
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "hint"), [row[1:] for row in BAD_BODIES], ids=[row[0] for row in BAD_BODIES]
+)
+def test_a_body_that_is_not_what_it_says_is_refused_with_advice(
+    client: TestClient, seven: bytes, sent: dict[str, Any], status: int, hint: str
+) -> None:
+    sent = {key: value for key, value in sent.items() if not (key == "json" and value is None)}
+
+    answer = client.post("/predict", **sent)
+
+    assert answer.status_code == status, answer.text
+    assert set(answer.json()) == {"error", "detail"}
+    assert hint in answer.json()["detail"]
+    assert client.post("/predict", json={"image": base64_of(seven)}).json()["digit"] == 7
+
+
+@pytest.mark.parametrize(
+    ("images", "hint"),
+    [([], "images"), (["x"] * (MAX_PICTURES + 1), str(MAX_PICTURES)), ("x", "array"), ([7], "[0]")],
+)
+def test_a_batch_of_the_wrong_size_or_kind_is_refused(
+    client: TestClient, images: object, hint: str
+) -> None:
+    answer = client.post("/predict/batch", json={"images": images})
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("images")
+    assert hint in answer.json()["detail"]
+
+
+def test_a_body_of_100_megabytes_is_refused_and_the_next_one_read(
+    client: TestClient, seven: bytes
+) -> None:
+    parts = (b"x" * 2**20 for _ in range(100))  # without saying how many there will be
+
+    answer = client.post("/predict", content=parts, headers=JSON)
+
+    assert (answer.status_code, answer.json()["error"]) == (413, "too_large")
+    assert client.post("/predict", json={"image": base64_of(seven)}).json()["digit"] == 7
+
+
+def test_more_than_can_wait_is_refused_with_a_time_to_come_back(
+    fresh: Callable[..., TestClient], seven: bytes
+) -> None:
+    client = fresh()
+    client.app.state.engine.reader.capacity = 0  # type: ignore[attr-defined]
+
+    answer = client.post("/predict", json={"image": base64_of(seven)})
+
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) >= 1
+    assert answer.json()["error"] == "overloaded"
+    assert client.get("/ready").status_code == 503
+    assert client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/predict", 405),
+        ("PUT", "/predict", 405),
+        ("DELETE", "/models", 405),
+        ("POST", "/health", 405),
+        ("PATCH", "/retrain", 405),
+        ("GET", "/models/current", 405),
+        ("GET", "/predict/", 404),
+        ("POST", "/predict/nothing", 404),
+        ("GET", "/feedback/1/picture", 404),
+        ("GET", "/nothing", 404),
+    ],
+)
+def test_what_is_not_there_is_told_in_the_same_form(
+    client: TestClient, method: str, path: str, status: int
+) -> None:
+    answer = client.request(method, path)
+
+    assert answer.status_code == status
+    assert set(answer.json()) == {"error", "detail"}
+    assert ("allow" in answer.headers) == (status == 405)
+
+
+# --- models, training, feedback -----------------------------------------------------------------
+
+
+def test_the_status_describes_what_reads_and_what_learns(
+    fresh: Callable[..., TestClient], tiny_predictor: Any
+) -> None:
+    client = fresh()
+    client.post("/retrain", json={"epochs": 3})
+
+    status = client.get("/model-status").json()
+
+    assert status["model"]["name"] == "mnist_cnn_best"
+    assert status["model"]["architecture"] == "mlp"
+    assert status["model"]["parameters"] == 242_762
+    assert status["model"]["version"] == tiny_predictor.checkpoint.version
+    assert status["model"]["metrics"] == {"validation_accuracy": 0.99}
+    assert status["model"]["created"].startswith("20")
+    assert (status["device"], status["changes"]) == ("cpu", "open")
+    assert status["uptime_s"] >= 0
+    assert status["training"]["running"] is True
+    assert status["history"][0]["history"][0]["train_loss"] is None  # NaN is no JSON
+
+
+def test_models_are_listed_with_their_problems_and_without_paths(
+    client: TestClient, folder: Path
+) -> None:
+    answer = client.get("/models")
+
+    models = {model["name"]: model for model in answer.json()["models"]}
+    assert set(models) == {"mnist_cnn", "mnist_cnn_best", "other", "damaged"}
+    assert [name for name, model in models.items() if model["in_use"]] == ["mnist_cnn_best"]
+    assert models["other"]["metrics"] == {"loss": None}
+    assert "damaged" in models["damaged"]["problem"]
+    assert str(folder) not in answer.text
+
+
+def test_a_chosen_model_reads_from_then_on(fresh: Callable[..., TestClient], seven: bytes) -> None:
+    client = fresh()
+
+    chosen = client.put("/models/current", json={"name": "other"})
+
+    assert (chosen.status_code, chosen.json()["in_use"]) == (200, True)
+    answer = client.post("/predict", json={"image": base64_of(seven)}).json()
+    assert answer["model"] == "other"
+    assert client.get("/ready").json()["model"] == "other"
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("nothing", 404),
+        ("../../etc/passwd", 404),
+        ("/etc/passwd", 404),
+        ("..\\other", 404),
+        ("other.pth\0", 404),
+        ("damaged", 400),
+        ("", 422),
+        ("x" * 201, 422),
+        (7, 422),
+        (None, 422),
+    ],
+)
+def test_a_model_that_cannot_be_used_leaves_the_old_one_in_use(
+    client: TestClient, name: object, status: int
+) -> None:
+    answer = client.put("/models/current", json={"name": name})
+
+    assert answer.status_code == status
+    assert set(answer.json()) == {"error", "detail"}
+    assert client.get("/ready").json()["model"] == "mnist_cnn_best"
+
+
+def test_a_training_run_is_started_followed_and_cancelled_and_only_one_runs(
+    fresh: Callable[..., TestClient],
+) -> None:
+    client = fresh()
+
+    nothing = client.get("/retrain").json()
+    started = client.post("/retrain", json={"epochs": 2, "lr": 0.001, "corrections": True})
+    second = client.post("/retrain", json={})
+    running = client.get("/retrain")
+    cancelled = client.delete("/retrain")
+    again = client.delete("/retrain")
+
+    assert nothing == {"running": False, "job": None}
+    assert (started.status_code, started.json()["state"]) == (202, "running")
+    assert started.json()["settings"] == asdict(JobSettings(epochs=2, lr=0.001, corrections=True))
+    assert (second.status_code, second.json()["error"]) == (409, "busy")
+    assert running.json()["running"] is True
+    assert "/home" not in running.text  # the log stays here
+    assert (cancelled.status_code, cancelled.json()["state"]) == (200, "cancelled")
+    assert again.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ('{"epochs": -1}', "epochs"),
+        ('{"epochs": 0}', "epochs"),
+        ('{"epochs": 1e3}', "epochs"),
+        ('{"epochs": 2.5}', "epochs"),
+        ('{"epochs": "3"}', "epochs"),
+        ('{"epochs": true}', "epochs"),
+        ('{"epochs": null}', "epochs"),
+        (f'{{"epochs": {"9" * 400}}}', "epochs"),
+        (f'{{"epochs": {"9" * 5000}}}', "body"),
+        ('{"lr": NaN}', "lr"),
+        ('{"lr": Infinity}', "lr"),
+        ('{"lr": -Infinity}', "lr"),
+        ('{"lr": 1e400}', "lr"),
+        ('{"lr": 0}', "lr"),
+        ('{"lr": -0.1}', "lr"),
+        ('{"seed": -1}', "seed"),
+        ('{"limit": -1}', "limit"),
+        ('{"corrections": "yes"}', "corrections"),
+        ('{"name": "../../etc/passwd"}', "name"),
+        ('{"name": "a/b"}', "name"),
+        ('{"name": "-rf"}', "name"),
+        ('{"model": 7}', "model"),
+        ('{"output": "/etc"}', "output"),
+        ('{"data_folder": "/etc"}', "data_folder"),
+        ("[]", "body"),
+        ("{", "body"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_by_name_and_nothing_is_started(
+    client: TestClient, settings: str, field: str
+) -> None:
+    answer = client.post("/retrain", content=settings, headers=JSON)
+
+    assert answer.status_code in (400, 422)
+    assert answer.json()["detail"].startswith(field)
+    assert client.get("/retrain").json()["job"] is None
+
+
+def test_the_settings_of_the_api_are_those_of_a_run() -> None:
+    assert Training().model_dump() == asdict(JobSettings())
+
+
+def test_a_correction_is_stored_once_listed_and_erased(
+    fresh: Callable[..., TestClient], seven: bytes
+) -> None:
+    client = fresh()
+    opinion = {"image": base64_of(seven), "correct": 1}
+
+    first = client.post("/feedback", json=opinion)
+    again = client.post("/feedback", json=opinion)
+    listed = client.get("/feedback").json()
+    erased = client.delete(f"/feedback/{first.json()['id']}")
+    gone = client.delete(f"/feedback/{first.json()['id']}")
+
+    assert first.status_code == 201
+    assert (first.json()["digit"], first.json()["correct"]) == (7, 1)
+    assert (first.json()["source"], first.json()["is_new"]) == ("api", True)
+    assert again.json() == {**first.json(), "is_new": False}
+    assert (listed["total"], listed["counts"]["1"], len(listed["corrections"])) == (1, 1, 1)
+    assert (erased.status_code, erased.content, gone.status_code) == (204, b"", 404)
+    assert client.get("/feedback").json()["total"] == 0
+
+
+def test_a_picture_of_no_digit_can_be_corrected_too(
+    fresh: Callable[..., TestClient], seven: bytes
+) -> None:
+    client = fresh()
+
+    stored = client.post("/feedback", json={"image": base64_of(seven), "correct": None})
+
+    assert (stored.status_code, stored.json()["correct"]) == (201, None)
+    assert client.get("/feedback").json()["counts"]["none"] == 1
+
+
+@pytest.mark.parametrize("correct", [10, -1, 7.5, "7", True, [7]])
+def test_only_a_digit_or_null_is_a_correction(
+    client: TestClient, seven: bytes, correct: object
+) -> None:
+    answer = client.post("/feedback", json={"image": base64_of(seven), "correct": correct})
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("correct")
+    assert client.get("/feedback").json()["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/feedback?page=0"),
+        ("GET", "/feedback?page=x"),
+        ("GET", "/feedback?page=1e99"),
+        ("DELETE", "/feedback/0"),
+        ("DELETE", "/feedback/-1"),
+        ("DELETE", f"/feedback/{10**30}"),
+        ("DELETE", "/feedback/..%2F1"),
+        ("POST", "/read?turn=45"),
+    ],
+)
+def test_wrong_numbers_in_addresses_are_refused(client: TestClient, method: str, path: str) -> None:
+    answer = client.request(method, path)
+
+    assert answer.status_code in (404, 422)
+    assert set(answer.json()) == {"error", "detail"}
+
+
+def test_a_full_disk_is_told_and_reading_goes_on(
+    fresh: Callable[..., TestClient], seven: bytes
+) -> None:
+    client = fresh()
+    client.app.state.engine.service.feedback.max_bytes = 1  # type: ignore[attr-defined]
+
+    answer = client.post("/feedback", json={"image": base64_of(seven), "correct": 7})
+
+    assert answer.status_code == 507
+    assert set(answer.json()) == {"error", "detail"}
+    assert client.post("/predict", json={"image": base64_of(seven)}).json()["digit"] == 7
+
+
+# --- who may change something -------------------------------------------------------------------
+
+CHANGES: list[tuple[str, str, dict[str, Any]]] = [
+    ("PUT", "/models/current", {"name": "other"}),
+    ("POST", "/retrain", {"epochs": 1}),
+    ("DELETE", "/retrain", {}),
+    ("GET", "/feedback", {}),
+    ("DELETE", "/feedback/1", {}),
+]
+
+
+def send(client: TestClient, change: tuple[str, str, dict[str, Any]], token: str | None) -> int:
+    method, path, values = change
+    headers = {} if token is None else {"authorization": f"Bearer {token}"}
+    content = {"json": values} if values else {}
+    return client.request(method, path, headers=headers, **content).status_code
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: " ".join(change[:2]))
+@pytest.mark.parametrize(
+    ("access", "token", "status"),
+    [
+        (Access(beyond_loopback=True), None, 403),
+        (Access(beyond_loopback=True), TOKEN, 403),
+        (Access(beyond_loopback=True, token=TOKEN), None, 401),
+        (Access(beyond_loopback=True, token=TOKEN), "", 401),
+        (Access(beyond_loopback=True, token=TOKEN), TOKEN + "x", 401),
+        (Access(token=TOKEN), None, 401),
+    ],
+)
+def test_without_the_token_nothing_can_be_changed(
+    fresh: Callable[..., TestClient],
+    change: tuple[str, str, dict[str, Any]],
+    access: Access,
+    token: str | None,
+    status: int,
+) -> None:
+    client = fresh(access)
+
+    assert send(client, change, token) == status
+    assert client.get("/ready").json()["model"] == "mnist_cnn_best"
+    assert client.get("/retrain").json()["job"] is None
+
+
+@pytest.mark.parametrize("access", [Access(), Access(beyond_loopback=True, token=TOKEN)])
+def test_with_the_token_or_at_the_machine_itself_everything_can_be_changed(
+    fresh: Callable[..., TestClient], access: Access
+) -> None:
+    client = fresh(access)
+
+    assert [send(client, change, TOKEN) for change in CHANGES] == [200, 202, 200, 200, 404]
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "Token", ""])
+def test_the_token_counts_only_as_a_bearer(fresh: Callable[..., TestClient], scheme: str) -> None:
+    client = fresh(Access(token=TOKEN))
+
+    answer = client.delete("/retrain", headers={"authorization": f"{scheme} {TOKEN}".strip()})
+
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert TOKEN not in answer.text
+
+
+def test_every_route_that_changes_something_asks_for_the_token(client: TestClient) -> None:
+    """A new route must not be forgotten: what is neither reading nor open is in `CHANGES`."""
+    document = client.get("/openapi.json").json()
+    open_to_all = {("POST", path) for path in ("/predict", "/predict/batch", "/read", "/feedback")}
+
+    changing = {
+        (method.upper(), path)
+        for path, methods in document["paths"].items()
+        for method in methods
+        if method != "get"
+    }
+
+    listed = {(method, re.sub(r"\d+", "{picture_id}", path)) for method, path, _ in CHANGES}
+    assert changing - open_to_all == listed - {("GET", "/feedback")}
+
+
+# --- operation ----------------------------------------------------------------------------------
+
+
+def test_health_readiness_and_numbers_are_told(client: TestClient, seven: bytes) -> None:
+    client.post("/predict", json={"image": base64_of(seven)})
+
+    numbers = client.get("/metrics")
+
+    assert client.get("/health").json() == {"status": "ok"}
+    assert client.get("/ready").json() == {"status": "ready", "model": "mnist_cnn_best"}
+    assert numbers.headers["content-type"].startswith("text/plain")
+    assert 'digits_requests_total{method="POST",route="/predict",status="200"}' in numbers.text
+    assert 'digits_read_total{verdict="ok"}' in numbers.text
+    assert 'digits_model_info{architecture="mlp",name="mnist_cnn_best"' in numbers.text
+
+
+def test_a_stopping_server_is_alive_but_not_ready(fresh: Callable[..., TestClient]) -> None:
+    client = fresh()
+    client.app.state.stopping = True  # type: ignore[attr-defined]
+
+    assert (client.get("/ready").status_code, client.get("/health").status_code) == (503, 200)
+
+
+def test_the_documentation_needs_no_other_host(client: TestClient) -> None:
+    page = client.get("/docs")
+
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(addresses) >= 3
+    assert all(address.startswith("/") for address in addresses)
+    assert [client.get(address).status_code for address in addresses] == [200] * len(addresses)
+
+
+def test_every_route_is_documented_with_a_summary_and_its_problems(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+
+    operations = [op for methods in document["paths"].values() for op in methods.values()]
+    assert len(operations) == 15
+    assert all(op["summary"] and op["description"] and op["tags"] for op in operations)
+    body = document["paths"]["/predict"]["post"]["requestBody"]["content"]
+    assert {"application/json", "multipart/form-data", "image/png"} <= set(body)
+    problem = {"$ref": "#/components/schemas/Problem"}
+    for op in operations:
+        for status, response in op["responses"].items():
+            if status >= "400":
+                assert response["content"]["application/json"]["schema"] == problem
+    text = json.dumps(document)
+    references = set(re.findall(r"#/components/schemas/(\w+)", text))
+    assert references <= set(document["components"]["schemas"])
+
+
+def test_other_sites_may_use_the_api_only_if_listed(folder: Path, tmp_path: Path) -> None:
+    rules = Rules.for_host("127.0.0.1", origins=["https://school.example"])
+    app = build_api(make_service(folder, tmp_path), rules)
+    client = TestClient(app, base_url=HERE)
+    ask = {"access-control-request-method": "POST"}
+
+    good = client.options("/predict", headers={"origin": "https://school.example", **ask})
+    bad = client.options("/predict", headers={"origin": "https://evil.example", **ask})
+
+    assert good.headers["access-control-allow-origin"] == "https://school.example"
+    assert "access-control-allow-origin" not in bad.headers
+
+
+def test_requests_are_logged_as_json_without_what_was_sent(
+    folder: Path, tmp_path: Path, seven: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = build_api(make_service(folder, tmp_path), log_requests=True)
+    secret = base64_of(seven)
+    caplog.set_level("INFO", logger="access")
+
+    client = TestClient(app, base_url=HERE)
+    client.post(
+        f"/predict?secret={TOKEN}",
+        json={"image": secret},
+        headers={"authorization": f"Bearer {TOKEN}"},
+    )
+    client.get('/no"thing%0A{"status": 200}')
+
+    lines = [record.message for record in caplog.records if record.name == "access"]
+    rows = [json.loads(line) for line in lines]
+    assert [(row["method"], row["status"]) for row in rows] == [("POST", 200), ("GET", 404)]
+    assert rows[0]["path"] == "/predict"
+    assert all("\n" not in line for line in lines)
+    assert TOKEN not in caplog.text
+    assert secret[:40] not in caplog.text
