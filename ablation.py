@@ -158,7 +158,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
         description="Show what each ingredient of the training data brings.",
-        epilog="examples:\n  python ablation.py load_digits\n  python ablation.py my.csv --epochs 8",
+        epilog="examples:\n  python ablation.py load_digits\n  python ablation.py a.csv --epochs 8",
         formatter_class=HelpFormatter,
     )
     add = parser.add_argument
