@@ -1,0 +1,147 @@
+"""Corrections and batches in real Chromium: what lands in the database, and in the files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from feedback import FeedbackStore
+from screenshots import HAND, draw, open_tab, serve_page, wait_for_answer
+
+pytestmark = pytest.mark.browser
+
+TOKEN = "correct horse battery"
+
+
+class Server(NamedTuple):
+    url: str
+    store: FeedbackStore
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Serve a page with a store of its own, whose gallery asks for a token."""
+    store = FeedbackStore(tmp_path_factory.mktemp("feedback") / "feedback.sqlite")
+    variables = {"DIGITS_FEEDBACK": str(store.path), "DIGITS_ADMIN_TOKEN": TOKEN}
+    with serve_page(environment=variables) as url:
+        yield Server(url, store)
+
+
+@pytest.fixture
+def page(open_page: Callable[..., Page], server: Server) -> Page:
+    return open_page(url=server.url)
+
+
+def say(page: Page, name: str) -> None:
+    page.locator("#feedback-row").get_by_role("button", name=name, exact=True).click()
+
+
+def test_a_correction_lands_in_the_database_and_can_be_changed_and_deleted(
+    page: Page, server: Server
+):
+    note = expect(page.locator(".teach-note"))
+    draw(page, HAND[7])
+    wait_for_answer(page, 7)
+    note.to_contain_text("Without a click nothing is kept")
+    assert len(server.store) == 0
+
+    say(page, "It was a 1")
+    note.to_contain_text("Thank you: kept as a 1.")
+    expect(page.locator("[data-said]:enabled, .teach-yes:enabled")).to_have_count(0)
+    say(page, "Change")
+    say(page, "Correct")
+    note.to_contain_text("Thank you: kept as a 7.")
+
+    [kept] = server.store
+    assert (kept.correct, kept.digit, kept.source) == (7, 7, "page")
+    assert [each.correct for each in server.store.history(kept.id)] == [1, 7]
+    assert kept.png.startswith(b"\x89PNG")
+
+    open_tab(page, "Feedback")
+    gallery = page.locator("#corrections")
+    expect(gallery).to_contain_text("administrator token is missing")
+    page.locator(".unlock input:visible").fill(TOKEN)
+    page.get_by_role("button", name="Show corrections").click()
+    expect(gallery.locator(".card")).to_have_count(1)
+    expect(gallery.locator(".card-read")).to_contain_text("read as a 7")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download all as a zip").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.namelist() == [f"7/{kept.hash[:16]}.png", "corrections.csv"]
+
+    gallery.get_by_role("button", name="Delete", exact=True).click()
+    gallery.get_by_role("button", name="Keep").click()
+    assert len(server.store) == 1
+    gallery.get_by_role("button", name="Delete", exact=True).click()
+    gallery.locator(".delete-yes").click()
+    expect(gallery).to_contain_text("There are no corrections yet")
+    assert len(server.store) == 0
+
+
+def test_only_what_was_read_can_be_corrected_and_no_test_picture(page: Page, server: Server):
+    buttons = page.locator("[data-said], .teach-yes")
+    usable = page.locator("[data-said]:enabled, .teach-yes:enabled")
+    expect(buttons).to_have_count(12)
+    expect(usable).to_have_count(0)
+
+    draw(page, HAND[7])
+    wait_for_answer(page, 7)
+    expect(usable).to_have_count(12)
+    page.locator("#pad").get_by_role("button", name="Clear").click()
+    expect(usable).to_have_count(0)
+
+    page.locator("#pad").get_by_role("button", name="Random test image").click()
+    expect(page.locator(".teach-note")).to_contain_text("Test pictures are not kept")
+    expect(usable).to_have_count(0)
+    assert len(server.store) == 0
+
+
+def test_a_zip_becomes_a_table_a_csv_and_a_json_file(
+    page: Page, digit_png: Callable[..., Path], tmp_path: Path
+):
+    scans = tmp_path / "scans.zip"
+    with zipfile.ZipFile(scans, "w") as archive:
+        for digit in (0, 3, 7):
+            archive.write(digit_png(digit), f"{digit}.png")
+        archive.writestr("torn.png", b"\x89PNG\r\n\x1a\n")
+    open_tab(page, "Batch")
+
+    page.locator("#batch-files input[type=file]").set_input_files([scans, digit_png(2)])
+
+    rows = page.locator(".batch tbody tr")
+    expect(rows).to_have_count(5)
+    expect(rows.locator(".batch-digit")).to_have_text(["0", "3", "7", "–", "2"])
+    page.locator(".chips:visible").get_by_role("button", name="Not read").click()
+    expect(rows.locator("visible=true")).to_have_count(1)
+    files = {}
+    for kind in ("CSV", "JSON"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=f"Download {kind}").click()
+        files[kind] = download.value.path().read_text(encoding="utf-8")
+    table = list(csv.DictReader(io.StringIO(files["CSV"])))
+    assert [row["digit"] for row in table] == ["0", "3", "7", "", "2"]
+    assert [row["path"] for row in json.loads(files["JSON"])][-2:] == [
+        "scans.zip/torn.png",
+        "2-0.png",
+    ]
+    assert page.locator("#batch-files .file-preview").count() == 0, "the uploads are gone"
+
+
+def test_a_batch_can_be_tried_without_pictures_on_a_phone(
+    open_page: Callable[..., Page], server: Server
+):
+    page = open_page(url=server.url, viewport={"width": 390, "height": 844})
+    open_tab(page, "Batch")
+
+    page.get_by_role("button", name="Try it with drawn digits").click()
+
+    expect(page.locator(".batch tbody tr")).to_have_count(12)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
