@@ -7,6 +7,7 @@ from torch import nn
 
 from learning import (
     SCHEDULES,
+    PoolThenNorm,
     RunningAverage,
     StripDropout,
     ask_teachers,
@@ -35,6 +36,45 @@ def test_a_prepared_network_gives_the_same_answers_under_the_same_names(name):
     assert prepared.state_dict().keys() == model.state_dict().keys()
     with torch.no_grad():
         assert torch.allclose(prepared(pixels), model(pixels), atol=1e-5)
+
+
+def test_pooling_before_batch_norm_gives_the_same_answers_under_the_same_names():
+    model = build_model("mnistnet").train()
+    pixels = torch.rand(16, 1, 28, 28)
+    with torch.no_grad():
+        for block in (model.conv1, model.conv2, model.conv3):
+            block[1].weight.uniform_(0.1, 2)  # gains as training leaves them
+            block[1].bias.normal_()
+        model(pixels)
+    early = copy.deepcopy(model)
+
+    prepare_network(early, CPU, pool_first=True)
+
+    assert sum(isinstance(layer, PoolThenNorm) for layer in early.modules()) == 3
+    assert early.state_dict().keys() == model.state_dict().keys()
+    with torch.no_grad():
+        assert torch.allclose(early.eval()(pixels), model.eval()(pixels), atol=1e-4)
+
+
+def test_a_negative_gain_keeps_batch_norm_before_pooling():
+    """It turns the order of values round: the largest would become the smallest."""
+    model = build_model("cnn_bn")
+    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    norms[0].weight.data[3] = -0.5
+
+    prepare_network(model, CPU, pool_first=True)
+
+    early = [isinstance(n, PoolThenNorm) for n in model.modules() if isinstance(n, nn.BatchNorm2d)]
+    assert early == [False, True]
+
+
+def test_gains_are_kept_from_turning_negative():
+    norm = PoolThenNorm(nn.BatchNorm2d(3), nn.MaxPool2d(2))
+    norm.weight.data = torch.tensor([-0.1, 0.0, 0.7])
+
+    norm.keep_order()
+
+    assert norm.weight.tolist() == pytest.approx([0.0, 0.0, 0.7])
 
 
 def test_dropout_rates_are_multiplied():

@@ -311,7 +311,7 @@ def test_each_row_is_handed_to_whoever_watches(tmp_path, mnist_folder):
     assert rows == outcome.history == read_history(outcome.folder)
 
 
-def test_small_epochs_train_on_the_middle_of_the_pictures(places, monkeypatch):
+def test_small_epochs_train_on_a_part_of_the_pictures(places, monkeypatch):
     sizes = []
     augment = train.augment
 
@@ -330,6 +330,27 @@ def test_small_epochs_train_on_the_middle_of_the_pictures(places, monkeypatch):
 
     assert code == 0
     assert sizes == [24, 28]
+
+
+def test_a_network_that_pools_first_is_saved_as_any_other(tmp_path, places):
+    words = [*QUICK, *places, "--model", "mnistnet", "--limit", "100", "--no-test", "--pool-first"]
+
+    assert main([*words, "--lr", "0.5", "--ema", "0"]) == 0  # gains would turn negative
+
+    weights = weights_of(tmp_path / "outputs" / "one" / "last.pth")
+    gains = [weights[f"conv{block}.1.weight"] for block in (1, 2, 3)]
+    assert all((gain >= 0).all() for gain in gains)
+    assert any((gain == 0).any() for gain in gains)
+    assert weights.keys() == build_model("mnistnet").state_dict().keys()
+
+
+def test_a_compiled_network_learns_too(places, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda network: compiled.append(network) or network)
+
+    assert main([*QUICK, *places, "--limit", "50", "--no-test", "--compile"]) == 0
+
+    assert [type(network).__name__ for network in compiled] == ["ImprovedMNISTNet"]
 
 
 # --- which weights stay -------------------------------------------------------------------------
