@@ -1,12 +1,18 @@
-"""Put three trained networks together to one that is more often right, and slower.
+"""Put trained networks together to one that is more often right.
 
-    three checkpoints of the default network -> one checkpoint -> accuracy on MNIST's validation
+    three networks    -> the mean of their answers -> models/ensemble.pth, three times the work
+    stages of one run -> the mean of their weights -> one network of the usual size
 
-Networks of different seeds make different mistakes; their mean makes fewer than each. The result
-is a checkpoint like any other (`--model ensemble`); its doubt still has to be calibrated.
+Networks that were trained apart make different mistakes; the mean of their answers makes fewer
+than each. Stages of one training (each begun with `train.py --start` from the one before) lie in
+the same valley, and there the mean of the weights itself is a good network. The result is a
+checkpoint like any other; its doubt still has to be calibrated.
 
     $ python ensemble.py mnist_cnn_best seed1 seed2
+    $ python ensemble.py --average stage1 stage2 stage3 --name mine
     $ python calibrate.py --model ensemble
+
+Source: Wortsman et al. 2022, "Model soups: averaging weights of multiple fine-tuned models".
 """
 
 from __future__ import annotations
@@ -14,17 +20,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dataset import data_dir, load_mnist
 from errors import DigitError, SettingsError
-from model import Ensemble, MNISTNet, count_parameters
+from model import DigitNetwork, Ensemble, MNISTNet, build_model, count_parameters
 from registry import MODELS_DIR, Checkpoint, load_checkpoint, save_checkpoint
 from runs import measure
 from utils import HelpFormatter
-
-NAME = Ensemble.name
 
 
 def combine(checkpoints: Sequence[Checkpoint]) -> Ensemble:
@@ -63,15 +70,63 @@ def combine(checkpoints: Sequence[Checkpoint]) -> Ensemble:
     return ensemble.eval()
 
 
+def average(checkpoints: Sequence[Checkpoint]) -> DigitNetwork:
+    """Build one network whose weights are the mean of several.
+
+    Parameters
+    ----------
+    checkpoints : sequence of Checkpoint
+        At least two of the same network, with the same scaling but for softening, which is taken
+        from the last.
+
+    Returns
+    -------
+    DigitNetwork
+        In evaluation mode.
+
+    Raises
+    ------
+    SettingsError
+        If there is only one, or they do not fit together.
+    """
+    if len(checkpoints) < 2:
+        raise SettingsError("one checkpoint has no mean; give at least two")
+    *others, last = checkpoints
+    for other in others:
+        scaling = replace(other.scaling, soften=last.scaling.soften)
+        if (other.architecture, scaling) != (last.architecture, last.scaling):
+            raise SettingsError(
+                f"{other.path} is a {other.architecture} with {other.scaling!r}, but {last.path} "
+                f"is a {last.architecture} with {last.scaling!r}: their weights have no mean"
+            )
+    weights = [checkpoint.model.state_dict() for checkpoint in checkpoints]
+    model = build_model(last.architecture, last.scaling)
+    model.load_state_dict(
+        {
+            name: torch.stack([each[name] for each in weights]).mean(dim=0)
+            if value.is_floating_point()
+            else value  # batch normalisation counts its batches
+            for name, value in weights[-1].items()
+        }
+    )
+    return model.eval()
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
-        description="Put three trained networks together to one that is more often right.",
-        epilog="examples:\n  python ensemble.py mnist_cnn_best seed1 seed2",
+        description="Put trained networks together to one that is more often right.",
+        epilog=(
+            "examples:\n"
+            "  python ensemble.py mnist_cnn_best seed1 seed2\n"
+            "  python ensemble.py --average stage1 stage2 stage3 --name mine"
+        ),
         formatter_class=HelpFormatter,
     )
     add = parser.add_argument
     add("models", nargs="+", metavar="MODEL", help=f"{Ensemble.MEMBERS} names in models/, or files")
+    add("--average", action="store_true", help="mean of the weights instead of the answers")
+    add("--name", help='of the result; by default "ensemble" or "average"')
     add("--models-dir", type=Path, default=MODELS_DIR, metavar="DIR", help="for checkpoints")
     add("--data-dir", type=Path, metavar="DIR", help="holds MNIST/raw; else $DIGITS_DATA, data/")
     return parser
@@ -80,25 +135,30 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Combine, measure on the validation pictures, save."""
     checkpoints = [load_checkpoint(name, args.models_dir) for name in args.models]
-    ensemble = combine(checkpoints)
-    score = measure(ensemble, load_mnist("validation", data_dir(args.data_dir)))
+    model = average(checkpoints) if args.average else combine(checkpoints)
+    name = args.name or ("average" if args.average else Ensemble.name)
+    score = measure(model, load_mnist("validation", data_dir(args.data_dir)))
     metrics: dict[str, Any] = {
         "validation_accuracy": score.accuracy,
         "validation_loss": score.loss,
     }
-    path = args.models_dir / f"{NAME}.pth"
+    path = args.models_dir / f"{name}.pth"
     save_checkpoint(
         path,
-        ensemble,
-        settings={"members": [checkpoint.version for checkpoint in checkpoints]},
+        model,
+        settings={
+            "average" if args.average else "members": [
+                checkpoint.version for checkpoint in checkpoints
+            ]
+        },
         metrics=metrics,
-        data=checkpoints[0].data,
+        data=checkpoints[-1].data,
     )
     for checkpoint in checkpoints:
         alone = checkpoint.metrics.get("validation_accuracy")
         print(f"{checkpoint.name:<24} {'unknown' if alone is None else f'{alone:.2%}':>8}")
-    print(f"{NAME:<24} {score.accuracy:>8.2%} of the validation pictures")
-    print(f"{path}: {count_parameters(ensemble):,} parameters; next: calibrate.py --model {NAME}")
+    print(f"{name:<24} {score.accuracy:>8.2%} of the validation pictures")
+    print(f"{path}: {count_parameters(model):,} parameters; next: calibrate.py --model {name}")
     return 0
 
 

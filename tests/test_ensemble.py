@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ensemble import combine, main
-from model import Ensemble, build_for_inference, build_model
+from ensemble import average, combine, main
+from model import (
+    MNIST_MEAN,
+    MNIST_STD,
+    Ensemble,
+    InputScaling,
+    build_for_inference,
+    build_model,
+)
 from registry import load_checkpoint, save_checkpoint
 from utils import set_seed
 
@@ -67,3 +74,35 @@ def test_what_makes_no_ensemble_is_refused_with_advice(members, names, exit_code
     assert code == exit_code
     assert hint in capsys.readouterr().err
     assert not (members / "ensemble.pth").exists()
+
+
+def test_the_average_is_one_network_with_the_mean_of_the_weights(members, mnist_folder):
+    places = ["--models-dir", str(members), "--data-dir", str(mnist_folder)]
+
+    assert main(["--average", "seed0", "seed1", "--name", "mine", *places]) == 0
+
+    mine = load_checkpoint("mine", members)
+    parts = [load_checkpoint(name, members).model.state_dict() for name in ("seed0", "seed1")]
+    assert mine.architecture == "mnistnet"
+    for name, value in mine.model.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, (parts[0][name] + parts[1][name]) / 2)
+
+
+def test_how_much_the_average_softens_is_said_by_the_last(members):
+    crisp = load_checkpoint("seed0", members)
+    soft = build_model("mnistnet", InputScaling(MNIST_MEAN, MNIST_STD, 0.15)).eval()
+    save_checkpoint(members / "soft.pth", soft)
+
+    assert average([crisp, load_checkpoint("soft", members)]).scaling.soften == 0.15
+
+
+@pytest.mark.parametrize(
+    ("names", "hint"),
+    [(["seed0"], "at least two"), (["seed0", "mlp"], "have no mean")],
+)
+def test_what_has_no_average_is_refused_with_advice(members, names, hint, capsys):
+    code = main(["--average", *names, "--models-dir", str(members)])
+
+    assert code == 2
+    assert hint in capsys.readouterr().err
