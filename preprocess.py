@@ -136,9 +136,9 @@ def prepare(source: PictureSource, *, keep_steps: bool = False) -> Prepared:
         ink, dark_ink = find_ink(grey)
         stages.append(("ink found", ink))
         mask, others = choose_digit(remove_boxes(remove_printed_lines(ink_mask(ink))))
-        ink = np.where(cv2.dilate(mask, np.ones((3, 3), np.uint8)) > 0, ink, 0)
-        stages.append(("the digit alone", ink))
         left, top, right, bottom = bounding_box(mask)
+        ink = _cut_out(ink, mask, (left, top, right, bottom))
+        stages.append(("the digit alone", ink))
         digit = centre_by_mass(scale_to_box(ink[top:bottom, left:right]))
         across, down = picture.width / grey.shape[1], picture.height / grey.shape[0]
         box = (
@@ -157,6 +157,16 @@ def prepare(source: PictureSource, *, keep_steps: bool = False) -> Prepared:
         others=others,
         steps=tuple((title, to_bytes(stage)) for title, stage in stages) if keep_steps else (),
     )
+
+
+def _cut_out(ink: np.ndarray, mask: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    """Keep the ink of a mask and of the pixels next to it; nothing of it lies outside the box."""
+    left, top, right, bottom = box
+    window = slice(max(top - 1, 0), bottom + 1), slice(max(left - 1, 0), right + 1)
+    near = cv2.dilate(mask[window], np.ones((3, 3), np.uint8))
+    alone = np.zeros_like(ink)
+    np.copyto(alone[window], ink[window], where=near > 0)
+    return alone
 
 
 def to_bytes(values: np.ndarray) -> np.ndarray:
@@ -179,16 +189,19 @@ def as_mnist_form(grey: np.ndarray) -> np.ndarray | None:
     """
     if grey.shape != (FIELD, FIELD):
         return None
-    for digit in (grey, 1 - grey):
-        if digit[[0, -1]].any() or digit[:, [0, -1]].any() or not digit.any():
-            continue
-        left, top, right, bottom = bounding_box((digit > 0).astype(np.uint8))
-        mass = cv2.moments(digit)
-        across, down = mass["m10"] / mass["m00"], mass["m01"] / mass["m00"]
-        is_centred = abs(across - 14) < 1.5 and abs(down - 14) < 1.5
-        if max(right - left, bottom - top) in (BOX - 1, BOX) and is_centred:
-            return np.ascontiguousarray(digit)
-    return None
+    ground = grey[0, 0]
+    if ground not in (0, 1):
+        return None
+    digit = grey if ground == 0 else 1 - grey
+    if digit[0].any() or digit[-1].any() or digit[:, 0].any() or digit[:, -1].any():
+        return None
+    left, top, right, bottom = bounding_box((digit > 0).view(np.uint8))
+    if max(right - left, bottom - top) not in (BOX - 1, BOX):
+        return None
+    mass = cv2.moments(digit)
+    across, down = mass["m10"] / mass["m00"], mass["m01"] / mass["m00"]
+    is_centred = abs(across - 14) < 1.5 and abs(down - 14) < 1.5
+    return np.ascontiguousarray(digit) if is_centred else None
 
 
 def _enlarge(grey: np.ndarray) -> np.ndarray:
@@ -215,16 +228,48 @@ def to_grey(pixels: np.ndarray) -> np.ndarray:
     ndarray of shape (height, width), float32
         Brighter is larger; the range is that of the picture's contrast, not 0..1.
     """
-    if np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(
-        pixels[..., 0], pixels[..., 2]
-    ):
-        return np.ascontiguousarray(pixels[..., 0])
     sample = _sample(pixels).reshape(-1, 3)
-    sample = sample - np.median(sample, axis=0)
+    if _is_colourless(sample) and _is_colourless(pixels):
+        return np.ascontiguousarray(pixels[..., 0])
+    sample = sample - [median(channel) for channel in sample.T]
     direction = np.linalg.eigh(sample.T @ sample)[1][:, -1]
     if abs(direction.sum()) > 1e-6:
         direction = direction * np.sign(direction.sum())
     return pixels @ (direction / np.abs(direction).sum()).astype(np.float32)
+
+
+def _is_colourless(pixels: np.ndarray) -> bool:
+    """Whether red, green and blue are the same everywhere."""
+    red, green, blue = (pixels[..., channel] for channel in range(3))
+    return np.array_equal(red, green) and np.array_equal(red, blue)
+
+
+def median(values: np.ndarray) -> np.float32:
+    """Do what `np.median` does, for finite float32 of any shape, five times as fast.
+
+    NumPy looks for both middle values and for NaN at once, which its fast path cannot do.
+    """
+    flat = values.ravel()
+    half = flat.size // 2
+    parted = np.partition(flat, half)
+    if flat.size % 2:
+        return parted[half]
+    return (parted[half] + parted[:half].max()) / np.float32(2)
+
+
+def quantile(values: np.ndarray, share: float) -> np.float32:
+    """Do what `np.quantile` does, for finite float32 of any shape, several times as fast."""
+    flat = values.ravel()
+    place = (flat.size - 1) * share
+    low = int(place)
+    parted = np.partition(flat, low)
+    below = parted[low]
+    if low + 1 == flat.size:
+        return below
+    above = parted[low + 1 :].min()
+    part = place - low
+    # The same two ways as in NumPy, which rounds towards the nearer value.
+    return above - (above - below) * (1 - part) if part >= 0.5 else below + (above - below) * part
 
 
 def find_ink(grey: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -246,16 +291,20 @@ def find_ink(grey: np.ndarray) -> tuple[np.ndarray, bool]:
     BlankImageError
         If nothing stands out from the ground.
     """
-    grey = grey - _slope_of_light(grey)
-    dark_ink = is_ink_dark(grey)
-    bright = -grey if dark_ink else grey
-    height = bright - estimate_ground(bright)
-    height -= np.median(_sample(height))
-    noise = 1.4826 * float(np.median(_sample(np.abs(grey - cv2.GaussianBlur(grey, (0, 0), 1.5)))))
+    bright = grey - _slope_of_light(grey)
+    dark_ink = is_ink_dark(bright)
+    if dark_ink:
+        np.negative(bright, out=bright)
+    height = estimate_ground(bright)
+    np.subtract(bright, height, out=height)
+    height -= median(_sample(height))
+    grain = np.abs(_sample(bright) - _sample(cv2.GaussianBlur(bright, (0, 0), 1.5)))
+    noise = 1.4826 * float(median(grain))
     full = full_ink(height)
     if full < max(MIN_CONTRAST, NOISE_FACTOR * noise):
         raise BlankImageError("the picture is blank: draw a digit, or raise the contrast")
-    return np.clip(height / full, 0, 1), dark_ink
+    height /= full
+    return np.clip(height, 0, 1, out=height), dark_ink
 
 
 def _sample(plane: np.ndarray) -> np.ndarray:
@@ -269,7 +318,7 @@ def full_ink(height: np.ndarray) -> float:
     peak = float(height.max())
     if peak <= 0:
         return 0.0
-    return float(np.quantile(height[height > 0.5 * peak], 0.6))
+    return float(quantile(height[height > 0.5 * peak], 0.6))
 
 
 def is_ink_dark(grey: np.ndarray) -> bool:
@@ -304,14 +353,14 @@ def _slope_of_light(grey: np.ndarray) -> np.ndarray:
         [np.ones(len(values), np.float32), *(np.broadcast_to(a, small.shape)[rim] for a in (y, x))],
         axis=1,
     )
-    distance = np.abs(values - np.median(values))
-    keep = distance <= np.quantile(distance, 0.7)
+    distance = np.abs(values - median(values))
+    keep = distance <= quantile(distance, 0.7)
     for _ in range(2):
         slope = np.linalg.lstsq(points[keep], values[keep], rcond=None)[0]
         distance = np.abs(values - points @ slope)
-        keep = distance <= 3 * np.median(distance) + 1e-6
+        keep = distance <= 3 * median(distance) + 1e-6
     y, x = _axes(grey.shape)
-    return (slope[0] + slope[1] * y + slope[2] * x).astype(np.float32)
+    return (slope[0] + slope[1] * y + slope[2] * x).astype(np.float32, copy=False)
 
 
 def _axes(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -371,12 +420,41 @@ def ink_mask(ink: np.ndarray) -> np.ndarray:
     ndarray of shape (height, width), uint8
         1 for ink, 0 for ground.
     """
-    weak = (ink > WEAK).astype(np.uint8)
-    _, labels = cv2.connectedComponents(weak, connectivity=8)
-    strong = np.zeros(labels.max() + 1, bool)
-    strong[labels[ink > STRONG]] = True
-    strong[0] = False
-    return strong[labels].astype(np.uint8)
+    mask = (ink > WEAK).view(np.uint8)
+    window = _window(mask)
+    count, labels = cv2.connectedComponents(mask[window], connectivity=8)
+    strong = np.zeros(count, np.uint8)
+    strong[labels[ink[window] > STRONG]] = 1
+    strong[0] = 0
+    mask[window] = strong[labels]
+    return mask
+
+
+def _window(mask: np.ndarray) -> tuple[slice, slice]:
+    """Frame what is not zero: most of a photograph is ground, which need not be looked at.
+
+    It begins at even places, because the labels of connected parts are numbered by 2x2 blocks.
+    """
+    left, top, right, bottom = bounding_box(mask)
+    return slice(top & ~1, max(bottom, 1)), slice(left & ~1, max(right, 1))
+
+
+def _find_parts(
+    mask: np.ndarray,
+) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray, np.ndarray]:
+    """Find connected ink: the window with all of it, labels there, stats and centres of the whole.
+
+    Stats and centres are those that `cv2.connectedComponentsWithStats` gives for the whole mask,
+    but for the ground (label 0).
+    """
+    window = _window(mask)
+    _, labels, stats, centres = cv2.connectedComponentsWithStats(mask[window], connectivity=8)
+    top, left = window[0].start, window[1].start
+    stats[:, :2] += left, top
+    area = np.maximum(stats[:, cv2.CC_STAT_AREA, None], 1)  # no ground: a window full of ink
+    # From the sums of the coordinates, which are whole numbers, as OpenCV does it.
+    centres = (np.rint(centres * area) + area * (left, top)) / area
+    return window, labels, stats, centres
 
 
 def remove_printed_lines(mask: np.ndarray) -> np.ndarray:
@@ -394,8 +472,14 @@ def remove_printed_lines(mask: np.ndarray) -> np.ndarray:
     -------
     ndarray of shape (height, width), uint8, 0 or 1
     """
-    lines = [(line, False) for line in _lines_through(mask)]
-    lines += [(line.T, True) for line in _lines_through(mask.T)]
+    height, width = mask.shape
+    left, top, right, bottom = bounding_box(mask)
+    lines = []
+    # Most pictures have no ink at two opposite edges: then there is nothing to look for.
+    if _runs_through(left, right - left, width):
+        lines += [(line, False) for line in _lines_through(mask)]
+    if _runs_through(top, bottom - top, height):
+        lines += [(line.T, True) for line in _lines_through(mask.T)]
     while lines:
         rest = mask.copy()
         for line, _ in lines:
@@ -436,10 +520,14 @@ def _lines_through(mask: np.ndarray) -> list[np.ndarray]:
     lines = []
     for label in range(1, count):
         left, _, run, tall, _ = stats[label]
-        reaches = left <= (1 - LINE_SPAN) * width and left + run >= LINE_SPAN * width
-        if reaches and tall <= max(4, 0.16 * height):
+        if _runs_through(left, run, width) and tall <= max(4, 0.16 * height):
             lines.append(((labels == label) & (mask > 0)).astype(np.uint8))
     return lines
+
+
+def _runs_through(start: int, run: int, length: int) -> bool:
+    """Whether something reaches from one side of the frame to the other."""
+    return start <= (1 - LINE_SPAN) * length and start + run >= LINE_SPAN * length
 
 
 def _drop_small(mask: np.ndarray) -> np.ndarray:
@@ -480,17 +568,17 @@ def remove_boxes(mask: np.ndarray) -> np.ndarray:
     -------
     ndarray of shape (height, width), uint8, 0 or 1
     """
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    whole, labels, stats, _ = _find_parts(mask)
     result = mask.copy()
     for label in range(1, len(stats)):
         left, top, wide, tall, _ = stats[label]
         if min(wide, tall) < max(FRAME_SIDE * min(mask.shape), FRAME_SIDE_PX):
             continue
         window = (slice(top, top + tall), slice(left, left + wide))
-        part = (labels[window] == label).astype(np.uint8)
+        down, across = top - whole[0].start, left - whole[1].start
+        part = (labels[down : down + tall, across : across + wide] == label).astype(np.uint8)
         sides = _inked_sides(part)
-        loose = _drop_small(mask[window] & (1 - part))
-        if sides >= 2 and loose.any():
+        if sides >= 2 and _drop_small(mask[window] & (1 - part)).any():
             result[window][part > 0] = 0
         elif sides == 4:
             core, band = _inside(part)
@@ -535,7 +623,8 @@ def choose_digit(mask: np.ndarray) -> tuple[np.ndarray, int]:
     BlankImageError
         If there is no component at all.
     """
-    count, labels, stats, centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    window, labels, stats, centres = _find_parts(mask)
+    count = len(stats)
     if count == 1:
         raise BlankImageError("the picture is blank: draw a digit, or raise the contrast")
     height, width = mask.shape
@@ -565,8 +654,9 @@ def choose_digit(mask: np.ndarray) -> tuple[np.ndarray, int]:
     near = _gaps(left, top, right, bottom, keep) <= SMALL_PART_GAP * size
     keep |= worthy & small & near
     others = int((~keep & ~at_rim & (longest > 0.55 * size)).sum())
-    chosen = np.concatenate([[False], keep])
-    return chosen[labels].astype(np.uint8), others
+    result = np.zeros_like(mask)
+    result[window] = np.concatenate([[False], keep])[labels]
+    return result, others
 
 
 def _gaps(

@@ -17,9 +17,12 @@ from errors import BlankImageError
 from preprocess import (
     BOX,
     FIELD,
+    _find_parts,
     centre_by_mass,
     is_ink_dark,
+    median,
     prepare,
+    quantile,
     remove_boxes,
     remove_printed_lines,
     stroke_width,
@@ -308,3 +311,28 @@ def test_the_same_picture_gives_the_same_answer_from_file_and_array(
     Image.fromarray(255 - five).save(path)
 
     assert np.array_equal(to_mnist(path), to_mnist(255 - five))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 11, 4_001])
+@pytest.mark.parametrize("decimals", [1, 6])  # with and without equal values
+def test_the_quick_median_and_quantile_are_those_of_numpy(count, decimals):
+    values = np.random.default_rng(count).normal(size=count).round(decimals).astype(np.float32)
+
+    assert median(values) == np.median(values)
+    for share in (0.0, 0.25, 0.6, 0.7, 1.0):
+        assert quantile(values, share) == np.quantile(values, share)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (7, 12), (30, 41)])
+def test_parts_found_in_a_window_are_those_of_the_whole_mask(place):
+    top, left = place
+    mask = np.zeros((80, 90), np.uint8)
+    inked = np.random.default_rng(0).random((40, 30)) > 0.7
+    mask[top : top + 40, left : left + 30] = inked
+
+    window, labels, stats, centres = _find_parts(mask)
+
+    _, whole, whole_stats, whole_centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    assert np.array_equal(labels, whole[window])
+    assert np.array_equal(stats[1:], whole_stats[1:])
+    assert np.array_equal(centres[1:], whole_centres[1:])
