@@ -49,7 +49,7 @@ def test_the_picture_of_the_floors_shows_every_file_once_and_the_doors_on_top() 
     drawn = ET.fromstring(illustrate.draw_floors(ROOMS))
 
     places = {
-        text.text: float(text.attrib["y"])
+        text.text or "": float(text.attrib["y"])
         for text in drawn.iter("{http://www.w3.org/2000/svg}text")
         if text.attrib["class"] == "name"
     }
