@@ -82,10 +82,15 @@ class DigitNetwork(nn.Module):
     name: str
     summary: str
     usual_scaling: InputScaling = MNIST_SCALING
+    softener: Tensor  # (1, 1, 3, 3)
 
     def __init__(self, scaling: InputScaling | None = None) -> None:
         super().__init__()
         self.scaling = scaling or self.usual_scaling
+        share = self.scaling.soften
+        # Named, as the registry builds networks on the device "meta", where nothing has a value.
+        line = torch.tensor([share, 1 - 2 * share, share], device="cpu")
+        self.register_buffer("softener", (line[:, None] * line)[None, None], persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Compute the logits of a batch.
@@ -106,10 +111,8 @@ class DigitNetwork(nn.Module):
 
     def enter(self, pixels: Tensor) -> Tensor:
         """Soften pixels, unless in training, and scale them."""
-        share = self.scaling.soften
-        if share and not self.training:
-            line = pixels.new_tensor([share, 1 - 2 * share, share])
-            kernel = (line[:, None] * line)[None, None]  # (1, 1, 3, 3)
+        if self.scaling.soften and not self.training:
+            kernel = self.softener.to(pixels.dtype)
             pixels = nn.functional.conv2d(pixels, kernel, padding=1)
         return self.scaling(pixels)
 

@@ -16,6 +16,7 @@ from errors import ArchitectureError
 from model import (
     CLASSES,
     FORWARD_BATCH,
+    MNIST_SCALING,
     InputScaling,
     MNISTNet,
     build_for_inference,
@@ -147,6 +148,14 @@ def test_a_network_built_for_inference_gives_the_same_answers(name: str) -> None
     left = {type(layer) for layer in quick.modules()}
     assert left.isdisjoint({nn.BatchNorm2d, nn.Dropout})
     assert not quick.training
+
+
+def test_a_network_built_for_inference_softens_what_it_reads_as_before() -> None:
+    model = build_model("mnistnet", replace(MNIST_SCALING, soften=0.2)).eval()
+    pixels = torch.rand(2, 1, 28, 28)
+
+    with torch.no_grad():
+        assert torch.allclose(build_for_inference(model)(pixels), model(pixels), atol=1e-5)
 
 
 def test_building_for_inference_leaves_the_network_as_it_was() -> None:

@@ -477,6 +477,19 @@ def test_every_error_of_the_registry_is_one_of_ours() -> None:
     assert issubclass(ModelNotFoundError, DigitError)
 
 
+def test_a_loaded_network_softens_and_answers_as_the_saved_one_did(tmp_path):
+    """Networks are built without values first; what is no weight must have its value all the same."""
+    network = build_model("mnistnet", InputScaling(0.13, 0.3, 0.2)).eval()
+    save_checkpoint(tmp_path / "new.pth", network)
+    pixels = torch.rand(3, 1, 28, 28)
+
+    loaded = load_checkpoint("new", tmp_path).model
+
+    with torch.no_grad():
+        assert torch.equal(loaded(pixels), network(pixels))
+    assert {value.device.type for value in loaded.buffers()} == {"cpu"}
+
+
 def test_what_a_network_softens_is_kept_and_old_checkpoints_soften_nothing(tmp_path):
     network = build_model("mlp", InputScaling(0.5, 0.5, 0.125)).eval()
     save_checkpoint(tmp_path / "new.pth", network)
