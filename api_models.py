@@ -274,27 +274,29 @@ class Training(_Input):
     )
 
     model: Annotated[str, Field(max_length=64)] = Field(
-        _DEFAULTS.model, description="A network's name; empty takes that of `start`."
+        default=_DEFAULTS.model, description="A network's name; empty takes that of `start`."
     )
     epochs: Annotated[int, Field(ge=1, le=MAX_EPOCHS)] = _DEFAULTS.epochs
     lr: Annotated[float, Field(gt=0, le=MAX_LR)] = Field(
-        _DEFAULTS.lr, description="The highest learning rate."
+        default=_DEFAULTS.lr, description="The highest learning rate."
     )
     start: Annotated[str, Field(max_length=200)] = Field(
-        _DEFAULTS.start, description="Whose weights are refined; empty begins anew."
+        default=_DEFAULTS.start, description="Whose weights are refined; empty begins anew."
     )
     corrections: bool = Field(
-        _DEFAULTS.corrections, description="Learn from the stored corrections as well."
+        default=_DEFAULTS.corrections, description="Learn from the stored corrections as well."
     )
-    hands: bool = Field(_DEFAULTS.hands, description="Learn other hands than MNIST's as well.")
+    hands: bool = Field(
+        default=_DEFAULTS.hands, description="Learn other hands than MNIST's as well."
+    )
     promote: bool = Field(
-        _DEFAULTS.promote, description="Make the result the best model if it is not worse."
+        default=_DEFAULTS.promote, description="Make the result the best model if it is not worse."
     )
     name: Annotated[str, Field(max_length=64, pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]*)?$")] = Field(
-        _DEFAULTS.name, description="Of the new model; empty makes one up."
+        default=_DEFAULTS.name, description="Of the new model; empty makes one up."
     )
     limit: Annotated[int, Field(ge=0, le=60_000)] = Field(
-        _DEFAULTS.limit, description="Only so many pictures, for a trial; 0 takes all."
+        default=_DEFAULTS.limit, description="Only so many pictures, for a trial; 0 takes all."
     )
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = _DEFAULTS.seed
 

@@ -123,7 +123,7 @@ def build_app(
 
     if mcp:
         check_mcp()
-    return gr.mount_gradio_app(
+    app = gr.mount_gradio_app(
         build_api(service, rules, log_requests=log_requests),
         page,
         path="/",
@@ -137,6 +137,21 @@ def build_app(
         enable_monitoring=False,
         max_file_size=MAX_BYTES,
     )
+    answer_like_api(app)
+    return app
+
+
+def answer_like_api(app: FastAPI) -> None:
+    """Let the page tell what it does not find in the same form as the API."""
+    from fastapi import FastAPI
+    from starlette.exceptions import HTTPException
+    from starlette.routing import Mount
+
+    from api import answer_http_error
+
+    for route in app.routes:
+        if isinstance(route, Mount) and isinstance(route.app, FastAPI):
+            route.app.add_exception_handler(HTTPException, answer_http_error)
 
 
 def check_mcp() -> None:
