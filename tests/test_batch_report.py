@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from batch_processor import BatchProcessor
+from feedback import FeedbackStore, import_reviews
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_errors_are_listed_by_reason_and_accuracy_is_given(report):
     assert "75.00 %" in report
 
 
-def test_a_review_saved_from_the_report_is_a_manifest_with_labels(
+def test_a_review_saved_from_the_report_is_a_manifest_and_gives_corrections(
     report, chromium, tiny_predictor, tmp_path
 ):
     from playwright.sync_api import sync_playwright
@@ -64,3 +65,10 @@ def test_a_review_saved_from_the_report_is_a_manifest_with_labels(
     assert [(Path(row["path"]).name, row["label"]) for row in results] == [
         ("<b>wrong & bold.png", 4)
     ]
+    read = results[0]
+    store = FeedbackStore(tmp_path / "feedback.sqlite")
+    assert import_reviews(store, tmp_path / "review.csv").added == 1
+    [correction] = store
+    assert (correction.correct, correction.digit) == (4, read["digit"])
+    assert (correction.confidence, correction.verdict) == (read["confidence"], read["status"])
+    assert correction.model_version == tiny_predictor.checkpoint.version
