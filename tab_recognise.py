@@ -7,15 +7,16 @@ Handlers do no work of their own: they ask the predictor, and hand what comes ba
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from errors import BlankImageError, DigitError
-from tryouts import pick_example
+from tryouts import draw_gallery, pick_example
 from widgets import (
+    build_gallery,
     build_pad,
     explain_error,
     make_sample,
@@ -100,6 +101,14 @@ def show_sample(service: Service, with_steps: bool) -> tuple[dict[str, Any], str
     return sample, *read_pad(service, sample, with_steps)
 
 
+def show_example(
+    service: Service, samples: Sequence[dict[str, Any]], place: object, with_steps: bool
+) -> tuple[dict[str, Any], str, str]:
+    """Put the example that was clicked on the pad, and read it."""
+    number = place if isinstance(place, int) and 0 <= place < len(samples) else 0
+    return samples[number], *read_pad(service, samples[number], with_steps)
+
+
 def build_recognise_tab(
     service: Service, below_answer: Callable[[gr.HTML], None] | None = None
 ) -> gr.HTML:
@@ -125,6 +134,8 @@ def build_recognise_tab(
             answer = gr.HTML(blank_answer(), apply_default_css=False, elem_id="answer")
             if below_answer:
                 below_answer(pad)
+    samples = [make_sample(*example) for example in draw_gallery()]
+    gallery = build_gallery(samples)
     with gr.Accordion("What happened to my picture", open=False, elem_id="steps") as how:
         steps = gr.HTML("", apply_default_css=False)
     steps_are_open = gr.State(False)
@@ -149,6 +160,13 @@ def build_recognise_tab(
         [steps_are_open],
         [pad, answer, steps],
         trigger_mode="once",
+        **quiet,
+    )
+    gallery.pick(
+        partial(show_example, service, samples),
+        [gallery, steps_are_open],
+        [pad, answer, steps],
+        trigger_mode="always_last",
         **quiet,
     )
     how.expand(lambda value: (True, show_steps(value)), [pad], [steps_are_open, steps], **quiet)

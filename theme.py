@@ -79,6 +79,8 @@ def build_theme() -> gr.themes.Base:
         button_medium_radius="12px",
         button_small_radius="10px",
         input_radius="10px",
+        input_border_width="1px",
+        input_border_width_dark="1px",
         **{
             f"{name}{suffix}": f"var(--{colour})"
             for name, colour in _COLOURS.items()

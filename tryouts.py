@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from errors import DigitError
-from strokes import draw_digit
+from strokes import draw_digit, draw_non_digit
 
 if TYPE_CHECKING:
     from dataset import Digits
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DRAWN_SIDE = 112  # pixels, of a drawn example
+GALLERY_SEED = 11  # of those that have been tried, one with clear and various hands
 
 
 class Example(NamedTuple):
     """A picture of which we know what it shows."""
 
     pixels: np.ndarray  # (height, width) uint8: MNIST's 28x28, or dark ink on white
-    label: int
+    label: int | None  # the digit, if it shows one
     name: str  # where it comes from
 
 
@@ -55,6 +56,17 @@ def pick_example(rng: np.random.Generator, folder: Path) -> Example:
 def draw_example(digit: int, rng: np.random.Generator) -> Example:
     """Draw a digit in a hand of its own, black on white."""
     return Example(255 - draw_digit(digit, rng, size=DRAWN_SIDE), digit, "Drawn by this program")
+
+
+def draw_gallery() -> list[Example]:
+    """Draw one example of each digit, in ten hands, and some that show none; always the same."""
+    rng = np.random.default_rng(GALLERY_SEED)
+    digits = [draw_example(digit, rng) for digit in range(10)]
+    others = [
+        Example(255 - draw_non_digit(kind, rng, size=DRAWN_SIDE), None, f"A {kind}, no digit")
+        for kind in ("letter", "shape")
+    ]
+    return digits + others
 
 
 @lru_cache(maxsize=1)

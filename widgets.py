@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -305,6 +305,45 @@ def make_sample(pixels: np.ndarray, label: int | None, name: str) -> dict[str, A
     """
     url = picture_url(pixels)
     return {"kind": "sample", "name": name, "size": len(url), "data": url, "label": label}
+
+
+def build_gallery(samples: Sequence[Mapping[str, Any]]) -> gr.HTML:
+    """Make a row of small pictures to click on.
+
+    Parameters
+    ----------
+    samples : sequence of dicts
+        As `make_sample` gives them.
+
+    Returns
+    -------
+    gr.HTML
+        Its event `pick` comes when one is clicked; its value is then the number of that one.
+    """
+    import gradio as gr
+
+    buttons = "".join(
+        f'<button type="button" data-place="{place}" title="{escape(_sample_title(sample))}" '
+        f'aria-label="{escape(_sample_title(sample))}"><img src="{sample["data"]}" alt=""></button>'
+        for place, sample in enumerate(samples)
+    )
+    return gr.HTML(
+        value=None,
+        html_template=f'<div class="tryouts" role="group" aria-label="Examples">{buttons}</div>',
+        js_on_load="""element.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (!button) return;
+  props.value = Number(button.dataset.place);
+  trigger("pick");
+});""",
+        apply_default_css=False,
+    )
+
+
+def _sample_title(sample: Mapping[str, Any]) -> str:
+    """Say what a small picture shows."""
+    label = sample["label"]
+    return str(sample["name"]) if label is None else f"Example of {label}"
 
 
 # ------------------------------------------------------------------------------------------------

@@ -138,7 +138,7 @@ def test_a_wider_pen_leaves_more_ink(page: Page):
 
 def test_everything_is_reached_and_drawn_with_the_keyboard_alone(page: Page):
     pad = page.get_by_label("Drawing pad")
-    for _ in range(10):
+    for _ in range(25):  # the tabs and the tools come first
         page.keyboard.press("Tab")
         if pad.evaluate("pad => pad === document.activeElement"):
             break
@@ -236,6 +236,14 @@ def test_a_photo_is_taken_with_the_camera_and_the_camera_is_closed(page: Page):
     expect(page.get_by_alt_text("photo.jpg")).to_be_visible()
     expect(video).to_be_hidden()
     assert video.evaluate("video => video.srcObject") is None
+
+
+def test_an_example_that_is_clicked_is_shown_and_read(page: Page):
+    page.get_by_role("button", name="Example of 4").click()
+
+    expect(page.locator(".answer-truth")).to_contain_text("Labelled 4")
+    title(page).to_contain_text(" a 4")
+    expect(page.locator("#pad .pad-picture")).to_be_visible()
 
 
 def test_a_random_test_image_comes_with_its_label(page: Page):

@@ -3,6 +3,8 @@ from __future__ import annotations
 import base64
 import io
 import re
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ from PIL import Image
 
 import tab_recognise
 import widgets
+from tryouts import draw_gallery
 
 if TYPE_CHECKING:
     from service import Service
@@ -40,6 +43,14 @@ def text_of(html: str) -> str:
     return " ".join(re.sub(r"<[^>]*>", " ", html).split())
 
 
+def header(width: int, height: int) -> bytes:
+    """Return a PNG that claims to be large, and ends there."""
+    fields = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13)
+    return start + fields + struct.pack(">I", zlib.crc32(fields))
+
+
+HUGE = header(30_000, 30_000)
 WHITE = png(np.full((280, 280), 255, np.uint8))
 
 
@@ -97,6 +108,8 @@ def test_an_uploaded_picture_without_ink_is_told_apart_from_an_empty_pad(
         ({"name": "a.png", "size": 50 * 2**20, "data": ""}, "a.png has 50 MB and at most 20 MB"),
         (upload(b"a letter", "a.txt"), "a.txt: not a picture"),
         (upload(png(np.eye(64, dtype=np.uint8) * 255)[:60], "cut.png"), "cut.png: the file is dam"),
+        (upload(HUGE, "huge.png"), "huge.png: "),
+        (upload(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "a.svg"), "a.svg: not a picture"),
     ],
 )
 def test_what_is_not_a_picture_is_refused_on_the_page_with_advice(
@@ -107,6 +120,17 @@ def test_what_is_not_a_picture_is_refused_on_the_page_with_advice(
     assert "This picture cannot be read" in answer
     assert hint in text_of(answer)
     assert "There is nothing to show" in steps
+
+
+def test_of_an_animated_picture_one_frame_is_read(service: Service, digit_png: Callable[..., Path]):
+    seven = Image.open(digit_png(7)).convert("L")
+    frames = [seven, Image.new("L", seven.size, 255), seven]
+    buffer = io.BytesIO()
+    seven.save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=50)
+
+    answer = tab_recognise.answer_pad(service, upload(buffer.getvalue(), "moving.gif"))
+
+    assert " a 7" in answer
 
 
 def test_what_the_file_is_called_cannot_become_part_of_the_page(service: Service):
@@ -143,6 +167,26 @@ def test_the_steps_lead_from_the_picture_to_what_the_model_sees(digit_png: Calla
     assert [number for number, _ in captions] == [str(i + 1) for i in range(len(captions))]
     assert len(captions) >= 3
     assert html.count("data:image/png;base64,") == len(captions)
+
+
+@pytest.mark.parametrize("place", [0, 3, 9])
+def test_an_example_that_is_clicked_is_read(service: Service, place: int):
+    samples = [widgets.make_sample(*example) for example in draw_gallery()]
+
+    sample, answer, steps = tab_recognise.show_example(service, samples, place, False)
+
+    assert sample is samples[place]
+    assert f"Labelled {place}" in answer
+    assert steps == ""
+
+
+@pytest.mark.parametrize("place", [None, -1, 99, "3", {}])
+def test_an_example_that_is_not_there_is_no_error(service: Service, place: Any):
+    samples = [widgets.make_sample(*example) for example in draw_gallery()]
+
+    sample, _, _ = tab_recognise.show_example(service, samples, place, False)
+
+    assert sample is samples[0]
 
 
 def test_a_test_picture_comes_with_its_answer(

@@ -75,3 +75,12 @@ def test_damaged_mnist_files_are_reported_and_a_digit_is_drawn(
 
     assert example.name == "Drawn by this program"
     assert "damaged" in caplog.text
+
+
+def test_the_gallery_is_always_the_same_and_shows_every_digit_and_some_that_are_none():
+    first, again = tryouts.draw_gallery(), tryouts.draw_gallery()
+
+    assert [example.label for example in first[:10]] == list(range(10))
+    assert {example.label for example in first[10:]} == {None}
+    for one, other in zip(first, again, strict=True):
+        assert one.pixels.tobytes() == other.pixels.tobytes()

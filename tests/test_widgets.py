@@ -166,6 +166,16 @@ def test_a_pad_without_samples_offers_none():
     assert "pad-sample" not in str(widgets.build_pad(samples=False).html_template)
 
 
+def test_each_small_picture_says_what_it_shows():
+    pixels = np.full((9, 9), 255, np.uint8)
+    samples = [widgets.make_sample(pixels, 3, "drawn"), widgets.make_sample(pixels, None, "<none>")]
+
+    html = str(widgets.build_gallery(samples).html_template)
+
+    names = re.findall(r'<button[^>]* data-place="(\d)"[^>]* aria-label="([^"]+)"', html)
+    assert names == [("0", "Example of 3"), ("1", "&lt;none&gt;")]
+
+
 @pytest.mark.parametrize(
     ("access", "asks", "says"),
     [
