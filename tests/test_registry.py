@@ -478,7 +478,7 @@ def test_every_error_of_the_registry_is_one_of_ours() -> None:
 
 
 def test_a_loaded_network_softens_and_answers_as_the_saved_one_did(tmp_path):
-    """Networks are built without values first; what is no weight must have its value all the same."""
+    """Networks are built without values first; what is no weight must have one all the same."""
     network = build_model("mnistnet", InputScaling(0.13, 0.3, 0.2)).eval()
     save_checkpoint(tmp_path / "new.pth", network)
     pixels = torch.rand(3, 1, 28, 28)
