@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from dataset import data_dir, load_mnist
+from dataset import Split, data_dir, load_mnist
 from errors import DigitError, SettingsError
 from model import DigitNetwork, Ensemble, MNISTNet, build_model, count_parameters
 from registry import MODELS_DIR, Checkpoint, load_checkpoint, save_checkpoint
@@ -126,6 +126,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("models", nargs="+", metavar="MODEL", help=f"{Ensemble.MEMBERS} names in models/, or files")
     add("--average", action="store_true", help="mean of the weights instead of the answers")
+    add("--test", action="store_true", help="measure on the test pictures, too: once, at the end")
     add("--name", help='of the result; by default "ensemble" or "average"')
     add("--models-dir", type=Path, default=MODELS_DIR, metavar="DIR", help="for checkpoints")
     add("--data-dir", type=Path, metavar="DIR", help="holds MNIST/raw; else $DIGITS_DATA, data/")
@@ -137,11 +138,11 @@ def run(args: argparse.Namespace) -> int:
     checkpoints = [load_checkpoint(name, args.models_dir) for name in args.models]
     model = average(checkpoints) if args.average else combine(checkpoints)
     name = args.name or ("average" if args.average else Ensemble.name)
-    score = measure(model, load_mnist("validation", data_dir(args.data_dir)))
-    metrics: dict[str, Any] = {
-        "validation_accuracy": score.accuracy,
-        "validation_loss": score.loss,
-    }
+    metrics: dict[str, Any] = {}
+    splits: list[Split] = ["validation", "test"] if args.test else ["validation"]
+    for split in splits:
+        score = measure(model, load_mnist(split, data_dir(args.data_dir)))
+        metrics |= {f"{split}_accuracy": score.accuracy, f"{split}_loss": score.loss}
     path = args.models_dir / f"{name}.pth"
     save_checkpoint(
         path,
@@ -157,7 +158,8 @@ def run(args: argparse.Namespace) -> int:
     for checkpoint in checkpoints:
         alone = checkpoint.metrics.get("validation_accuracy")
         print(f"{checkpoint.name:<24} {'unknown' if alone is None else f'{alone:.2%}':>8}")
-    print(f"{name:<24} {score.accuracy:>8.2%} of the validation pictures")
+    for split in splits:
+        print(f"{name:<24} {metrics[f'{split}_accuracy']:>8.2%} of the {split} pictures")
     print(f"{path}: {count_parameters(model):,} parameters; next: calibrate.py --model {name}")
     return 0
 
