@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from dataset import Digits
@@ -50,15 +49,13 @@ def load_corrections(path: Path | None) -> Digits:
         If the store cannot be opened, or its file is damaged.
     """
     store = FeedbackStore(path) if path else FeedbackStore()
-    found = list(store)
-    if not found:
+    images, labels = store.load_digits(no_digit=NOT_A_DIGIT)
+    if not len(labels):
         raise SettingsError(
             f"there are no corrections in {store.path} to learn from; correct some answers on the "
             "page first, or train without --corrections"
         )
-    labels = [NOT_A_DIGIT if each.correct is None else each.correct for each in found]
-    images = np.stack([np.asarray(each.seen, np.uint8) for each in found])
-    return Digits(torch.from_numpy(images), torch.tensor(labels, dtype=torch.int64))
+    return Digits(torch.from_numpy(images.copy()), torch.from_numpy(labels))
 
 
 def repeat(corrections: Digits, *, among: int) -> Digits:

@@ -314,24 +314,31 @@ class FeedbackStore:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return bool(erased)
 
-    def load_digits(self) -> tuple[np.ndarray, np.ndarray]:
-        """Load the pictures of digits as a training takes them.
+    def load_digits(self, *, no_digit: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Load the pictures as a training takes them: as the network saw them.
+
+        Parameters
+        ----------
+        no_digit : int, optional
+            The label of pictures that show no digit; by default they are left out.
 
         Returns
         -------
         images : ndarray of shape (count, 28, 28), uint8
             White ink (255) on black (0).
         labels : ndarray of shape (count,), int64
-            What they show, 0 to 9. Pictures without a digit are left out.
+            What they show.
         """
         rows: list[tuple[bytes, int]] = []
         if self.path.exists():
             with self._open() as db:
                 rows = db.execute(
-                    "SELECT seen, correct FROM newest WHERE correct IS NOT NULL ORDER BY id"
+                    "SELECT seen, coalesce(correct, :other) AS label FROM newest"
+                    " WHERE label IS NOT NULL ORDER BY id",
+                    {"other": no_digit},
                 ).fetchall()
         images = np.frombuffer(b"".join(seen for seen, _ in rows), np.uint8)
-        labels = np.array([correct for _, correct in rows], np.int64)
+        labels = np.array([label for _, label in rows], np.int64)
         return images.reshape(-1, FIELD, FIELD), labels
 
     def __iter__(self) -> Iterator[Correction]:

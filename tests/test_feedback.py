@@ -219,11 +219,14 @@ def test_digits_are_loaded_as_a_training_takes_them(store: FeedbackStore):
     add(store, 3, 0, image=np.ones((28, 28), np.float32))
 
     images, labels = store.load_digits()
+    more_images, more_labels = store.load_digits(no_digit=-1)
 
     assert (images.shape, images.dtype, labels.dtype) == ((2, 28, 28), np.uint8, np.int64)
     assert labels.tolist() == [7, 0]
     assert np.array_equal(images[0], sevens)
     assert images[1].min() == 255
+    assert more_labels.tolist() == [7, -1, 0]
+    assert np.array_equal(more_images[[0, 2]], images)
 
 
 def test_an_empty_store_gives_empty_arrays_of_the_right_shape(store: FeedbackStore):
