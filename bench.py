@@ -22,7 +22,7 @@ from types import ModuleType
 import bench_predict
 import bench_start
 import bench_train
-from bench_report import compare, draw_curves, to_markdown
+from bench_report import BEGIN, compare, draw_curves, fill_in, to_markdown
 from errors import DigitError
 from timing import RESULTS, Table, is_busy, load_tables
 from utils import HelpFormatter
@@ -49,7 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
             "  python bench.py train --full        from start to end, with accuracy\n"
             "  python bench.py scale               curves: threads, files, clients\n"
             "  python bench.py compare A B         two folders of results\n"
-            "  python bench.py report              all results as Markdown"
+            "  python bench.py report              all results as Markdown\n"
+            "  python bench.py report --into README.md"
         ),
         formatter_class=HelpFormatter,
     )
@@ -70,7 +71,10 @@ def build_parser() -> argparse.ArgumentParser:
     both = add("compare", "Compare the ratios of two sets of results.")
     both.add_argument("before", type=Path, metavar="A", help="JSON file or folder of results")
     both.add_argument("after", type=Path, metavar="B", help="another")
-    add("report", "Print all results as Markdown, goals first.")
+    report = add("report", "Print all results as Markdown, goals first.")
+    report.add_argument(
+        "--into", type=Path, metavar="FILE", help=f"write goals and curves there, after {BEGIN}"
+    )
     return parser
 
 
@@ -82,8 +86,9 @@ def run(args: argparse.Namespace) -> None:
         print(compare(load_tables(args.before), load_tables(args.after)))
     elif args.command == "report":
         tables = load_tables(args.output)
-        draw_curves(tables.values(), args.output)
         print(to_markdown(tables))
+        if args.into:
+            fill_in(args.into, tables)
     else:
         for line in CURVES if args.command == "scale" else EVERYTHING:
             run(build_parser().parse_args(["--output", str(args.output), *line.split()]))

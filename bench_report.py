@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import plots
+from errors import DataFormatError
 from timing import Table, is_busy
 from utils import atomic_write
 
 RATIO = " / "  # in the names of columns that compare contenders of one run
+BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+PICTURES = "docs/pictures"
 SAME = 0.05  # ratios of two runs that differ by less say nothing
 
 
@@ -67,18 +71,56 @@ def to_markdown(tables: Mapping[str, Table]) -> str:
     tables : mapping of str to Table
         At least one.
     """
-    goals = [
-        f"| {goal.what} | {goal.limit_text} | {_show(goal.measured)} {goal.unit} "
-        f"| {'met' if goal.is_met else '**missed**'} |".replace("  |", " |")
-        for table in tables.values()
+    parts = [
+        _goals_to_markdown(tables.values()),
+        *map(_table_to_markdown, tables.values()),
+        _sum_up_conditions(tables.values()),
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+def fill_in(path: Path, tables: Mapping[str, Table]) -> None:
+    """Write goals, curves and conditions into a Markdown file, between the two marks there.
+
+    Parameters
+    ----------
+    path : Path
+        Holds `BEGIN` and, later, `END`; what stands between them is replaced. The curves are drawn
+        into the folder `docs/pictures` beside it.
+    tables : mapping of str to Table
+        At least one.
+
+    Raises
+    ------
+    DataFormatError
+        If the file cannot be read, or the marks are not there.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataFormatError(f"cannot read {path} ({error.strerror})") from error
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise DataFormatError(f"{path} has to hold the marks {BEGIN} and {END}, in this order")
+    pictures = draw_curves(tables.values(), path.parent / PICTURES)
+    links = [f"![{each.stem}]({PICTURES}/{each.name})" for each in pictures]
+    shared, _ = _split_conditions(tables.values())
+    parts = [_goals_to_markdown(tables.values()), " ".join(links), _name_conditions(shared)]
+    with atomic_write(path) as temporary:
+        filled = "\n\n".join(["", *filter(None, parts), ""])
+        temporary.write_text(before + begin + filled + end + after, encoding="utf-8")
+
+
+def _goals_to_markdown(tables: Iterable[Table]) -> str:
+    """Write the goals of all tables as one table; nothing if there are none."""
+    rows = [
+        f"| {goal.what} | {goal.limit_text} | {f'{_show(goal.measured)} {goal.unit}'.strip()} "
+        f"| {'met' if goal.is_met else '**missed**'} |"
+        for table in tables
         for goal in table.goals
     ]
-    parts = []
-    if goals:
-        parts.append("\n".join(["| goal | limit | measured | |", "|---|---|---|---|", *goals]))
-    parts += [_table_to_markdown(table) for table in tables.values()]
-    parts.append(_sum_up_conditions(tables.values()))
-    return "\n\n".join(parts)
+    return "\n".join(["| goal | limit | measured | |", "|---|---|---|---|", *rows]) if rows else ""
 
 
 def _table_to_markdown(table: Table) -> str:
@@ -102,19 +144,30 @@ def _show(value: float) -> str:
 
 
 def _sum_up_conditions(tables: Iterable[Table]) -> str:
-    """Say once what all tables share, and which were made on a busy machine."""
+    """Say once what all tables share, and what is special about each."""
+    shared, special = _split_conditions(tables)
+    return "\n".join([_name_conditions(shared), *special])
+
+
+def _split_conditions(tables: Iterable[Table]) -> tuple[dict[str, Any], list[str]]:
+    """Tell what all tables share from what is special about each, such as a busy machine."""
     tables = list(tables)
     shared = dict(tables[0].conditions)
     for table in tables[1:]:
         shared = {k: v for k, v in shared.items() if table.conditions.get(k) == v}
-    lines = ["Conditions: " + ", ".join(f"{key} {value}" for key, value in shared.items()) + "."]
+    special = []
     for table in tables:
         own = {k: v for k, v in table.conditions.items() if k not in shared}
         busy = " (the machine was busy)" if is_busy(table.conditions) else ""
-        if own:
+        if own or busy:
             text = ", ".join(f"{key} {value}" for key, value in own.items())
-            lines.append(f"{table.name}: {text}{busy}.")
-    return "\n".join(lines)
+            special.append(f"{table.name}: {text}{busy}.")
+    return shared, special
+
+
+def _name_conditions(shared: Mapping[str, Any]) -> str:
+    """Write conditions as one line."""
+    return "Conditions: " + ", ".join(f"{key} {value}" for key, value in shared.items()) + "."
 
 
 def draw_curves(tables: Iterable[Table], folder: Path) -> list[Path]:

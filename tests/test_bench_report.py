@@ -1,6 +1,7 @@
 import pytest
 
-from bench_report import compare, draw_curves, to_markdown
+from bench_report import BEGIN, END, compare, draw_curves, fill_in, to_markdown
+from errors import DataFormatError
 from timing import Goal, Table
 
 CONDITIONS = {"cores": 2, "load at start": 0.1, "torch": "2.12.1"}
@@ -69,3 +70,32 @@ def test_curves_are_drawn_for_tables_that_have_an_axis(tmp_path):
 
     assert paths == [tmp_path / "curve.png"]
     assert paths[0].read_bytes().startswith(b"\x89PNG")
+
+
+def test_goals_and_curves_are_written_between_the_marks_of_a_file(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text(f"# Title\n\n{BEGIN}\nold\n{END}\n\nrest\n")
+    tables = {"curve": make_table("curve", 1.0, goals=[Goal("start", 1.1, 1.3)], x="threads")}
+
+    fill_in(path, tables)
+    fill_in(path, tables)  # a second time changes nothing
+
+    text = path.read_text()
+    assert "old" not in text
+    assert "| start | at most 1.3 | 1.1 | met |" in text
+    assert "![curve](docs/pictures/curve.png)" in text
+    assert text.startswith(f"# Title\n\n{BEGIN}\n")
+    assert text.endswith(f"\n{END}\n\nrest\n")
+    assert text.count("Conditions:") == 1
+    assert (tmp_path / "docs" / "pictures" / "curve.png").is_file()
+
+
+@pytest.mark.parametrize("text", ["no marks", f"{END} {BEGIN}"])
+def test_a_file_without_the_marks_is_refused_and_stays(tmp_path, text):
+    path = tmp_path / "README.md"
+    path.write_text(text)
+
+    with pytest.raises(DataFormatError, match="has to hold the marks"):
+        fill_in(path, {"a": make_table("a", 1.0)})
+
+    assert path.read_text() == text
