@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 Turn = Literal["auto", 0, 90, 180, 270]
 
 TURNS: list[tuple[str, Turn]] = [
-    ("find out", "auto"),
-    ("as it is", 0),
-    ("a quarter left", 90),
+    ("if needed", "auto"),
+    ("no", 0),
+    ("to the left", 90),
     ("upside down", 180),
-    ("a quarter right", 270),
+    ("to the right", 270),
 ]
 SHOWN_SIDE = 960  # pixels of the picture that is sent back with boxes on it
 LETTER = 0.036  # of the picture's longer side; height of the numbers beside the boxes
@@ -228,21 +228,22 @@ def _legend(reading: Reading) -> str:
 
 
 def _table(reading: Reading) -> str:
-    """List the digits in reading order."""
+    """List the digits in reading order; reasons only if there are any."""
     if not reading.digits:
         return ""
-    rows = "".join(
-        f"<tr><td>{place}</td><td><b>{digit.prediction.digit}</b></td>"
-        f"<td>{percent(digit.prediction.confidence)}</td><td>{digit.prediction.verdict}</td>"
-        f"<td>{escape(_sentence(digit.prediction.reason))}</td></tr>"
-        for place, digit in enumerate(reading.digits, start=1)
-    )
+    heads = ["Place", "Digit", "Confidence", "Verdict"]
+    if any(digit.prediction.reason for digit in reading.digits):
+        heads.append("Reason")
+    rows = []
+    for place, digit in enumerate(reading.digits, start=1):
+        read = digit.prediction
+        cells = [str(place), f"<b>{read.digit}</b>", percent(read.confidence), read.verdict]
+        cells.append(escape(_sentence(read.reason)))
+        rows.append("".join(f"<td>{cell}</td>" for cell in cells[: len(heads)]))
     return f"""
   <div class="number-table" tabindex="0" role="region" aria-label="Digit by digit"><table>
-    <thead><tr><th scope="col">Place</th><th scope="col">Digit</th>
-      <th scope="col">Confidence</th><th scope="col">Verdict</th><th scope="col">Reason</th></tr>
-    </thead>
-    <tbody>{rows}</tbody>
+    <thead><tr>{"".join(f'<th scope="col">{head}</th>' for head in heads)}</tr></thead>
+    <tbody>{"".join(f"<tr>{row}</tr>" for row in rows)}</tbody>
   </table></div>"""
 
 
@@ -283,8 +284,8 @@ def build_number_tab(service: Service) -> gr.HTML:
             turn = gr.Radio(
                 TURNS,
                 value="auto",
-                label="Which way up is the picture?",
-                info="Turns a picture that lies on its side before it is read.",
+                label="Turn the picture before it is read?",
+                info="For pages that were photographed lying on their side.",
                 elem_id="number-turn",
                 elem_classes="choice",
             )

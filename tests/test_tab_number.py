@@ -216,7 +216,7 @@ def test_a_page_that_was_turned_is_shown_upright_with_its_boxes_on_the_digits():
 
     assert 'viewBox="0 0 200 100"' in html
     assert '<rect x="20" y="60" width="70" height="30"/>' in html
-    assert "turned a quarter left" in html
+    assert "turned to the left" in html
 
 
 @pytest.mark.parametrize("turn", [0, 90, 180, 270])
