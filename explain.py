@@ -16,7 +16,7 @@ Deep Networks" (2017, integrated gradients).
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from errors import ImageError, SettingsError
-from model import CLASSES, IMAGE_SIZE, DigitNetwork
+from model import CLASSES, IMAGE_SIZE, DigitNetwork, Ensemble
 
 # Steps of the integral from an empty picture to the digit. (mnistnet, 20 digits: with 32 the sum
 # misses the difference of the logits by 0.1 % at most.)
@@ -37,12 +37,15 @@ class LayerView:
 
     Attributes
     ----------
+    name : str
+        "Layer 1", or "Network 2, layer 1" where several networks answer together.
     maps : ndarray of shape (channels, height, width), float32
         Its answers after the activation function.
     heat : ndarray of shape (28, 28), float32
         Grad-CAM at this layer, 0.0 to 1.0: where it found what speaks for the digit explained.
     """
 
+    name: str
     maps: np.ndarray
     heat: np.ndarray
 
@@ -58,18 +61,17 @@ class Explanation:
     influence : ndarray of shape (28, 28), float32
         How much each pixel speaks for the digit (above zero) or against it, in logits; together
         they are the difference to the logit of an empty picture.
+    heat : ndarray of shape (28, 28), float32, or None
+        Grad-CAM at the last convolutional layer, 0.0 to 1.0; of several networks that answer
+        together the mean. None for a network without convolutions.
     layers : tuple of LayerView
         One for each convolutional layer; empty for a network without any.
     """
 
     target: int
     influence: np.ndarray
+    heat: np.ndarray | None
     layers: tuple[LayerView, ...]
-
-    @property
-    def heat(self) -> np.ndarray | None:
-        """Grad-CAM at the last convolutional layer, if there is one."""
-        return self.layers[-1].heat if self.layers else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,23 +112,43 @@ def explain(model: DigitNetwork, digit: np.ndarray, target: int) -> Explanation:
         raise ImageError(f"cannot explain a picture of shape {digit.shape}: prepare it first")
     if target not in range(CLASSES):
         raise SettingsError(f"cannot explain {target!r}: choose a digit from 0 to 9")
-    from captum.attr import IntegratedGradients, LayerActivation
+    from captum.attr import IntegratedGradients
 
     own = copy.deepcopy(model).cpu().eval()
     pixels = torch.from_numpy(digit.astype(np.float32))[None, None]  # (1, 1, 28, 28)
     influence = IntegratedGradients(own).attribute(
         pixels, target=int(target), n_steps=INTEGRAL_STEPS
     )
-    layers = find_layers(own)
-    activations = LayerActivation(own, layers).attribute(pixels) if layers else []
+    members = list(own.members) if isinstance(own, Ensemble) else [own]
+    views = [_view_layers(own, member, pixels, int(target)) for member in members]
+    if len(members) > 1:
+        views = [
+            [replace(view, name=f"Network {number}, {view.name.lower()}") for view in each]
+            for number, each in enumerate(views, start=1)
+        ]
+    last = [each[-1].heat for each in views if each]
     return Explanation(
         target=int(target),
         influence=influence[0, 0].detach().numpy().astype(np.float32),
-        layers=tuple(
-            LayerView(maps[0].detach().numpy(), _find_heat(own, layer, pixels, int(target)))
-            for layer, maps in zip(layers, activations, strict=True)
-        ),
+        heat=_scale_up(np.mean(last, axis=0)) if last else None,
+        layers=tuple(view for each in views for view in each),
     )
+
+
+def _view_layers(
+    model: DigitNetwork, member: nn.Module, pixels: Tensor, target: int
+) -> list[LayerView]:
+    """Look at each convolutional layer of a network, or of one that answers with others."""
+    from captum.attr import LayerActivation
+
+    layers = find_layers(member)
+    activations = LayerActivation(model, layers).attribute(pixels) if layers else []
+    return [
+        LayerView(
+            f"Layer {number}", maps[0].detach().numpy(), _find_heat(model, layer, pixels, target)
+        )
+        for number, (layer, maps) in enumerate(zip(layers, activations, strict=True), start=1)
+    ]
 
 
 def _find_heat(model: DigitNetwork, layer: nn.Module, pixels: Tensor, target: int) -> np.ndarray:
@@ -135,8 +157,11 @@ def _find_heat(model: DigitNetwork, layer: nn.Module, pixels: Tensor, target: in
 
     heat = LayerGradCam(model, layer).attribute(pixels, target=target, relu_attributions=True)
     heat = LayerAttribution.interpolate(heat, (IMAGE_SIZE, IMAGE_SIZE), "bilinear")
-    values = heat[0, 0].detach().numpy().astype(np.float32)  # (28, 28)
-    # Where nothing speaks for the digit all is zero, and stays so.
+    return _scale_up(heat[0, 0].detach().numpy().astype(np.float32))  # (28, 28)
+
+
+def _scale_up(values: np.ndarray) -> np.ndarray:
+    """Make 1.0 of the largest value; where nothing speaks for the digit all is zero, and stays."""
     return values / values.max() if values.max() > 0 else values
 
 

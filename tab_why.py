@@ -134,10 +134,7 @@ def render_why(
                 "What each layer made of it",
                 "A map is the answer of one filter, bright where it found its pattern. Early maps "
                 "find edges, later ones parts of digits. Beside each: Grad-CAM at this layer.",
-                "".join(
-                    _show_layer(number, layer)
-                    for number, layer in enumerate(explanation.layers, start=1)
-                ),
+                "".join(_show_layer(layer) for layer in explanation.layers),
             )
         )
     return f'<section class="why-panel" aria-label="Explanation">{"".join(parts)}</section>'
@@ -216,7 +213,7 @@ def _show_filters(filters: Filters) -> str:
     return _sheet(pictures, "The filters of the first layer, orange for ink and blue for paper")
 
 
-def _show_layer(number: int, layer: LayerView) -> str:
+def _show_layer(layer: LayerView) -> str:
     """Show the maps of a layer that answered most, and its own Grad-CAM."""
     count, height, width = layer.maps.shape
     strongest = np.argsort(-layer.maps.mean(axis=(1, 2)), kind="stable")[:MOST_TILES]
@@ -225,12 +222,12 @@ def _show_layer(number: int, layer: LayerView) -> str:
     scaled = np.sqrt(np.clip(layer.maps, 0, None) / (most if most > 0 else 1))
     pictures = [enlarge(colour_heat(scaled[place]), TILE) for place in strongest]
     shown = f", the {MOST_TILES} brightest" if count > MOST_TILES else ", brightest first"
-    title = f"Layer {number}: {count} maps of {height} by {width}{shown}"
+    title = f"{layer.name}: {count} maps of {height} by {width}{shown}"
     heat = picture_url(colour_heat(enlarge(layer.heat, 4 * TILE, smooth=True)))
     return (
         f'<figure class="why-layer"><figcaption>{escape(title)}</figcaption>'
-        f'<img class="why-heat" src="{heat}" alt="Grad-CAM at layer {number}">'
-        f"{_sheet(pictures, f'Maps of layer {number}')}</figure>"
+        f'<img class="why-heat" src="{heat}" alt="Grad-CAM at {escape(layer.name)}">'
+        f"{_sheet(pictures, f'Maps: {layer.name}')}</figure>"
     )
 
 

@@ -24,6 +24,7 @@ SHAPES: dict[str, list[tuple[int, int, int]]] = {
     "mlp": [],
     "cnn_dense": [(32, 28, 28), (64, 14, 14), (128, 7, 7)],
     "cnn_bn": [(32, 28, 28), (64, 14, 14)],
+    "ensemble": [(32, 28, 28), (64, 14, 14), (128, 7, 7)] * 3,
 }
 
 
@@ -32,7 +33,7 @@ def digit(handwriting: Handwriting) -> np.ndarray:
     return handwriting.images[0]
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", [*list_models(), "ensemble"])
 def test_every_network_is_explained_layer_by_layer(name: str, digit: np.ndarray):
     model = build_model(name)
 
@@ -47,7 +48,7 @@ def test_every_network_is_explained_layer_by_layer(name: str, digit: np.ndarray)
     assert (found.heat is None) == (name == "mlp")
 
 
-@pytest.mark.parametrize("name", ["mnistnet", "mlp"])
+@pytest.mark.parametrize("name", ["mnistnet", "mlp", "ensemble"])
 @pytest.mark.parametrize("target", [0, 7])
 def test_the_influences_add_up_to_what_the_ink_changed(name: str, target: int, digit: np.ndarray):
     model = build_model(name).eval()
@@ -75,6 +76,18 @@ def test_grad_cam_is_what_its_paper_says(digit: np.ndarray):
     assert expected.max() > 0
     np.testing.assert_allclose(found.heat, expected / expected.max(), atol=1e-5)
     np.testing.assert_allclose(found.layers[0].maps, maps[0].detach(), atol=1e-6)
+
+
+def test_networks_that_answer_together_are_named_and_their_heat_is_the_mean(digit: np.ndarray):
+    found = explain(build_model("ensemble"), digit, 3)
+
+    assert [layer.name for layer in found.layers[2:5]] == [
+        "Network 1, layer 3",
+        "Network 2, layer 1",
+        "Network 2, layer 2",
+    ]
+    mean = np.mean([found.layers[place].heat for place in (2, 5, 8)], axis=0)
+    np.testing.assert_allclose(found.heat, mean / mean.max(), atol=1e-6)
 
 
 def test_another_digit_has_another_explanation(digit: np.ndarray, tiny_model: DigitNetwork):

@@ -47,11 +47,11 @@ def seven(digit_png: Callable[..., Path]) -> dict[str, Any]:
     return drawing(digit_png(7).read_bytes())
 
 
-@pytest.mark.parametrize("architecture", list_models())
+@pytest.mark.parametrize("architecture", [*list_models(), "ensemble"])
 def test_every_network_is_shown_with_what_it_has(
     architecture: str, services: Callable[[str], Service], seven: dict[str, Any]
 ):
-    convolutions = {"cnn1": 1, "cnn2": 2, "cnn_bn": 2, "mlp": 0}.get(architecture, 3)
+    convolutions = {"ensemble": 9, "cnn1": 1, "cnn2": 2, "cnn_bn": 2, "mlp": 0}.get(architecture, 3)
 
     html = tab_why.explain_pad(services(architecture), seven, tab_why.THE_ANSWER)
 
@@ -129,9 +129,9 @@ def test_a_test_picture_comes_with_its_explanation(
 def test_a_layer_that_answers_nothing_is_shown_black():
     from explain import LayerView
 
-    layer = LayerView(np.zeros((3, 7, 7), np.float32), np.zeros((28, 28), np.float32))
+    layer = LayerView("Layer 2", np.zeros((3, 7, 7), np.float32), np.zeros((28, 28), np.float32))
 
-    heat, sheet = pictures_in(tab_why._show_layer(2, layer))
+    heat, sheet = pictures_in(tab_why._show_layer(layer))
 
     assert heat.max() < 10
     assert sheet.shape[1] > sheet.shape[0]
