@@ -242,7 +242,7 @@ class BatchProcessor:
         """Start what opens the pictures: processes of this machine, or a cluster."""
         if self.engine == "local":
             # Workers that need no network start while it is loaded.
-            workers = _count_processors() if self.workers is None else self.workers
+            workers = count_processors() if self.workers is None else self.workers
             reader = read_numbers(self._load()) if self.settings.numbers else Reader()
             return WorkerPool(workers, with_hash=self.settings.with_hash, reader=reader)
         from batch_ray import RayPool  # most people have no Ray
@@ -403,7 +403,7 @@ def _few_threads() -> Iterator[None]:
     two workers on two processors, two threads took twice the processor time of one.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, _count_processors() // 4))
+    torch.set_num_threads(max(1, count_processors() // 4))
     try:
         yield
     finally:
@@ -434,7 +434,7 @@ def describe(summary: dict[str, Any], folder: Path) -> str:
     return "\n".join([*lines, f"results in {folder}"])
 
 
-def _count_processors() -> int:
+def count_processors() -> int:
     """Count the processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # Linux: in a container fewer than the machine has
         return len(os.sched_getaffinity(0))
