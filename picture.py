@@ -42,6 +42,7 @@ MAX_SIDE = 16_384
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "ICO", "JPEG2000")
 WORKING_SIDE = 480  # pixels; longer sides are reduced to this before anything else is done
 
+_UNIT = np.arange(256, dtype=np.float32) / 255  # what each byte means
 _DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # more than eight bits for each value
 _CHANNELS = (1, 3, 4)
 _FIRST_SIDEWAYS_ORIENTATION = 5  # EXIF 5 to 8 turn the picture by 90 degrees
@@ -184,7 +185,14 @@ def _values_of(image: Image.Image, working_side: int) -> np.ndarray:
         exif = image.getexif()
         image = image.reduce(shrinkage)
         image.info["exif"] = exif.tobytes()
-    return np.asarray(ImageOps.exif_transpose(image).convert(mode))
+    # Turning and converting copy a picture even where there is nothing to do.
+    upright = ImageOps.exif_transpose(image) if _is_turned(image) else image
+    return np.asarray(upright if upright.mode == mode else upright.convert(mode))
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Whether a picture has to be turned or mirrored to be upright."""
+    return image.getexif().get(ExifTags.Base.Orientation, 1) != 1
 
 
 def _deep_to_unit(values: np.ndarray) -> np.ndarray:
@@ -280,7 +288,7 @@ def _lay_on_ground(values: np.ndarray) -> np.ndarray:
     colour under the transparent part means nothing. So strokes get the ground that differs most
     from them; a sheet of paper with something on it (round corners, a cut-out) is continued.
     """
-    unit = values.astype(np.float32) / 255 if values.dtype == np.uint8 else values
+    unit = cv2.LUT(values, _UNIT) if values.dtype == np.uint8 else values
     if unit.shape[2] == 3:
         return unit
     colour, alpha = unit[..., :3], unit[..., 3:]
