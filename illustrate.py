@@ -260,7 +260,7 @@ def keep_evaluation(metrics: Mapping[str, Any]) -> dict[str, Any]:
             "model": {key: metrics["model"][key] for key in ("name", "architecture", "version")},
             "measured": metrics["measured"][:10],
             "sets": {
-                name: {
+                _shorten(name): {
                     "digits": found["digits"],
                     "accuracy": found["accuracy"],
                     "calibration_error": found["calibration"]["error"],
@@ -283,6 +283,11 @@ def keep_evaluation(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def _shorten(name: str) -> str:
+    """Name a set of pictures without its place on somebody's disk."""
+    return name if name in SET_NAMES else Path(name).stem
+
+
 def write_table(evaluation: Mapping[str, Any]) -> str:
     """Write kept numbers as a Markdown table.
 
@@ -296,8 +301,7 @@ def write_table(evaluation: Mapping[str, Any]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for name, found in evaluation["sets"].items():
-        stem = Path(name).stem
-        title = SET_NAMES.get(name) or SET_NAMES.get(stem, stem.replace("_", " "))
+        title = SET_NAMES.get(name, name.replace("_", " "))
         if found["digits"]:
             accuracy, verdicts = found["accuracy"], found["verdicts"]["digits"]
             cells = [
@@ -312,11 +316,13 @@ def write_table(evaluation: Mapping[str, Any]) -> str:
             rest, count = found["verdicts"]["non_digits"], found["non_digits"]
             shares = [_percent(rest[each] / count) for each in ("unsure", "not a digit")]
             lines.append(f"| {title}, {count:,} that are no digits | | | | {' | '.join(shares)} |")
-    for row in evaluation.get("forms", {}).get("rows", []):
-        share = row["accuracy"]
-        source = SET_NAMES.get(evaluation["forms"]["source"], evaluation["forms"]["source"])
+    if "forms" in evaluation:
+        source, rows = evaluation["forms"]["source"], evaluation["forms"]["rows"]
+        worst = min(rows, key=lambda row: row["accuracy"]["value"])
+        share = worst["accuracy"]
         lines.append(
-            f"| {source}, {row['form']} | {_percent(share['value'])} | "
+            f"| {SET_NAMES.get(source, source)}, in the hardest of {len(rows)} forms "
+            f"({worst['form']}) | {_percent(share['value'])} | "
             f"{100 * share['low']:.2f} to {100 * share['high']:.2f} | | | |"
         )
     model = evaluation["model"]
@@ -371,7 +377,7 @@ def read_evaluations(paths: Sequence[Path]) -> dict[str, Any]:
     for path, other in zip(paths[1:], others, strict=True):
         if other["model"] != first["model"]:
             raise DataFormatError(f"{path} is about another model than {paths[0]}")
-        first = {**first, **other, "sets": first["sets"] | other["sets"]}
+        first = {**other, **first, "sets": first["sets"] | other["sets"]}
     return first
 
 

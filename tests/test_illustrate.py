@@ -124,6 +124,16 @@ def test_a_table_has_a_row_for_digits_and_one_for_what_is_none() -> None:
     assert table.endswith("`models/best.pth`, mlp, version `abc`; measured 2026-05-04.")
 
 
+def test_a_set_is_named_without_its_place_on_the_disk() -> None:
+    metrics = evaluation()
+    metrics["sets"] = {"/somewhere/else/my_pictures.csv": evaluation(a=(10, 0))["sets"]["a"]}
+
+    kept = illustrate.keep_evaluation(metrics)
+
+    assert list(kept["sets"]) == ["my_pictures"]
+    assert "| my pictures, 10 | 90.00 % |" in illustrate.write_table(kept)
+
+
 def test_a_set_without_digits_has_no_row_of_digits() -> None:
     kept = illustrate.keep_evaluation(evaluation(none=(0, 24)))
 
@@ -133,16 +143,18 @@ def test_a_set_without_digits_has_no_row_of_digits() -> None:
     assert rows[0].startswith("| open pictures, 24 that are no digits |")
 
 
-def test_forms_of_the_same_digits_get_rows_of_their_own() -> None:
+def test_of_the_forms_of_the_same_digits_the_hardest_is_told() -> None:
     metrics = evaluation(mnist__test=(1000, 0))
+    forms = [("inverted", 99), ("enlarged", 97), ("JPEG", 98)]
     metrics["forms"] = {
         "source": "mnist:test",
-        "rows": [{"form": "inverted", "accuracy": share(99, 100), "points": 0.1}],
+        "rows": [{"form": form, "accuracy": share(right, 100)} for form, right in forms],
     }
 
     table = illustrate.write_table(illustrate.keep_evaluation(metrics))
 
-    assert "| MNIST test, inverted | 99.00 % | 90.00 to 100.00 | | | |" in table
+    row = "| MNIST test, in the hardest of 3 forms (enlarged) | 97.00 % | 90.00 to 100.00 | | | |"
+    assert row in table.splitlines()
 
 
 def test_several_evaluations_of_a_model_become_one_table(tmp_path: Path) -> None:

@@ -113,6 +113,13 @@ def find_fault(words: list[str]) -> str:
         return _find_python_fault([word for word in arguments if word != "-3"])
     if program == "make":
         return _find_make_fault(arguments)
+    if program == "torchrun":
+        _, separator, script = " ".join(arguments).partition("-- ")
+        return _find_python_fault(shlex.split(script)) if separator else "torchrun needs --"
+    if program == "node":
+        return "" if (PROJECT / arguments[0]).is_file() else f"there is no file {arguments[0]}"
+    if program == "docker":
+        return _find_docker_fault(arguments)
     return "" if program in HARMLESS else f"no test knows the command {program!r}"
 
 
@@ -125,6 +132,8 @@ def _find_python_fault(arguments: list[str]) -> str:
         return "" if arguments[1] in known else f"no test knows python -m {arguments[1]}"
     if not arguments or not (PROJECT / arguments[0]).is_file():
         return f"there is no file {arguments[:1]}"
+    if arguments[0].startswith("examples/"):  # run by test_examples.py; they take only files
+        return ""
     stem = arguments[0].removesuffix(".py")
     parser = importlib.import_module(stem).build_parser()
     complaint = io.StringIO()
@@ -145,6 +154,14 @@ def _find_pip_fault(arguments: list[str]) -> str:
     pinned = [word for word in arguments if "==" in word]
     strangers = [word for word in pinned if word not in wanted]
     return f"{strangers} is not what requirements.txt says" if strangers else ""
+
+
+def _find_docker_fault(arguments: list[str]) -> str:
+    """Check that what is built from is there; what Docker itself takes is not ours."""
+    needed = ["Dockerfile"] if arguments[0] == "build" else []
+    needed += [value for option, value in itertools.pairwise(arguments) if option == "-f"]
+    missing = [name for name in needed if not (PROJECT / name).is_file()]
+    return f"there is no file {missing}" if missing else ""
 
 
 def _find_make_fault(arguments: list[str]) -> str:
@@ -330,6 +347,13 @@ def _environment() -> dict[str, str]:
         ("python -m pip install -r requirement.txt", "no file requirement.txt"),
         ("python -m pip install torch==1.0.0", "not what requirements.txt says"),
         ("python -m nonsense", "no test knows"),
+        ("node examples/call_api.mjs a.png", ""),
+        ("node examples/nonsense.mjs a.png", "there is no file"),
+        ("docker build -t digits .", ""),
+        ("docker compose -f deploy/nonsense.yaml up", "there is no file"),
+        ("torchrun --nproc_per_node 2 -- train.py --recipe fast", ""),
+        ("torchrun --nproc_per_node 2 -- train.py --colour", "--colour"),
+        ("torchrun --nproc_per_node 2 train.py", "needs --"),
         ("frobnicate --all", "no test knows"),
         ("echo 1 | frobnicate > file", "no test knows"),
     ],
