@@ -128,9 +128,9 @@ def _row_html(place: str) -> str:
     return f"""
 <section class="teach" aria-label="Was the answer right?">
   <button type="button" class="teach-yes">Correct</button>
+  <button type="button" data-said="none">Not a digit</button>
   <div class="teach-digits" role="group" aria-label="If not, what was it?">
-    <span aria-hidden="true">It was a</span>{digits}
-    <button type="button" class="teach-none" data-said="none">not a digit</button>
+    <span aria-hidden="true">Or it was a</span>{digits}
   </div>
   <p class="teach-note" role="status"><span class="teach-text"></span>
     <button type="button" class="teach-again" hidden>Change</button>
