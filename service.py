@@ -164,6 +164,7 @@ class Service:
                 self._jobs = TrainingJobs(
                     models=self.models_folder,
                     data=self.data_folder,
+                    corrections=self._feedback.path if self._feedback else None,
                     on_end=self.follow_promotion,
                 )
             return self._jobs

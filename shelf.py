@@ -5,23 +5,39 @@
 
 Every change is one replaced file, made under a lock that holds between processes: whoever reads
 finds the old model or the new one. What "best" was before is kept, so one step back is always
-possible. Whether a model deserves to be the best is the matter of `promotion.py`.
+possible. Whether a model deserves to be the best is the matter of `promotion.py`. Run this file
+for a table of all models:
+
+    $ python shelf.py
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
-from collections.abc import Iterator
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from filelock import FileLock, Timeout
 
 from errors import BusyError, CheckpointError, ModelNotFoundError, OutputError, SettingsError
-from model import list_models
-from registry import ALIASES, SUFFIX, Checkpoint, load_checkpoint, resolve
-from utils import atomic_write
+from model import DigitNetwork, compute_logits, count_parameters, list_models
+from registry import (
+    ALIASES,
+    MODELS_DIR,
+    SUFFIX,
+    Checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    resolve,
+)
+from utils import HelpFormatter, atomic_write
 
 BEST = ALIASES["best"]
 PREVIOUS = "mnist_cnn_previous"  # what "best" was before
@@ -29,6 +45,7 @@ SHIPPED = frozenset({*ALIASES.values(), *list_models()})
 MAX_UPLOAD_BYTES = 32_000_000  # our largest network takes 4 MB
 LONGEST_NAME = 64
 LOCK_WAIT_S = 30
+TIMED_RUNS = 50
 
 
 def clean_name(text: object) -> str:
@@ -218,3 +235,83 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+# --- the command line -----------------------------------------------------------------------------
+
+
+def tabulate(folder: Path) -> str:
+    """Write all models as a table in Markdown, with what is known and what reading costs here.
+
+    Returns
+    -------
+    str
+        One line for each file; one that cannot be used has its reason. A dash is not known. The
+        time for a picture is the network's alone, the median of 50 single pictures on one thread.
+    """
+    titles = (
+        *("model", "network", "parameters", "MB", "MNIST test", "validation", "other hands"),
+        *("trained in", "ms a picture"),
+    )
+    lines = [f"| {' | '.join(titles)} |", "|---|---|" + "---:|" * (len(titles) - 2)]
+    for each in list_checkpoints(folder):
+        cells = [each.problem] if each.checkpoint is None else _describe(each.checkpoint)
+        lines.append(f"| {' | '.join([each.name, *cells])} |")
+    return "\n".join(lines)
+
+
+def _describe(checkpoint: Checkpoint) -> list[str]:
+    """Write a model's cells of the table."""
+    metrics = checkpoint.metrics
+    shares = [
+        metrics.get(key) for key in ("test_accuracy", "validation_accuracy", "hands_accuracy")
+    ]
+    minutes = metrics.get("elapsed")
+    return [
+        checkpoint.architecture,
+        f"{count_parameters(checkpoint.model):,}",
+        f"{checkpoint.path.stat().st_size / 1e6:.1f}",
+        *(f"{100 * share:.2f} %" if isinstance(share, float) else "-" for share in shares),
+        f"{minutes / 60:.0f} min" if isinstance(minutes, float) else "-",
+        f"{_time_one_picture(checkpoint.model):.2f}",
+    ]
+
+
+def _time_one_picture(model: DigitNetwork) -> float:
+    """Measure how long the network takes for one picture, in milliseconds."""
+    picture = torch.zeros(1, 1, 28, 28)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        times = []
+        for _ in range(TIMED_RUNS):
+            started = time.perf_counter()
+            compute_logits(model, picture)
+            times.append(time.perf_counter() - started)
+    finally:
+        torch.set_num_threads(threads)
+    return 1000 * statistics.median(times)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(
+        description="Print a table of all trained models.",
+        epilog="examples:\n  python shelf.py\n  python shelf.py --models-dir backup",
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument(
+        "--models-dir", type=Path, default=MODELS_DIR, metavar="DIR", help="folder of the models"
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the table."""
+    args = build_parser().parse_args(argv)
+    print(tabulate(args.models_dir))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

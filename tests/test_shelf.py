@@ -245,3 +245,20 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(OutputError, match="models"):
         shelf.roll_back(tmp_path / "models")
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+
+def test_every_model_is_in_the_table_of_the_command_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "broken.pth").write_bytes(b"no checkpoint")
+
+    code = shelf.main(["--models-dir", str(folder)])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert code == 0
+    assert [line.split("|")[1].strip() for line in lines[2:]] == list_names(folder)
+    assert "is damaged" in lines[2]
+    assert "| mlp | 242,762 | 1.0 | - | 99.00 % | - | - | " in lines[3]
