@@ -15,6 +15,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from errors import DigitError
+from errors import DigitError, SettingsError
 from utils import PROJECT, HelpFormatter
 
 if TYPE_CHECKING:
@@ -61,25 +62,43 @@ HOUSE = [[(80, 130), (140, 70), (200, 130)], [(88, 126), (88, 220), (192, 220), 
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture: how large a window, what is drawn, in which colours, and what else to show."""
+    """One picture: which tab, how large a window, what is drawn first, and in which colours."""
 
     name: str
     width: int
     height: int
-    strokes: Strokes
+    strokes: Strokes = ()
+    tab: str = "Recognise"
     dark: bool = False
     steps: bool = False
+    whole: bool = False  # the page from top to bottom, not only what fits into the window
 
 
+# What the README and the documentation show.
 SHOTS = (
-    Shot("page", 1200, 776, HAND[5]),
-    Shot("dark", 1200, 776, HAND[3], dark=True),
-    Shot("doubt", 1200, 776, DOUBTFUL),
-    Shot("refused", 1200, 776, HOUSE, dark=True),
-    Shot("steps", 1200, 1060, HAND[4], steps=True),
-    Shot("tablet", 768, 700, HAND[7]),
+    Shot("page", 1200, 860, HAND[5]),
+    Shot("dark", 1200, 860, HAND[3], dark=True),
+    Shot("doubt", 1200, 860, DOUBTFUL),
+    Shot("refused", 1200, 860, HOUSE, dark=True),
+    Shot("steps", 1200, 1240, HAND[4], steps=True),
     Shot("phone", 390, 844, HAND[2]),
-    Shot("phone-dark", 390, 844, HAND[4], dark=True),
+    Shot("number", 1200, 860, tab="Number"),
+    Shot("why", 1200, 860, HAND[5], tab="Why"),
+    Shot("stress", 1200, 1080, HAND[7], tab="Stress test", dark=True),
+)
+TABS = ("Recognise", "Number", "Batch", "Why", "Stress test", "Feedback", "Train", "Models")
+WIDTHS = (390, 768, 1440)
+# Every tab as people see it, for whoever changes how the page looks.
+EVERYTHING = tuple(
+    Shot(
+        f"{tab.replace(' ', '-').lower()}-{width}-{'dark' if dark else 'light'}",
+        *(width, 900, HAND[5], tab),
+        dark=dark,
+        whole=True,
+    )
+    for tab in TABS
+    for width in WIDTHS
+    for dark in (False, True)
 )
 
 
@@ -166,8 +185,38 @@ def draw(page: Page, strokes: Strokes, pad: str = "#pad") -> None:
 
 
 def wait_for_answer(page: Page, digit: int) -> None:
-    """Wait until the page shows a digit as its answer."""
-    page.locator(f'.answer-digit:text-is("{digit}")').wait_for(timeout=ANSWER_MS)
+    """Wait until the first tab shows a digit as its answer."""
+    page.locator(f'#answer .answer-digit:text-is("{digit}")').wait_for(timeout=ANSWER_MS)
+
+
+def line_up(digits: Sequence[int]) -> list[list[Place]]:
+    """Put the strokes of several digits side by side, for the wide pad."""
+    return [
+        [(0.5 * x + 130 * place + 10, 0.6 * y + 56) for x, y in stroke]
+        for place, digit in enumerate(digits)
+        for stroke in HAND[digit]
+    ]
+
+
+def show(page: Page, shot: Shot) -> None:
+    """Draw, open the tab, and wait until it shows what came of it."""
+    if shot.strokes:
+        draw(page, shot.strokes)
+        page.locator("#answer .bar-best").wait_for(timeout=ANSWER_MS)
+    if shot.steps:
+        page.get_by_text("What happened to my picture").click()
+        page.locator(".steps li").first.wait_for(timeout=ANSWER_MS)
+    if shot.tab == "Recognise":
+        return
+    open_tab(page, shot.tab)
+    if shot.tab == "Number":
+        draw(page, line_up([2, 7, 5, 4]), "#number-pad")
+        page.locator("#number-answer svg").wait_for(timeout=ANSWER_MS)
+    elif shot.tab == "Why":
+        page.locator(".why-figures").wait_for(timeout=ANSWER_MS)
+    elif shot.tab == "Stress test":
+        page.locator("#stress-curve .mark-line").first.wait_for(timeout=ANSWER_MS)
+        page.get_by_label("range slider for Noise").fill("0.1")
 
 
 def take(browser: Browser, url: str, shot: Shot, folder: Path) -> Path:
@@ -178,15 +227,12 @@ def take(browser: Browser, url: str, shot: Shot, folder: Path) -> Path:
     )
     page = context.new_page()
     open_pad(page, url)
-    draw(page, shot.strokes)
-    page.locator(".bar-best").wait_for(timeout=ANSWER_MS)
-    if shot.steps:
-        page.get_by_text("What happened to my picture").click()
-        page.locator(".steps li").first.wait_for(timeout=ANSWER_MS)
+    show(page, shot)
     page.mouse.move(0, 0)  # no button looks hovered
+    page.evaluate("window.scrollTo(0, 0)")
     page.wait_for_timeout(REST_MS)
     path = folder / f"{shot.name}.png"
-    page.screenshot(path=path)
+    page.screenshot(path=path, full_page=shot.whole)
     context.close()
     return path
 
@@ -195,11 +241,15 @@ def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
         description="Take the pictures of the page that the README shows.",
-        epilog="example:\n  python screenshots.py --model cnn2",
+        epilog="examples:\n  python screenshots.py --model cnn2\n"
+        "  python screenshots.py --all --folder /tmp/page",
         formatter_class=HelpFormatter,
     )
     parser.add_argument("--model", default="best", help="name in models/, or a file")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the pictures go")
+    parser.add_argument(
+        "--all", action="store_true", help="every tab, in three widths, in light and dark"
+    )
     return parser
 
 
@@ -207,12 +257,18 @@ def run(args: argparse.Namespace) -> int:
     """Start page and browser, take all pictures, name each on a line."""
     from playwright.sync_api import sync_playwright
 
+    if args.all and args.folder == FOLDER:
+        raise SettingsError(f"--all takes {len(EVERYTHING)} pictures: say where to by --folder")
     args.folder.mkdir(parents=True, exist_ok=True)
-    with serve_page(args.model) as url, sync_playwright() as playwright:
+    with (
+        tempfile.TemporaryDirectory() as own,  # nobody's corrections are in the pictures
+        serve_page(args.model, {"DIGITS_FEEDBACK": f"{own}/feedback.sqlite"}) as url,
+        sync_playwright() as playwright,
+    ):
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
-        for shot in SHOTS:
+        for shot in EVERYTHING if args.all else SHOTS:
             print(take(browser, url, shot, args.folder), flush=True)
         browser.close()
     return 0

@@ -23,7 +23,7 @@ expect.set_options(timeout=20_000)  # generous: a busy machine is no reason to f
 
 
 def title(page: Page) -> Any:
-    return expect(page.locator(".answer-title"))
+    return expect(page.locator("#answer .answer-title"))
 
 
 # ---- Drawing ------------------------------------------------------------------------------------
