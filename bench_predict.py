@@ -22,7 +22,8 @@ import cv2
 import numpy as np
 import torch
 
-from model import FORWARD_BATCH, MNIST_MEAN, MNIST_STD
+from model import FORWARD_BATCH, MNIST_MEAN, MNIST_STD, compute_logits
+from picture import open_picture
 from predict import MNISTPredictor
 from preprocess import Prepared, prepare
 from registry import Checkpoint
@@ -56,13 +57,14 @@ def run(args: argparse.Namespace) -> list[Table]:
         torch.set_num_threads(args.threads)  # as the page does: one picture is too little to share
         try:
             one_by_one = read_files(predictor, paths, rounds=args.rounds)
+            stages = time_stages(predictor, paths, rounds=args.rounds)
         finally:
             torch.set_num_threads(threads)
         batches = read_batches(
             predictor, [prepare(path) for path in paths], count=args.batches, rounds=args.rounds
         )
         memory = measure_memory(args.model, paths)
-    return [one_by_one, batches, *memory]
+    return [one_by_one, stages, batches, *memory]
 
 
 def draw_files(folder: Path, count: int) -> list[Path]:
@@ -110,6 +112,40 @@ def read_files(predictor: MNISTPredictor, paths: list[Path], *, rounds: int) -> 
                 GOAL_FILE,
                 "times",
             )
+        ],
+        samples=seconds,
+    )
+
+
+def time_stages(predictor: MNISTPredictor, paths: list[Path], *, rounds: int) -> Table:
+    """Time the stages on the way from a file to its answer, each for all pictures."""
+    conditions = describe_conditions(predictor.device)
+    pictures = [open_picture(path).pixels for path in paths]
+    prepared = [prepare(path) for path in paths]
+    inputs = [torch.from_numpy(each.digit)[None, None] for each in prepared]
+    stages: dict[str, Callable[[], object]] = {
+        "decode": lambda: [open_picture(path) for path in paths],
+        "prepare": lambda: [prepare(pixels) for pixels in pictures],
+        "network": lambda: [compute_logits(predictor.network, each) for each in inputs],
+        "network, judged": lambda: [predictor.predict_prepared([each]) for each in prepared],
+        "all": lambda: [predictor.predict(path) for path in paths],
+    }
+    seconds = take_turns(stages, rounds=rounds)
+    rows = {
+        name: {
+            "ms a picture": 1000 * statistics.median(values) / len(paths),
+            "part / all": median_ratio(values, seconds["all"]),
+        }
+        for name, values in seconds.items()
+    }
+    return Table(
+        "predict-stages",
+        "milliseconds",
+        rows,
+        {**conditions, "rounds": rounds, "pictures": len(paths)},
+        [
+            "decode: the file to pixels, for all formats and with all checks",
+            "network, judged: besides the network softmax, temperature, verdict and reason",
         ],
         samples=seconds,
     )

@@ -46,6 +46,7 @@ PLAIN_NOTE = (
     f"{PLAIN_EPOCHS} epochs"
 )
 
+OPERATIONS = 12  # of a profile
 GOAL_SECONDS = 45  # for the recipe "fast" on two cores
 GOAL_ACCURACY = 99.3  # %
 GOAL_SHARE = 0.8  # of the seeds have to reach it
@@ -61,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seeds", type=int, default=1, metavar="N", help="with --full: trainings, seeds 0, 1, ...")
     add("--test", action="store_true", help="with --full: look at MNIST's test pictures, too")
     add("--naive", action="store_true", help="with --full: the plain recipe, too (13 minutes)")
+    add("--profile", action="store_true", help="which operations take the processor's time")
     add("--scale", action="store_true", help="the same work by one thread, two, ...")
     add("--threads", type=int, default=0, metavar="N", help="CPU threads; 0: as PyTorch chooses")
     add("--seed", type=int, default=0, metavar="N", help="of weights and augmentation")
@@ -76,6 +78,8 @@ def run(args: argparse.Namespace) -> list[Table]:
     try:
         if args.full:
             return [train_in_full(args)]
+        if args.profile:
+            return [profile_steps(args)]
         return [measure_threads(args) if args.scale else compare_recipes(args)]
     finally:
         torch.set_num_threads(threads)
@@ -165,6 +169,38 @@ def measure_threads(args: argparse.Namespace) -> Table:
         [f"medians of {args.rounds} rounds of {len(sample):,} pictures, as if for {EPOCH:,}"],
         samples=seconds,
         x="threads",
+    )
+
+
+def profile_steps(args: argparse.Namespace) -> Table:
+    """Ask PyTorch's profiler which operations take the time of a training step."""
+    from torch.profiler import ProfilerActivity, profile
+
+    device = torch.device("cpu")
+    conditions = describe_conditions(device)
+    settings = Settings(**RECIPES[args.recipe], seed=args.seed)
+    sample = _load_sample(args, settings)
+    learner = _build_seeded(settings, device)
+    learner.learn(sample, settings.epochs)  # warms up
+    with profile(activities=[ProfilerActivity.CPU], acc_events=True) as profiled:
+        learner.learn(sample, settings.epochs)
+    found = sorted(profiled.key_averages(), key=lambda each: -each.self_cpu_time_total)
+    whole = sum(each.self_cpu_time_total for each in found)
+    steps = len(sample) // settings.batch_size
+    rows = {
+        each.key.removeprefix("aten::"): {
+            "% of the time": 100 * each.self_cpu_time_total / whole,
+            "ms a step": each.self_cpu_time_total / 1000 / steps,
+            "calls a step": each.count / steps,
+        }
+        for each in found[:OPERATIONS]
+    }
+    return Table(
+        "train-profile",
+        "torch.profiler, self CPU time",
+        rows,
+        {**conditions, "recipe": args.recipe, "batch": settings.batch_size, "steps": steps},
+        ["an epoch on whole pictures, the last of the recipe; data and augmentation included"],
     )
 
 

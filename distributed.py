@@ -8,7 +8,7 @@ torchrun starts the processes, and tells each one in the environment who it is. 
 `DistributedDataParallel` averages the gradients; here is only what training needs besides. A
 process that was started alone is a team of one, for which everything below does nothing.
 
-    $ torchrun --nproc_per_node 2 train.py --recipe fast
+    $ torchrun --nproc_per_node 2 -- train.py --recipe fast
 """
 
 from __future__ import annotations

@@ -31,6 +31,13 @@ def test_one_picture_is_compared_with_the_naive_way_and_the_floor(tables):
     assert [goal.measured for goal in table.goals] == [table.rows["ours"]["this / floor"]]
 
 
+def test_the_stages_of_reading_are_measured_beside_the_whole(tables):
+    rows = tables["predict-stages"].rows
+
+    assert list(rows) == ["decode", "prepare", "network", "network, judged", "all"]
+    assert rows["all"]["part / all"] == 1
+
+
 def test_batches_of_every_size_up_to_the_number_of_pictures_are_measured(tables):
     table = tables["predict-batches"]
 

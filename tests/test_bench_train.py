@@ -46,6 +46,15 @@ def test_the_curve_by_threads_goes_up_to_the_number_of_cores(parse, monkeypatch)
     assert torch.get_num_threads() == 1  # left as it was
 
 
+def test_a_profile_names_the_operations_that_take_the_time(parse):
+    (table,) = run(parse("--profile"))
+
+    shares = [row["% of the time"] for row in table.rows.values()]
+    assert shares == sorted(shares, reverse=True)
+    assert 50 < sum(shares) <= 100
+    assert "convolution_backward" in table.rows
+
+
 def test_training_in_full_runs_the_command_and_reads_what_it_wrote(parse):
     (table,) = run(parse("--full", "--test", "--seed", "3"))
 

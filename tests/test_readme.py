@@ -33,7 +33,7 @@ from utils import PROJECT
 README = PROJECT / "README.md"
 SHELLS = {"bash", "powershell", "console"}
 CHEAP = {"model.py", "predict.py", "batch_processor.py"}  # programs that end within seconds
-HARMLESS = {"cd", "echo", "head", "source", "git", "sudo", "open", "xdg-open"}
+HARMLESS = {"cd", "curl", "echo", "head", "source", "git", "sudo", "open", "xdg-open"}
 TIMEOUT_S = 120
 PICTURE_NAME = r"[\w./-]+\.(?:png|jpe?g|bmp|webp|gif|tiff?)"
 
@@ -194,7 +194,9 @@ def blur(text: str) -> list[str]:
 TEXT = README.read_text(encoding="utf-8") if README.exists() else ""
 BLOCKS = read_blocks(TEXT)
 COMMANDS = [c for block in BLOCKS if block.language in SHELLS for c in read_commands(block)]
-SNIPPETS = [block for block in BLOCKS if block.language == "python"]
+# What asks a running server is run by test_readme_service.py, which starts one.
+SERVER = "http://127.0.0.1:7860"
+SNIPPETS = [b for b in BLOCKS if b.language == "python" and SERVER not in b.text]
 
 
 def _name(item: Command | Block) -> str:
