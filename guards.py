@@ -213,6 +213,9 @@ class Guard:
             passage.take_back_cancel()
             await passage.refuse()
         except Exception:
+            if passage.is_gone:  # a body without an end, and nobody to tell
+                log.info("%s %s: the client went away", scope["method"], scope["path"])
+                return
             if passage.started:
                 raise
             log.exception("%s %s failed", scope["method"], scope["path"])
@@ -342,7 +345,7 @@ class _Passage:
         self._receive, self._send = receive, send
         self._limit = guard.limit_of(scope["path"])
         self._count = 0
-        self.started = self._refused = self._complete = False
+        self.started = self.is_gone = self._refused = self._complete = False
         self._timer: asyncio.TimerHandle | None = None
         self._task = asyncio.current_task()
 
@@ -356,6 +359,8 @@ class _Passage:
         message = await self._receive()
         if message["type"] == "http.request":
             self._check(len(message.get("body", b"")))
+        else:
+            self.is_gone = True
         if not message.get("more_body"):
             self._complete = True
             self._timer.cancel()

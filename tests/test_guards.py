@@ -241,10 +241,12 @@ def test_a_body_that_does_not_come_to_its_end_is_given_up_in_time() -> None:
     assert b"too_slow" in sent[1]["body"]
 
 
-def test_a_client_that_goes_away_while_sending_does_no_harm() -> None:
+def test_a_client_that_goes_away_while_sending_is_no_mistake_of_ours(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     app = build(Rules())
 
-    run_asgi(
+    sent, _ = run_asgi(
         app,
         [
             {"type": "http.request", "body": b"half", "more_body": True},
@@ -252,6 +254,8 @@ def test_a_client_that_goes_away_while_sending_does_no_harm() -> None:
         ],
     )
 
+    assert sent == []
+    assert "Traceback" not in caplog.text
     assert TestClient(app).post("/x", content=b"abc").json() == {"bytes": 3}
 
 
