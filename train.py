@@ -140,8 +140,8 @@ class Settings:
     soften : float
         See `model.InputScaling`; without augmentation nothing is softened.
     small_epochs : int
-        So many epochs at the start see only the upper left 24x24 pixels, for speed; `mnistnet`
-        only.
+        So many epochs at the start see only the upper left 24x24 pixels, for speed, but never the
+        last one; `mnistnet` only.
     pool_first : bool
         Pool before batch normalisation while learning, for speed; see `learning.PoolThenNorm`.
     patience : int
@@ -606,7 +606,8 @@ class Learner:
             thickness=settings.thickness,
             untouched=settings.untouched,
         ).times(settings.strength)
-        size = SMALL_SIZE if epoch <= settings.small_epochs else IMAGE_SIZE
+        is_small = epoch <= min(settings.small_epochs, settings.epochs - 1)
+        size = SMALL_SIZE if is_small else IMAGE_SIZE
         # Sums stay on the device: asking for a number would make a GPU wait at every step.
         sums = torch.zeros(3, device=self.device)
         losses, right, seen = sums  # three views
@@ -905,10 +906,15 @@ def check_settings(settings: Settings) -> None:
         if not is_fine:
             value = getattr(settings, flag.replace("-", "_"))
             raise SettingsError(f"--{flag} {value} cannot work: it has to be {wanted}")
-    if settings.small_epochs and not (settings.model == DEFAULT_ARCHITECTURE and settings.augment):
+    if settings.small_epochs and not _can_be_small(settings):
         raise SettingsError(
             f"--small-epochs needs the network {DEFAULT_ARCHITECTURE!r} and augmentation"
         )
+
+
+def _can_be_small(settings: Settings | argparse.Namespace) -> bool:
+    """Whether the network takes smaller pictures, and augmentation is there to cut them."""
+    return settings.model == DEFAULT_ARCHITECTURE and bool(settings.augment)
 
 
 def _limited(digits: Digits, limit: int) -> Digits:
@@ -1043,6 +1049,9 @@ def parse_settings(argv: Sequence[str] | None) -> tuple[argparse.Namespace, Sett
     if early.resume:
         parser.set_defaults(**_saved_settings(early.resume))
     args = parser.parse_args(argv)
+    recipe = RECIPES[args.recipe]
+    if args.small_epochs == recipe.get("small_epochs") and not _can_be_small(args):
+        args.small_epochs = 0  # nobody asked for it but a recipe, which suits other networks, too
     values = {name: getattr(args, name) for name in fields}
     lists = {name: tuple(getattr(args, name)) for name in ("teachers", "ingredients")}
     return args, Settings(**{**values, **lists})

@@ -311,7 +311,10 @@ def test_each_row_is_handed_to_whoever_watches(tmp_path, mnist_folder):
     assert rows == outcome.history == read_history(outcome.folder)
 
 
-def test_small_epochs_train_on_a_part_of_the_pictures(places, monkeypatch):
+@pytest.mark.parametrize(("small", "wanted"), [(1, [24, 28]), (9, [24, 28]), (0, [28, 28])])
+def test_small_epochs_train_on_a_part_of_the_pictures_but_never_the_last(
+    places, monkeypatch, small, wanted
+):
     sizes = []
     augment = train.augment
 
@@ -324,12 +327,28 @@ def test_small_epochs_train_on_a_part_of_the_pictures(places, monkeypatch):
     code = main(
         [
             *(*QUICK, *places, "--model", "mnistnet", "--limit", "50", "--no-test"),
-            *("--small-epochs", "1"),
+            *("--small-epochs", str(small)),
         ]
     )
 
     assert code == 0
-    assert sizes == [24, 28]
+    assert sizes == wanted
+
+
+@pytest.mark.parametrize(
+    ("words", "small"),
+    [
+        ("", 4),
+        ("--model cnn2", 0),
+        ("--no-augment", 0),
+        ("--small-epochs 2", 2),
+    ],
+)
+def test_the_fast_recipe_suits_every_network(words, small):
+    _, settings = parse_settings(["--recipe", "fast", *words.split()])
+
+    train.check_settings(settings)
+    assert settings.small_epochs == small
 
 
 def test_a_network_that_pools_first_is_saved_as_any_other(tmp_path, places):
