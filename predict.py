@@ -52,7 +52,9 @@ TURNS = (0, 90, 180, 270)  # degrees, counter-clockwise
 UPRIGHT_FROM, TURNED_FROM = 0.75, 0.9  # parts of all marks that are surely digits
 MOST_CANDIDATES = 64  # in one forward pass
 TURN_FROM, TURN_TO = 6, 200  # digits; fewer say too little, and more would take seconds
-WORDS_FROM = 3  # marks; of a line with so many, half have to be sure digits if others have more
+# A line of so many marks is words, beside lines of numbers, if fewer than two in three are surely
+# digits and more than one in six is surely none. Unsure digits alone are still a number.
+WORDS_FROM, NUMBER_SHARE, WORDS_SHARE = 3, 2 / 3, 1 / 6
 ROW = "{name:<{width}}  {digit:>5}  {confidence:>10}  {verdict:<11}  {more}"
 
 
@@ -393,14 +395,19 @@ def measure_doubt(probabilities: np.ndarray) -> np.ndarray:
 
 def _sum_up(rows: Sequence[Sequence[FoundDigit]], turn: int) -> Reading:
     """Keep the lines of digits, leave out words and other marks, and judge the whole."""
-    has_numbers = any(2 * _count_sure(row) > len(row) for row in rows)
+    has_numbers = any(row and _count_sure(row) >= NUMBER_SHARE * len(row) for row in rows)
     has_long_numbers = max(map(_count_sure, rows)) >= WORDS_FROM
     numbers: list[tuple[FoundDigit, ...]] = []
     left_out: list[FoundDigit] = []
     beside = 0  # marks that were left out, but not with whole lines of words
     for row in rows:
         digits = tuple(mark for mark in row if mark.prediction.verdict != "not a digit")
-        is_words = has_numbers and len(row) >= WORDS_FROM and 2 * _count_sure(row) <= len(row)
+        is_words = (
+            has_numbers
+            and len(row) >= WORDS_FROM
+            and _count_sure(row) < NUMBER_SHARE * len(row)
+            and len(row) - len(digits) > WORDS_SHARE * len(row)
+        )
         # An unsure mark by itself, above or below a number, is a speck, a shadow or a scratch.
         is_stray = has_long_numbers and len(row) == 1 and not _count_sure(row)
         if is_words or is_stray or not digits:

@@ -442,6 +442,13 @@ OK, UNSURE, NONE = "ok", "unsure", "not a digit"
         ([[OK, OK, OK], [OK]], [3, 1], "ok", ""),
         ([[OK], [UNSURE]], [1, 1], "unsure", "1 of 2 digits could be others"),  # a column
         ([[OK, OK], [UNSURE, NONE, NONE, OK]], [2], "ok", ""),  # words below a number
+        (
+            [[OK, OK], [OK, OK, OK, NONE, NONE, UNSURE]],
+            [2],
+            "ok",
+            "",
+        ),  # half of them look like digits
+        ([[OK, OK], [OK, UNSURE, UNSURE]], [2, 3], "unsure", "2 of 5 digits could be others"),
         ([[UNSURE, UNSURE, UNSURE]], [3], "unsure", "3 of 3 digits could be others"),
     ],
 )
