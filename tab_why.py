@@ -85,6 +85,7 @@ def explain_pad(service: Service, value: object, about: str) -> str:
         explain(model, prediction.image, target),
         first_filters(model),
         predictor.checkpoint.architecture,
+        picture.label,
     )
 
 
@@ -112,10 +113,14 @@ def show_sample(service: Service, about: str) -> tuple[dict[str, Any], str]:
 
 
 def render_why(
-    prediction: Prediction, explanation: Explanation, filters: Filters, architecture: str
+    prediction: Prediction,
+    explanation: Explanation,
+    filters: Filters,
+    architecture: str,
+    label: int | None = None,
 ) -> str:
     """Show an explanation from top to bottom: the answer, the first layer, all layers."""
-    parts = [_headline(prediction, explanation.target)]
+    parts = [_headline(prediction, explanation.target, label)]
     if not explanation.layers:
         parts.append(
             render_notice(
@@ -140,15 +145,20 @@ def render_why(
     return f'<section class="why-panel" aria-label="Explanation">{"".join(parts)}</section>'
 
 
-def _headline(prediction: Prediction, target: int) -> str:
-    """Say what is explained."""
+def _headline(prediction: Prediction, target: int, label: int | None) -> str:
+    """Say what is explained, and what a test picture is known to show."""
     share = percent(float(prediction.probabilities[target]))
     if target == prediction.digit:
         title, text = f"Read as {prediction.name}", f"Confidence: {share.lower()}."
     else:
         title = f"Why might it be {'an' if target == 8 else 'a'} {target}?"
         text = f"The model gives it {share.lower()}. It reads {prediction.name}."
-    return f'<h2 class="answer-title">{escape(title)}</h2><p class="hint">{escape(text)}</p>'
+    if label is not None:
+        text += f" It is labelled {label}."
+    return (
+        f'<div role="status"><h2 class="answer-title">{escape(title)}</h2>'
+        f'<p class="hint">{escape(text)}</p></div>'
+    )
 
 
 def _answer_figures(

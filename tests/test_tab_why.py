@@ -124,6 +124,7 @@ def test_a_test_picture_comes_with_its_explanation(
 
     assert sample["label"] in range(10)
     assert "Read as" in html
+    assert f"It is labelled {sample['label']}." in html
 
 
 def test_a_layer_that_answers_nothing_is_shown_black():
