@@ -4,6 +4,7 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
+SMALLER := cnn1 cnn2 cnn3 mlp cnn_dense cnn_bn
 
 # The stamps carry a checksum of the requirements: change those, and the next make installs again.
 APP_KEY := $(shell cat requirements.txt | cksum | cut -d ' ' -f 1)
@@ -17,7 +18,7 @@ FIND_PYTHON = for name in $(PYTHON) python3 python3.13 python3.12 python3.11 pyt
 	if "$$name" $(IS_NEW_ENOUGH) 2>/dev/null; then echo "$$name"; break; fi; done
 
 .DEFAULT_GOAL := help
-.PHONY: help app train test lint format bench screenshots docs notebook clean
+.PHONY: help app train models test lint format bench screenshots docs notebook clean
 
 help: ## show this list
 	@echo 'make TARGET, where TARGET is one of:'
@@ -25,11 +26,17 @@ help: ## show this list
 	@echo 'Options of the commands go into ARGS:  make train ARGS="--epochs 3"'
 
 app: $(APP_STAMP) ## open the page: draw a digit, see it read (stop it with Ctrl-C)
-	@echo '==> Starting the page; its address follows. Stop it with Ctrl-C.'
-	@$(PY) app.py $(ARGS)
+	@echo '==> Starting the page and opening it in the browser. Stop it with Ctrl-C.'
+	@$(PY) app.py --open $(ARGS)
 
 train: $(APP_STAMP) ## train a network (fetches MNIST, 11 MB, if it is not in data/)
 	@$(PY) train.py $(ARGS)
+
+models: $(APP_STAMP) ## train the six smaller networks anew, calibrate them, list all
+	@for name in $(SMALLER); do \
+	  $(PY) train.py --recipe hands-fast --model $$name --candidate $$name $(ARGS) || exit 1; \
+	done
+	@$(PY) shelf.py
 
 test: $(DEV_STAMP) ## run all tests
 	@echo '==> Running the tests (some minutes)'
