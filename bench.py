@@ -19,7 +19,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 
+import bench_batch
 import bench_predict
+import bench_serve
 import bench_start
 import bench_train
 from bench_report import BEGIN, compare, draw_curves, fill_in, to_markdown
@@ -31,11 +33,13 @@ PARTS: dict[str, ModuleType] = {
     "train": bench_train,
     "predict": bench_predict,
     "start": bench_start,
+    "batch": bench_batch,
+    "serve": bench_serve,
 }
 
 # What `python bench.py` and `python bench.py scale` measure, in this order.
-EVERYTHING = ("train", "predict", "start")
-CURVES = ("train --scale",)
+EVERYTHING = ("train", "predict", "start", "batch", "serve")
+CURVES = ("train --scale", "batch --scale", "serve --scale")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -25,9 +25,16 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from fastapi import Request, Response
 from PIL import Image
 
+from api import build_api
+from api_bodies import decode_base64, read_pictures
+from api_models import Answer, PictureIn, describe_answer
 from load import Outcome, compose, drive
+from micro_batch import Answer as Read
+from server import open_port, serve
+from service import Service
 from timing import Goal, Table, describe_conditions, median_ratio
 
 GOAL_NOTHING = 0.7  # of the rate of the route that does nothing
@@ -115,14 +122,6 @@ def start_server(model: str) -> Iterator[Server]:
 def _serve(report: Connection, model: str) -> None:
     """Serve the API with two more routes, and report the port."""
     import torch
-    from fastapi import Request, Response
-
-    from api import build_api
-    from api_bodies import decode_base64, read_pictures
-    from api_models import Answer, PictureIn, describe_answer
-    from micro_batch import Answer as Read
-    from server import open_port, serve
-    from service import Service
 
     torch.set_num_threads(1)
     service = Service(model=model)
