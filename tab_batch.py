@@ -14,6 +14,7 @@ import base64
 import contextlib
 import io
 import itertools
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -30,12 +31,14 @@ from batch_rows import COLUMNS, STATUSES, Results, Row, RowStore, summarise, wri
 from batch_sources import Input
 from batch_uploads import MAX_BYTES, MAX_FILES, check_uploads, read_uploads
 from batch_workers import WorkerPool
-from errors import DigitError, ImageError
+from errors import DigitError, ImageError, OutputError
 from picture import open_picture
 from widgets import confidence_words, render_hint, render_notice
 
 if TYPE_CHECKING:
     from service import Service
+
+log = logging.getLogger(__name__)
 
 HERE = Path(__file__).resolve().parent
 BATCH = 32  # pictures in a forward pass, and rows between two signs of life
@@ -85,7 +88,7 @@ def read_files(service: Service, files: Sequence[str] | None) -> Generator[Shown
     try:
         yield from _read(service, read_uploads(paths), check_uploads(paths))
     except DigitError as error:
-        yield Shown(render_notice(f"Nothing was read: {error}."))
+        yield _explain(service, error)
     finally:
         for path, before in uploads:
             _remove(path, before)
@@ -96,7 +99,15 @@ def read_examples(service: Service) -> Generator[Shown]:
     try:
         yield from _read(service, make_examples(), EXAMPLES)
     except DigitError as error:
-        yield Shown(render_notice(f"Nothing was read: {error}."))
+        yield _explain(service, error)
+
+
+def _explain(service: Service, error: DigitError) -> Shown:
+    """Say why there is no table."""
+    if isinstance(error, OutputError) and service.access.beyond_loopback:
+        log.error("%s", error)  # it names a folder, which is no business of strangers
+        return Shown(render_notice("Nothing was read: the server has a problem with its disk."))
+    return Shown(render_notice(f"Nothing was read: {error}."))
 
 
 def _remove(path: Path, before: os.stat_result) -> None:

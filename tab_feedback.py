@@ -10,6 +10,7 @@ is in `feedback.css`.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from errors import AccessError, DigitError, SettingsError
+from errors import AccessError, DataFormatError, DigitError, OutputError, SettingsError
 from feedback import NO_DIGIT, PAGE_SIZE, Correction, FeedbackStore, check_digit
 from picture import open_picture
 from utils import PROJECT
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from access import Access
     from service import Service
+
+log = logging.getLogger(__name__)
 
 HERE = Path(__file__).resolve().parent
 THUMBNAIL = 160  # pixels; a card shows them at half that, on screens with fine pixels too
@@ -80,6 +83,11 @@ def keep(service: Service, value: object, pad: object) -> dict[str, Any]:
             model=checkpoint.name,
             model_version=checkpoint.version,
         )
+    except (OutputError, DataFormatError) as error:
+        log.error("%s", error)
+        # It names the file of the store, which is no business of strangers.
+        why = "the server has a problem with its disk" if service.access.beyond_loopback else error
+        return {"kept": False, "text": f"Not stored: {why}."}
     except DigitError as error:
         return {"kept": False, "text": f"Not stored: {explain_error(error, picture)}."}
     thanks = "Thank you" if correction.is_new else "Thank you, that was known already"

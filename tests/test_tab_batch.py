@@ -16,7 +16,10 @@ import pytest
 
 import batch_uploads
 import tab_batch
+from access import Access
+from batch_rows import RowStore
 from batch_workers import WorkerPool
+from errors import OutputError
 from tab_batch import Shown, build_batch_tab, read_examples, read_files
 
 if TYPE_CHECKING:
@@ -203,6 +206,27 @@ def test_no_files_are_an_empty_table_and_no_error(service: Service, files: list[
 
     assert (table, rows) == ([], [])
     assert "All 0" in text_of(shown[-1].page)
+
+
+@pytest.mark.parametrize("beyond_loopback", [False, True])
+def test_a_full_disk_is_told_and_its_path_only_at_home(
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    beyond_loopback: bool,
+):
+    def fail(*_: object) -> None:
+        raise OutputError("cannot write /tmp/digits-1/rows.sqlite: the disk is full")
+
+    monkeypatch.setattr(service, "access", Access(beyond_loopback=beyond_loopback))
+    monkeypatch.setattr(RowStore, "add", fail)
+
+    last = list(read_examples(service))[-1]
+
+    assert "disk" in last.page
+    assert ("/tmp/digits-1" in last.page) is not beyond_loopback
+    assert ("/tmp/digits-1" in caplog.text) is beyond_loopback
+    assert not last.is_running
 
 
 def test_the_example_has_something_of_everything(service: Service):

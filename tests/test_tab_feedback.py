@@ -13,6 +13,8 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from PIL import Image
 
 from access import Access
@@ -161,6 +163,19 @@ def test_a_full_disk_is_told_to_the_visitor_and_the_store_stays_whole(
     assert refused
     assert all("feedback.sqlite" in text and "full" in text for text in refused)
     assert len(service.feedback) == len(answers) - len(refused) > 0
+
+
+def test_strangers_are_told_of_a_full_disk_without_the_path_of_the_server(
+    make_service: Callable[..., Service],
+    digit_png: Callable[..., Path],
+    caplog: pytest.LogCaptureFixture,
+):
+    service = make_service(LOCKED, max_bytes=4096)
+
+    answer = keep(service, {"said": 4}, drawing(digit_png(3).read_bytes()))
+
+    assert answer == {"kept": False, "text": "Not stored: the server has a problem with its disk."}
+    assert "feedback.sqlite" in caplog.text
 
 
 def test_strangers_are_not_told_about_the_disk_of_the_server(make_service: Callable[..., Service]):
@@ -334,6 +349,24 @@ def test_an_export_is_a_zip_whose_file_is_gone_when_it_has_been_handed_over(
 def test_an_export_of_nothing_is_told(make_service: Callable[..., Service]):
     with pytest.raises(gr.Error, match="no corrections to export"):
         next(export(make_service(), None))
+
+
+def test_gradios_own_door_takes_the_token_too(make_service: Callable[..., Service]):
+    service = make_service(LOCKED)
+    picture = add(service.feedback, 1, 7)
+    with gr.Blocks() as page:
+        build_feedback_tab(service)
+    number = next(i for i, each in page.fns.items() if getattr(each.fn, "func", None) is browse)
+    client = TestClient(gr.mount_gradio_app(FastAPI(), page, path="/"))
+    left = []
+
+    for token in (None, "wrong", TOKEN):
+        wish = {"fn_index": number, "data": [{"delete": picture.id}, token], "session_hash": "a"}
+        answer = client.post("/gradio_api/run/predict", json=wish)
+        assert answer.status_code == 200, answer.text
+        left.append(len(service.feedback))
+
+    assert left == [1, 1, 0]
 
 
 # ---- The layout ---------------------------------------------------------------------------------
