@@ -18,7 +18,7 @@ FIND_PYTHON = for name in $(PYTHON) python3 python3.13 python3.12 python3.11 pyt
 	if "$$name" $(IS_NEW_ENOUGH) 2>/dev/null; then echo "$$name"; break; fi; done
 
 .DEFAULT_GOAL := help
-.PHONY: help app train models test lint format bench screenshots docs notebook clean
+.PHONY: help app train models test lint format bench soak screenshots docs notebook clean
 
 help: ## show this list
 	@echo 'make TARGET, where TARGET is one of:'
@@ -54,6 +54,10 @@ format: $(DEV_STAMP) ## put the code into the shape that lint wants
 
 bench: $(APP_STAMP) ## measure speed on this machine
 	@$(PY) bench.py $(ARGS)
+
+soak: $(DEV_STAMP) ## kill a batch of 100,000 pictures ten times, then bully the service (an hour)
+	@$(PY) -m tests.soak $(ARGS)
+	@$(PY) -m tests.soak_service
 
 screenshots: $(DEV_STAMP) ## take the README's pictures of the page anew
 	@$(PY) screenshots.py $(ARGS)
