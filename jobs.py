@@ -334,7 +334,7 @@ class TrainingJobs:
 
     def _command(self, settings: JobSettings, run: str, candidate: str) -> list[str]:
         """Write the command line of the trainer."""
-        recipe = "refine" if settings.start else "fast"
+        recipe = "refine" if settings.start else "short"
         command = [sys.executable, str(TRAINER), "--recipe", recipe, "--model", settings.model]
         command += ["--epochs", str(settings.epochs), "--lr", repr(float(settings.lr))]
         command += ["--seed", str(settings.seed), "--limit", str(settings.limit)]

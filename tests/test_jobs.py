@@ -18,8 +18,9 @@ import jobs as jobs_module
 from errors import BusyError, CheckpointError, DigitError, ModelNotFoundError, SettingsError
 from feedback import FeedbackStore
 from jobs import Job, JobSettings, TrainingJobs
+from model import list_models
 from registry import load_checkpoint
-from train import parse_settings
+from train import check_settings, parse_settings
 from utils import PROJECT
 
 PATIENCE_S = 120  # a busy machine is no reason to fail
@@ -88,9 +89,10 @@ def process_of(jobs: TrainingJobs, run: str) -> psutil.Process:
 
 
 def test_a_run_trains_calibrates_and_leaves_a_model_of_its_own(
-    tmp_path: Path, mnist_folder: Path, models_folder: Path
+    tmp_path: Path, mnist_folder: Path, models_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The one test here with the real train.py."""
+    """The one test here with the real train.py; it does not give way to other tests."""
+    monkeypatch.setattr(jobs_module, "_step_back", lambda process: None)
     ended: list[Job] = []
     models = tmp_path / "models"
     models.mkdir()
@@ -142,11 +144,25 @@ def test_the_trainer_gets_what_was_chosen(
     line = f" {jobs.latest().log} "  # one word for each argument
     parse_settings(shlex.split(line))  # train.py understands it
     for flags in (
-        *("--recipe fast", "--model cnn2", "--epochs 4", "--lr 1e-05", "--seed 9"),
+        *("--recipe short", "--model cnn2", "--epochs 4", "--lr 1e-05", "--seed 9"),
         *(f"--corrections {tmp_path / 'c.db'}", f"--data-dir {tmp_path / 'data'}"),
         *(f"--models-dir {models_folder.resolve()}", "--candidate two", "--promote"),
     ):
         assert f" {flags} " in line
+
+
+@pytest.mark.parametrize("model", list_models())
+@pytest.mark.parametrize("start", ["", "best"])
+def test_every_network_can_be_trained_and_refined(
+    jobs: TrainingJobs, model: str, start: str
+) -> None:
+    """A recipe may suit one network only: the page offers them all."""
+    command = jobs._command(JobSettings(model=model, start=start), "run", "name")
+
+    args, settings = parse_settings(command[2:])
+
+    check_settings(settings)
+    assert (args.candidate, settings.model, settings.start) == ("name", model, start)
 
 
 # --- while it runs --------------------------------------------------------------------------------
