@@ -211,7 +211,7 @@ def show(page: Page, shot: Shot) -> None:
     open_tab(page, shot.tab)
     if shot.tab == "Number":
         draw(page, line_up([2, 7, 5, 4]), "#number-pad")
-        page.locator("#number-answer svg").wait_for(timeout=ANSWER_MS)
+        page.locator("#number-answer .number-box").nth(3).wait_for(timeout=ANSWER_MS)
     elif shot.tab == "Why":
         page.locator(".why-figures").wait_for(timeout=ANSWER_MS)
     elif shot.tab == "Stress test":
