@@ -223,7 +223,7 @@ def test_the_readme_has_commands_and_snippets_to_check() -> None:
 
 def test_every_block_says_its_language() -> None:
     """A fence without a language is one whose commands nobody checks."""
-    known = SHELLS | {"python", "text", "json", "csv"}
+    known = SHELLS | {"python", "text", "json", "csv", "yaml"}
 
     assert [f"line {b.line}: {b.language!r}" for b in BLOCKS if b.language not in known] == []
 
@@ -283,7 +283,20 @@ def test_every_file_that_the_readme_links_or_shows_is_there() -> None:
     local = [link for link in links if not re.match(r"\w+:", link)]
 
     assert [link for link in local if not (PROJECT / link).exists()] == []
-    assert any(link.endswith(".png") for link in local)  # the page at work, on the first screen
+    assert local[0].endswith((".gif", ".png"))  # the page at work, on the first screen
+
+
+def test_the_header_for_spaces_asks_for_the_page_and_the_libraries_that_we_have() -> None:
+    (header,) = [block.text for block in BLOCKS if block.language == "yaml"]
+    wanted = dict(re.findall(r"^(\w+): \"?([^\"\n]+)", header, re.MULTILINE))
+    requirements = (PROJECT / "requirements.txt").read_text(encoding="utf-8")
+
+    least, below = re.findall(r"^gradio>=([\d.]+),<(\d+)$", requirements, re.MULTILINE)[0]
+
+    assert (PROJECT / wanted["app_file"]).is_file()
+    version = [int(part) for part in wanted["sdk_version"].split(".")]
+    assert [int(part) for part in least.split(".")] <= version < [int(below)]
+    assert wanted["sdk"] == "gradio"
 
 
 def test_every_program_is_in_the_tour_of_the_files() -> None:
