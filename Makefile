@@ -18,7 +18,7 @@ FIND_PYTHON = for name in $(PYTHON) python3 python3.13 python3.12 python3.11 pyt
 	if "$$name" $(IS_NEW_ENOUGH) 2>/dev/null; then echo "$$name"; break; fi; done
 
 .DEFAULT_GOAL := help
-.PHONY: help app train models test fuzz soak lint format bench soak screenshots docs notebook clean
+.PHONY: help app train models test fuzz lint format bench soak screenshots docs notebook clean
 
 help: ## show this list
 	@echo 'make TARGET, where TARGET is one of:'
@@ -44,10 +44,6 @@ test: $(DEV_STAMP) ## run all tests
 
 fuzz: $(DEV_STAMP) ## send the API a thousand good and bad requests for each route
 	@FUZZ_EXAMPLES=1000 $(PY) -m pytest tests/test_fuzz.py $(ARGS)
-
-soak: $(DEV_STAMP) ## an hour of trouble: a batch killed again and again, the service under attack
-	@$(PY) -m tests.soak
-	@$(PY) -m tests.soak_service
 
 lint: $(DEV_STAMP) ## check style and types
 	@echo '==> Checking the style (ruff) and the types (mypy)'
