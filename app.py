@@ -19,23 +19,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from batch_uploads import MAX_BYTES
-from endpoints import build_endpoints
 from errors import DigitError, SettingsError
 from server import add_options, choose_rules, open_port, serve, stop
-from tab_batch import build_batch_tab
-from tab_feedback import build_feedback_row, build_feedback_tab
-from tab_models import build_models_tab
-from tab_number import build_number_tab
-from tab_recognise import build_recognise_tab
-from tab_stress import build_stress_tab
-from tab_train import build_train_tab
-from tab_why import build_why_tab
 from theme import CSS, HEAD, HEADER, TITLE, build_theme
 from utils import HelpFormatter, set_up_logging
 from widgets import render_hint
 
-# Gradio takes seconds to import, so it is imported where it is first needed: help, a wrong flag or
-# a port in use are answered without it.
+# Gradio and PyTorch take seconds to import, so they are imported where they are first needed: help,
+# a wrong flag or a port in use are answered without them.
 if TYPE_CHECKING:
     import gradio as gr
     from fastapi import FastAPI
@@ -60,6 +51,17 @@ def build_page(service: Service) -> gr.Blocks:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_OFFLINE"] = "1"
     import gradio as gr
+
+    # The tabs import what they show, and with it PyTorch.
+    from endpoints import build_endpoints
+    from tab_batch import build_batch_tab
+    from tab_feedback import build_feedback_row, build_feedback_tab
+    from tab_models import build_models_tab
+    from tab_number import build_number_tab
+    from tab_recognise import build_recognise_tab
+    from tab_stress import build_stress_tab
+    from tab_train import build_train_tab
+    from tab_why import build_why_tab
 
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=CACHE_S
