@@ -75,6 +75,25 @@ def test_ray_goes_on_with_what_the_local_engine_began(
 
 
 @pytest.mark.usefixtures("ray")
+def test_ray_reads_numbers_like_the_local_engine(tiny_predictor, digit_png, tmp_path):
+    for number in range(3):
+        digit_png(number, name=f"pictures/{number}.png", size=60)
+    (tmp_path / "pictures" / "empty.png").write_bytes(b"")
+    (tmp_path / "pictures" / "notes.txt").write_text("buy milk", encoding="utf-8")
+    runs = {}
+    for engine, workers in (("local", 0), ("ray", 1)):
+        processor = BatchProcessor(
+            tiny_predictor, output=tmp_path / engine, engine=engine, workers=workers,
+            progress=False, numbers=True,
+        )  # fmt: skip
+        results = processor.process_folder(tmp_path / "pictures")
+        runs[engine] = comparable(results), list(results.skipped())
+
+    assert runs["ray"] == runs["local"]
+    assert [row["text"] for row in runs["ray"][0]] == ["0", "1", "2", None]
+
+
+@pytest.mark.usefixtures("ray")
 def test_parts_hold_all_rows_in_order_and_are_not_written_twice(tiny_predictor, pictures, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     pool = RayPool(tiny_predictor, 2, batch_size=8)
