@@ -67,7 +67,8 @@ MOST_PIECES = 8  # that may make up one digit
 
 # What speaks against a candidate, in nats: 0.7 more is half as likely. Chosen on 360 generated rows
 # (seed 5: photographs, bad photographs, overlapping digits), of whose digits at most 2 % change
-# if any one of these is halved or doubled.
+# if any one of these is halved or doubled; the costs of cuts and pairs also on 216 rows of MNIST's
+# validation digits, far apart, near and touching.
 COST_OF_CUT = 0.35  # for each stroke that a cut goes through
 COST_OF_GAP = 9.0  # for each digit height of white between two of its pieces
 # Two things side by side with white between them, both as tall as a digit, are rather two digits:
