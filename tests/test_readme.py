@@ -125,6 +125,8 @@ def find_fault(words: list[str]) -> str:
 
 def _find_python_fault(arguments: list[str]) -> str:
     """Check `python FILE ...` and `python -m MODULE ...`."""
+    if arguments[:1] == ["-X"]:  # an option of Python itself, with a value
+        arguments = arguments[2:]
     if arguments[:1] == ["-m"]:
         if arguments[1] == "pip":
             return _find_pip_fault(arguments[2:])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from utils import PROJECT
 
-FOR_MAINTAINERS = {"screenshots.py"}  # programs that need what the tests need
+FOR_MAINTAINERS = {"screenshots.py", "animation.py"}  # programs that need what the tests need
 TOOLS = {  # started from the Makefile or by another tool, not imported
     *("pytest", "pytest-timeout", "ruff", "mypy"),
     *("ipykernel", "mkdocs-material", "mkdocstrings"),
