@@ -260,18 +260,41 @@ def tabulate(folder: Path) -> str:
     return "\n".join(lines)
 
 
+def find_shares(checkpoint: Checkpoint) -> list[float | None]:
+    """Tell how many pictures a model reads right, as far as its file says.
+
+    Returns
+    -------
+    list of float or None
+        Of MNIST's test pictures, of its validation pictures, and of digits of other hands. What
+        training did not note (for an average of several trainings, say) calibration may have.
+    """
+    places = (
+        [("test_accuracy",)],
+        [("validation_accuracy",), ("calibration", "sets", "MNIST", "accuracy")],
+        [("hands_accuracy",), ("calibration", "sets", "other hands", "accuracy")],
+    )
+    return [
+        next(filter(None, (_find_share(checkpoint.metrics, path) for path in paths)), None)
+        for paths in places
+    ]
+
+
+def _find_share(metrics: object, path: tuple[str, ...]) -> float | None:
+    """Follow a path into the metrics; a file from elsewhere may hold anything there."""
+    for key in path:
+        metrics = metrics.get(key) if isinstance(metrics, dict) else None
+    return metrics if isinstance(metrics, float) else None
+
+
 def _describe(checkpoint: Checkpoint) -> list[str]:
     """Write a model's cells of the table."""
-    metrics = checkpoint.metrics
-    shares = [
-        metrics.get(key) for key in ("test_accuracy", "validation_accuracy", "hands_accuracy")
-    ]
-    minutes = metrics.get("elapsed")
+    minutes = checkpoint.metrics.get("elapsed")
     return [
         checkpoint.architecture,
         f"{count_parameters(checkpoint.model):,}",
         f"{checkpoint.path.stat().st_size / 1e6:.1f}",
-        *(f"{100 * share:.2f} %" if isinstance(share, float) else "-" for share in shares),
+        *("-" if share is None else f"{100 * share:.2f} %" for share in find_shares(checkpoint)),
         f"{minutes / 60:.0f} min" if isinstance(minutes, float) else "-",
         f"{_time_one_picture(checkpoint.model):.2f}",
     ]

@@ -294,14 +294,11 @@ def _without_folder(listing: Listing) -> str:
 
 def _row(listing: Listing, checkpoint: Checkpoint, *, in_use: bool) -> str:
     """Show one model."""
-    metrics = checkpoint.metrics
     notes = ["in use"] if in_use else []
     notes += [ABOUT[listing.name]] if listing.name in ABOUT else []
     cells = [
         f"{count_parameters(checkpoint.model):,}",
-        _share(metrics.get("test_accuracy")),
-        _share(metrics.get("validation_accuracy")),
-        _share(metrics.get("hands_accuracy")),
+        *map(_share, shelf.find_shares(checkpoint)),
     ]
     numbers = "".join(f'<td class="number">{cell}</td>' for cell in cells)
     calibrated = "yes" if checkpoint.refusal else "no: its doubt means little"
@@ -313,8 +310,8 @@ def _row(listing: Listing, checkpoint: Checkpoint, *, in_use: bool) -> str:
     )
 
 
-def _share(value: object) -> str:
-    return f"{100 * value:.2f} %" if isinstance(value, float) else "–"
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f} %"
 
 
 def _size(path: Path) -> str:

@@ -262,3 +262,25 @@ def test_every_model_is_in_the_table_of_the_command_line(
     assert [line.split("|")[1].strip() for line in lines[2:]] == list_names(folder)
     assert "is damaged" in lines[2]
     assert "| mlp | 242,762 | 1.0 | - | 99.00 % | - | - | " in lines[3]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "shares"),
+    [
+        ({}, [None, None, None]),
+        ({"test_accuracy": 0.99, "hands_accuracy": 0.9}, [0.99, None, 0.9]),
+        ({"calibration": {"sets": {"other hands": {"accuracy": 0.8}}}}, [None, None, 0.8]),
+        (
+            {"validation_accuracy": 0.7, "calibration": {"sets": {"MNIST": {"accuracy": 0.8}}}},
+            [None, 0.7, None],
+        ),
+        ({"test_accuracy": "good", "calibration": None}, [None, None, None]),
+        ({"calibration": {"sets": {"MNIST": 5}}}, [None, None, None]),
+    ],
+)
+def test_what_a_file_says_of_its_accuracy_is_found(
+    folder: Path, metrics: dict[str, object], shares: list[float | None]
+) -> None:
+    save_checkpoint(folder / "told.pth", build_model("cnn3"), metrics=metrics)
+
+    assert shelf.find_shares(load_checkpoint("told", folder)) == shares
