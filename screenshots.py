@@ -15,7 +15,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,7 +80,7 @@ SHOTS = (
     Shot("doubt", 1200, 860, DOUBTFUL),
     Shot("refused", 1200, 860, HOUSE, dark=True),
     Shot("steps", 1200, 1240, HAND[4], steps=True),
-    Shot("phone", 390, 844, HAND[2]),
+    Shot("phone-dark", 390, 844, HAND[4], dark=True),
     Shot("number", 1200, 860, tab="Number"),
     Shot("why", 1200, 860, HAND[5], tab="Why"),
     Shot("stress", 1200, 1080, HAND[7], tab="Stress test", dark=True),
@@ -260,11 +259,7 @@ def run(args: argparse.Namespace) -> int:
     if args.all and args.folder == FOLDER:
         raise SettingsError(f"--all takes {len(EVERYTHING)} pictures: say where to by --folder")
     args.folder.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory() as own,  # nobody's corrections are in the pictures
-        serve_page(args.model, {"DIGITS_FEEDBACK": f"{own}/feedback.sqlite"}) as url,
-        sync_playwright() as playwright,
-    ):
+    with serve_page(args.model) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
