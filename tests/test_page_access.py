@@ -1,0 +1,119 @@
+"""Without the token nothing can be changed through the page's own endpoints either.
+
+A browser calls a handler of the page by its number. So can anybody: hidden buttons protect nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+import shelf
+from access import Access
+from app import build_app
+from feedback import FeedbackStore
+from jobs import JobSettings
+from service import Service
+from tests.test_api import HERE, TOKEN, FakeJobs
+
+SESSION = "abc123"
+
+
+class Watched:
+    """A service on a folder of its own, and all that tells whether something has changed."""
+
+    def __init__(self, folder: Path, access: Access, picture: Path) -> None:
+        self.models = folder / "models"
+        self.service = Service(
+            models_folder=self.models,
+            feedback=FeedbackStore(folder / "feedback.sqlite"),
+            jobs=FakeJobs(),
+            access=access,
+            device="cpu",
+        )
+        answer = self.service.predictor.predict(picture)
+        self.service.feedback.add(picture, answer, 1, model="a", model_version="b")
+        self.service.jobs.start(JobSettings())
+        self.app = build_app(self.service)
+
+    def state(self) -> tuple[Any, ...]:
+        files = {path.name: path.read_bytes() for path in self.models.glob("*.pth")}
+        return (
+            self.service.predictor.checkpoint.name,
+            files,
+            len(self.service.feedback),
+            [run.state for run in self.service.jobs.history()],
+        )
+
+
+@pytest.fixture
+def watch(
+    tmp_path: Path, models_folder: Path, digit_png: Callable[..., Path]
+) -> Callable[[Access], Watched]:
+    def make(access: Access) -> Watched:
+        shutil.copytree(models_folder, tmp_path / "models")
+        shutil.copy(models_folder / "mnist_cnn.pth", tmp_path / "models" / "extra.pth")
+        shelf.make_best("extra", tmp_path / "models")
+        return Watched(tmp_path, access, digit_png(7))
+
+    return make
+
+
+def call_everything(watched: Watched, given: str) -> list[str]:
+    """Call every handler of the page as a stranger would, and return what was answered.
+
+    Every input gets its own value where it has one, the name of a model where it is empty, and
+    the token last, as the handlers expect.
+    """
+    answers = []
+    with TestClient(watched.app, base_url=HERE) as client:
+        config = client.get("/config").json()
+        values = {part["id"]: part["props"].get("value") for part in config["components"]}
+        for dependency in config["dependencies"]:
+            data = [values.get(number) for number in dependency["inputs"]]
+            for filler in ("extra", 1):
+                filled = [filler if value in (None, "", []) else value for value in data]
+                if filled:
+                    filled[-1] = given
+                answers.append(call(client, dependency["id"], filled))
+    return answers
+
+
+def call(client: TestClient, number: int, data: list[Any]) -> str:
+    """Call one handler; the queue is passed by, as a stranger may do."""
+    body = {"fn_index": number, "data": data, "session_hash": SESSION, "event_data": None}
+    joined = client.post("/gradio_api/queue/join", json=body)
+    if joined.status_code != 200:
+        return client.post("/gradio_api/run/predict", json=body).text
+    with client.stream("GET", f"/gradio_api/queue/data?session_hash={SESSION}") as stream:
+        for line in stream.iter_lines():
+            message = json.loads(line.removeprefix("data: ")) if line.startswith("data") else {}
+            if message.get("msg") in {"process_completed", "close_stream", "unexpected_error"}:
+                return json.dumps(message)
+    return ""
+
+
+@pytest.mark.parametrize(
+    "access",
+    [Access(beyond_loopback=True), Access(beyond_loopback=True, token=TOKEN)],
+    ids=["off", "locked"],
+)
+def test_no_handler_of_the_page_changes_anything_without_the_token(
+    watch: Callable[[Access], Watched], access: Access
+) -> None:
+    watched = watch(access)
+    before = watched.state()
+
+    answers = call_everything(watched, "a wrong token")
+
+    assert watched.state() == before
+    # The calls have to reach the handlers that change something, or they would show nothing.
+    refusal = "changes are off" if access.changes_are == "off" else "administrator token is wrong"
+    assert sum(refusal in answer for answer in answers) >= 4
+    assert not any(TOKEN in answer for answer in answers)
