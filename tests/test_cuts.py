@@ -91,7 +91,7 @@ def test_a_slanted_pair_is_cut_along_its_slant():
     # An upright cut between them would go through one of the strokes.
     assert best_share(parts, strokes[0], both) > 0.7
     cheapest = 1 + int(np.argmin([part.strokes for part in parts[1:]]))
-    left = sum(part.mask.astype(int) for part in parts[:cheapest])
+    left = np.sum([part.mask.astype(int) for part in parts[:cheapest]], axis=0)
     assert (left * strokes[1]).sum() == 0
     assert (left * strokes[0]).sum() == strokes[0].sum()
 

@@ -17,7 +17,7 @@ from learning import (
     learning_rate_factor,
     prepare_network,
 )
-from model import build_model, list_models
+from model import MNISTNet, build_model, list_models
 
 CPU = torch.device("cpu")
 
@@ -39,12 +39,14 @@ def test_a_prepared_network_gives_the_same_answers_under_the_same_names(name):
 
 
 def test_pooling_before_batch_norm_gives_the_same_answers_under_the_same_names():
-    model = build_model("mnistnet").train()
+    model = MNISTNet().train()
     pixels = torch.rand(16, 1, 28, 28)
     with torch.no_grad():
         for block in (model.conv1, model.conv2, model.conv3):
-            block[1].weight.uniform_(0.1, 2)  # gains as training leaves them
-            block[1].bias.normal_()
+            norm = block[1]
+            assert isinstance(norm, nn.BatchNorm2d)
+            norm.weight.uniform_(0.1, 2)  # gains as training leaves them
+            norm.bias.normal_()
         model(pixels)
     early = copy.deepcopy(model)
 

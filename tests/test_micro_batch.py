@@ -9,7 +9,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -73,7 +73,9 @@ def test_many_requests_share_passes_and_each_gets_its_own_answer(
     real: list[int] = []
 
     async def ask() -> list[Answer]:
-        batcher = MicroBatcher(lambda: gate, threads=1, on_batch=real.append)
+        batcher = MicroBatcher(
+            lambda: cast("MNISTPredictor", gate), threads=1, on_batch=real.append
+        )
         first = asyncio.ensure_future(batcher.predict(pictures[0]))
         await until(gate.entered.is_set)
         others = [asyncio.ensure_future(batcher.predict(each)) for each in pictures[1:]]
@@ -99,7 +101,7 @@ def test_a_bad_picture_in_a_batch_spoils_only_itself(
     blank = bmp(50, 50)
 
     async def ask() -> list[Any]:
-        batcher = MicroBatcher(lambda: gate, threads=1)
+        batcher = MicroBatcher(lambda: cast("MNISTPredictor", gate), threads=1)
         first = asyncio.ensure_future(batcher.predict(good))
         await until(gate.entered.is_set)
         others = [
@@ -126,7 +128,7 @@ def test_more_than_can_wait_is_refused_at_once_and_the_others_are_read(
     picture = digit_png(5).read_bytes()
 
     async def ask() -> tuple[list[Answer], int]:
-        batcher = MicroBatcher(lambda: gate, threads=1, capacity=4)
+        batcher = MicroBatcher(lambda: cast("MNISTPredictor", gate), threads=1, capacity=4)
         first = asyncio.ensure_future(batcher.predict(picture))
         await until(gate.entered.is_set)
         waiting = [asyncio.ensure_future(batcher.predict(picture)) for _ in range(4)]

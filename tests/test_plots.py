@@ -134,7 +134,9 @@ def test_a_grid_shows_each_picture_once_under_its_title(count, rows):
 
     shown = [axes for axes in figure.axes if axes.images]
     assert [axes.get_title() for axes in shown] == [f"number {number}" for number in range(count)]
-    assert [int(axes.images[0].get_array()[0, 0]) for axes in shown] == list(range(count))
+    assert [int(np.asarray(axes.images[0].get_array())[0, 0]) for axes in shown] == list(
+        range(count)
+    )
     assert figure.axes[0].get_gridspec().nrows == rows
     draw(figure)
 

@@ -405,7 +405,7 @@ def test_a_turn_that_cannot_be_made_is_refused(
     tiny_predictor: MNISTPredictor, write_page: Page, turn: object
 ) -> None:
     with pytest.raises(SettingsError, match="choose auto, 0, 90, 180 or 270"):
-        tiny_predictor.read(write_page("1"), turn=turn)  # type: ignore[arg-type]
+        tiny_predictor.read(write_page("1"), turn=turn)
 
 
 def test_a_page_without_ink_is_blank_and_what_is_no_picture_an_error(
@@ -421,7 +421,7 @@ def found(verdict: str, digit: int = 3) -> FoundDigit:
     """Return a digit with a verdict."""
     probabilities = np.full(10, 0.01, np.float32)
     image = np.zeros((28, 28), np.float32)
-    prediction = Prediction(digit, 0.91, probabilities, verdict, "", image)  # type: ignore[arg-type]
+    prediction = Prediction(digit, 0.91, probabilities, verdict, "", image)
     return FoundDigit((1, 2, 3, 4), prediction)
 
 

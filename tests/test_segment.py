@@ -100,7 +100,8 @@ def test_digits_that_touch_are_divided():
 def test_lines_come_from_top_to_bottom_and_digits_from_left_to_right():
     rows = [write(text, seed=seed) for seed, text in enumerate(("123", "4567", "89"))]
     page = np.full((600, 700), 255, np.uint8)
-    truth, top = [], 20
+    truth: list[list[tuple[int, int, int, int]]] = []
+    top = 20
     for pixels, boxes in rows:
         left = 30 + 20 * len(truth)
         page[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels

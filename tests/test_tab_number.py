@@ -135,7 +135,7 @@ def test_only_pictures_are_turned_without_being_asked(
 
 
 def test_a_turn_that_nobody_offered_is_refused(service: Service, number: np.ndarray):
-    answer = read_number(service, sent(number), 45)  # type: ignore[arg-type]
+    answer = read_number(service, sent(number), 45)
 
     assert "cannot turn by 45" in answer
 
