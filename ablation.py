@@ -137,7 +137,7 @@ def to_markdown(rows: Sequence[dict[str, Any]], conditions: str) -> str:
     -------
     str
     """
-    sources = list(rows[0]["sets"])
+    sources = [source for source in rows[0]["sets"] if any(_cell(r["sets"][source]) for r in rows)]
     head = ["learned from", "pictures", *(Path(source).stem for source in sources)]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in rows:
@@ -147,11 +147,11 @@ def to_markdown(rows: Sequence[dict[str, Any]], conditions: str) -> str:
 
 
 def _cell(found: dict[str, Any]) -> str:
-    """Say how one set was read: the accuracy, and how well non-digits were told apart."""
+    """Say how one set was read: the accuracy, and how well non-digits were told apart, if known."""
     accuracy, separation = found["accuracy"], found["separation"]
     parts = [] if accuracy is None else [f"{accuracy['value']:.2%}".replace("%", " %")]
     parts += [] if separation is None else [f"(no digit: {separation:.3f})"]
-    return " ".join(parts) or "-"
+    return " ".join(parts)
 
 
 def build_parser() -> argparse.ArgumentParser:
