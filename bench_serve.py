@@ -31,6 +31,7 @@ from PIL import Image
 from api import build_api
 from api_bodies import decode_base64, read_pictures
 from api_models import Answer, PictureIn, describe_answer
+from errors import DigitError
 from load import Outcome, compose, drive
 from micro_batch import Answer as Read
 from server import open_port, serve
@@ -110,7 +111,7 @@ def start_server(model: str) -> Iterator[Server]:
     theirs.close()
     try:
         if not ours.poll(START_S):
-            raise TimeoutError(f"the server did not start within {START_S} s")
+            raise DigitError(f"the server did not start within {START_S} s; is the machine busy?")
         yield Server(ours.recv(), psutil.Process(process.pid))
     finally:
         process.terminate()
