@@ -222,7 +222,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "ema": 0.99,
         "strength": 0.5,
     },
-    # The same in about half the time: an epoch less, on smaller pictures but for the last, and
+    # The same in three fifths of the time: an epoch less, on smaller pictures but for the last, and
     # with batch normalisation after pooling. See `bench.py train --full`.
     "fast": {
         "epochs": 5,
