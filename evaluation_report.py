@@ -156,7 +156,8 @@ def _thumbnail(source: PictureSource | None) -> str:
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
     size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
     small = cv2.resize(pixels, size, interpolation=how)
-    return _picture_url(np.rint(255 * small[..., ::-1]).astype(np.uint8))
+    blue_first = small if small.ndim == 2 else small[..., ::-1]
+    return _picture_url(np.rint(255 * blue_first).astype(np.uint8))
 
 
 def _picture_url(pixels: np.ndarray) -> str:

@@ -547,7 +547,7 @@ def check_digit(correct: object) -> None:
 
 
 def _reduce(picture: PictureSource) -> np.ndarray:
-    """Decode a picture to uint8 of shape (height, width, 3), no longer than `SIDE`."""
+    """Decode a picture to uint8, grey or in colour, no longer than `SIDE`."""
     pixels = open_picture(picture, working_side=SIDE).pixels
     return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
 
@@ -558,10 +558,9 @@ def _hash(pixels: np.ndarray) -> str:
 
 
 def _encode(pixels: np.ndarray) -> bytes:
-    """Encode pixels as PNG; grey ones as grey, in a third of the bytes."""
-    is_grey = bool((pixels == pixels[..., :1]).all())
+    """Encode pixels as PNG."""
     content = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if is_grey else pixels).save(content, "PNG")
+    Image.fromarray(pixels).save(content, "PNG")
     return content.getvalue()
 
 

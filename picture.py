@@ -1,13 +1,14 @@
 """Open any picture: a path, bytes, a PIL image, a NumPy array or a torch tensor.
 
-    anything -> decoded, turned upright, transparent parts laid on a ground -> (height, width, 3)
+    anything -> decoded, turned upright, transparent parts laid on a ground
+             -> (height, width), or (height, width, 3) where there is colour
 
 What comes out is small: a photograph is reduced to about a megapixel while it is decoded,
 because nothing later needs more. The size of the original is kept, so that boxes found in the
 small picture can be drawn on the large one.
 
     >>> open_picture(np.zeros((4, 6), np.uint8)).pixels.shape
-    (4, 6, 3)
+    (4, 6)
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ MAX_SIDE = 16_384
 # What people have. Pillow reads thirty more, and starts other programs for some of them (EPS): not
 # for a stranger's file. Photographs of some phones (MPO) count as JPEG.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "ICO", "JPEG2000")
-WORKING_SIDE = 480  # pixels; longer sides are reduced to this before anything else is done
+WORKING_SIDE = 320  # pixels; longer sides are reduced to this before anything else is done
 
 _UNIT = np.arange(256, dtype=np.float32) / 255  # what each byte means
 _DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # more than eight bits for each value
@@ -59,8 +60,9 @@ class Picture:
 
     Attributes
     ----------
-    pixels : ndarray of shape (height, width, 3), float32
-        Red, green and blue from 0.0 to 1.0, upright, without transparency.
+    pixels : ndarray of shape (height, width) or (height, width, 3), float32
+        Grey, or red, green and blue where they differ, from 0.0 to 1.0, upright, without
+        transparency.
     width, height : int
         Of the original, upright, in pixels; `pixels` may be smaller.
     """
@@ -80,7 +82,7 @@ def open_picture(source: PictureSource, *, working_side: int = WORKING_SIDE) -> 
         animation the first frame is used); or its bytes; or pixels: `(height, width)` grey,
         `(height, width, 1 | 3 | 4)`, or `(1 | 3 | 4, height, width)` as torch has it. Integers
         count from 0 to 255 (uint16: to 65,535), floats from 0.0 to 1.0, booleans are ink or none.
-    working_side : int, default=640
+    working_side : int, default=320
         Pixels to which a longer side is reduced.
 
     Raises
@@ -164,21 +166,22 @@ def _from_image(
     _check_size(width, height, name)
     try:
         if reduce:
-            image.draft(None, (working_side, working_side))
+            scale = working_side / max(width, height)
+            image.draft(None, (int(width * scale), int(height * scale)))
         image.load()  # turns TIFF files upright by itself, and takes the orientation away
         if image.getexif().get(ExifTags.Base.Orientation, 1) >= _FIRST_SIDEWAYS_ORIENTATION:
             width, height = height, width
         values = _values_of(image, working_side)
     except _DAMAGE as error:
         raise ImageError(f"{name}: the file is damaged ({error}); save or copy it again") from error
-    return Picture(_lay_on_ground(_reduce(values, working_side)), width, height)
+    return Picture(_to_pixels(_reduce(values, working_side)), width, height)
 
 
 def _values_of(image: Image.Image, working_side: int) -> np.ndarray:
-    """Decode to uint8 or float32 of shape (height, width, 3), or 4 where there is transparency."""
+    """Decode to grey, three channels, or four where there is transparency; uint8 or float32."""
     if image.mode in _DEEP_MODES:
-        return _grey_to_colour(_deep_to_unit(np.asarray(ImageOps.exif_transpose(image))))
-    mode = "RGBA" if image.has_transparency_data else "RGB"
+        return _deep_to_unit(np.asarray(ImageOps.exif_transpose(image)))
+    mode = "RGBA" if image.has_transparency_data else "L" if image.mode in {"1", "L"} else "RGB"
     shrinkage = max(image.size) // working_side
     # Shrinking a large photograph first saves turning, converting and copying all its pixels.
     if shrinkage > 1 and image.mode in {"L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"}:
@@ -221,8 +224,7 @@ def _from_array(values: np.ndarray, working_side: int) -> Picture:
     height, width = values.shape[:2]
     _check_size(width, height, "the array")
     unit = _array_to_unit(values)
-    colour = _grey_to_colour(unit) if unit.ndim == 2 else unit
-    return Picture(_lay_on_ground(_reduce(colour, working_side)), width, height)
+    return Picture(_to_pixels(_reduce(unit, working_side)), width, height)
 
 
 def _array_to_unit(values: np.ndarray) -> np.ndarray:
@@ -267,33 +269,38 @@ def _check_bytes(count: int, name: str) -> None:
 
 
 def _reduce(values: np.ndarray, working_side: int) -> np.ndarray:
-    """Shrink to working size by averaging, so that noise shrinks too."""
+    """Shrink to working size, and by more than half by averaging, so that noise shrinks too."""
     height, width = values.shape[:2]
     scale = working_side / max(height, width)
     if scale >= 1:
         return values
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return cv2.resize(values, size, interpolation=cv2.INTER_AREA)
+    # Between two pixels next to each other nothing is lost, and it takes a fifth of the time.
+    method = cv2.INTER_LINEAR if scale >= 0.5 else cv2.INTER_AREA
+    return cv2.resize(values, size, interpolation=method)
 
 
-def _grey_to_colour(grey: np.ndarray) -> np.ndarray:
-    """Repeat a grey plane as red, green and blue."""
-    return np.repeat(grey[..., None], 3, axis=2)
+def _to_pixels(values: np.ndarray) -> np.ndarray:
+    """Bring decoded values to 0.0..1.0, without transparency, and without colour if all is grey."""
+    if values.ndim == 3 and values.shape[2] == 4:
+        values = _lay_on_ground(values)
+    if values.ndim == 3:
+        red, green, blue = cv2.split(values)
+        values = red if np.array_equal(red, green) and np.array_equal(red, blue) else values
+    return cv2.LUT(values, _UNIT) if values.dtype == np.uint8 else values
 
 
 def _lay_on_ground(values: np.ndarray) -> np.ndarray:
-    """Turn uint8 into 0.0..1.0, and lay what is transparent on a ground that shows it.
+    """Lay what is transparent on a ground that shows it; uint8 or 0.0..1.0.
 
     Drawing programs save strokes on nothing: the ink may be black, white, or any colour, and the
     colour under the transparent part means nothing. So strokes get the ground that differs most
     from them; a sheet of paper with something on it (round corners, a cut-out) is continued.
     """
+    if values[..., 3].min() == (255 if values.dtype == np.uint8 else 1):
+        return values[..., :3]
     unit = cv2.LUT(values, _UNIT) if values.dtype == np.uint8 else values
-    if unit.shape[2] == 3:
-        return unit
     colour, alpha = unit[..., :3], unit[..., 3:]
-    if alpha.min() == 1:
-        return colour
     # Pale strokes may be nowhere opaque; they are strokes all the same.
     opaque = _largest_part(alpha[..., 0] > 0.5 * max(float(alpha.max()), 1e-6))
     inside = colour[opaque]

@@ -16,6 +16,7 @@ Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits".
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -26,12 +27,13 @@ from picture import PictureSource, open_picture
 FIELD = 28  # side of the result, pixels
 BOX = 20  # the digit's longer side in it
 WORKING_MIN = 112  # pixels; smaller pictures are enlarged to this, so that masks have smooth edges
-BACKGROUND_SIDE = 160  # pixels; the ground changes slowly, so it is estimated on a small copy
-SAMPLE = 40_000  # pixels from which colours and noise are judged
+GROUND_SIDE = 96  # pixels; light and ground change slowly, so a small copy tells them
+SAMPLE = 16_000  # pixels from which colours and noise are judged
 STROKE_WINDOW = 0.45  # of the shorter side; ink is never wider than this, shadows are
 
 MIN_CONTRAST = 3 / 255  # nearly white ink on white is read; less is the rounding of one grey level
 NOISE_FACTOR = 6.0  # ink has to stand out from the noise of the paper by so many deviations
+TINY = 1e-4 * np.eye(3, dtype=np.float32)
 STRONG, WEAK = 0.42, 0.20  # of full ink: where ink surely is, and how far it then reaches
 
 LINE_LEAN = 0.03  # height over length of a line that is not quite level, 1.7 degrees
@@ -221,55 +223,39 @@ def to_grey(pixels: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    pixels : ndarray of shape (height, width, 3), float32
+    pixels : ndarray of shape (height, width) or (height, width, 3), float32
 
     Returns
     -------
     ndarray of shape (height, width), float32
         Brighter is larger; the range is that of the picture's contrast, not 0..1.
     """
+    if pixels.ndim == 2:
+        return pixels
     sample = _sample(pixels).reshape(-1, 3)
-    if _is_colourless(sample) and _is_colourless(pixels):
-        return np.ascontiguousarray(pixels[..., 0])
     sample = sample - [median(channel) for channel in sample.T]
     direction = np.linalg.eigh(sample.T @ sample)[1][:, -1]
     if abs(direction.sum()) > 1e-6:
         direction = direction * np.sign(direction.sum())
-    return pixels @ (direction / np.abs(direction).sum()).astype(np.float32)
-
-
-def _is_colourless(pixels: np.ndarray) -> bool:
-    """Whether red, green and blue are the same everywhere."""
-    red, green, blue = (pixels[..., channel] for channel in range(3))
-    return np.array_equal(red, green) and np.array_equal(red, blue)
+    return cv2.transform(pixels, (direction / np.abs(direction).sum())[None])
 
 
 def median(values: np.ndarray) -> np.float32:
-    """Do what `np.median` does, for finite float32 of any shape, five times as fast.
-
-    NumPy looks for both middle values and for NaN at once, which its fast path cannot do.
-    """
-    flat = values.ravel()
-    half = flat.size // 2
-    parted = np.partition(flat, half)
-    if flat.size % 2:
-        return parted[half]
-    return (parted[half] + parted[:half].max()) / np.float32(2)
+    """Do what `np.median` does, for finite float32 of any shape, several times as fast."""
+    return quantile(values, 0.5)
 
 
 def quantile(values: np.ndarray, share: float) -> np.float32:
-    """Do what `np.quantile` does, for finite float32 of any shape, several times as fast."""
-    flat = values.ravel()
-    place = (flat.size - 1) * share
+    """Do what `np.quantile` does, for finite float32 of any shape, several times as fast.
+
+    NumPy's own looks for NaN too, and only partly sorts the values. That takes far longer than
+    sorting them all where most are equal, as on the even ground of a drawing.
+    """
+    ordered = np.sort(values, axis=None)
+    place = (ordered.size - 1) * share
     low = int(place)
-    parted = np.partition(flat, low)
-    below = parted[low]
-    if low + 1 == flat.size:
-        return below
-    above = parted[low + 1 :].min()
-    part = place - low
-    # The same two ways as in NumPy, which rounds towards the nearer value.
-    return above - (above - below) * (1 - part) if part >= 0.5 else below + (above - below) * part
+    below, above = ordered[low], ordered[min(low + 1, ordered.size - 1)]
+    return below + (above - below) * np.float32(place - low)
 
 
 def find_ink(grey: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -291,14 +277,15 @@ def find_ink(grey: np.ndarray) -> tuple[np.ndarray, bool]:
     BlankImageError
         If nothing stands out from the ground.
     """
-    bright = grey - _slope_of_light(grey)
-    dark_ink = is_ink_dark(bright)
-    if dark_ink:
-        np.negative(bright, out=bright)
-    height = estimate_ground(bright)
-    np.subtract(bright, height, out=height)
+    small = _shrink(grey, GROUND_SIDE)
+    slope = _slope_of_light(small)
+    even = small - slope
+    dark_ink = is_ink_dark(even)
+    ground = slope - estimate_ground(-even) if dark_ink else slope + estimate_ground(even)
+    ground = cv2.resize(ground, grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    height = np.subtract(ground, grey, out=ground) if dark_ink else np.subtract(grey, ground)
     height -= median(_sample(height))
-    grain = np.abs(_sample(bright) - _sample(cv2.GaussianBlur(bright, (0, 0), 1.5)))
+    grain = np.abs(_sample(height) - _sample(cv2.GaussianBlur(height, (0, 0), 1.5)))
     noise = 1.4826 * float(median(grain))
     full = full_ink(height)
     if full < max(MIN_CONTRAST, NOISE_FACTOR * noise):
@@ -328,11 +315,10 @@ def is_ink_dark(grey: np.ndarray) -> bool:
     widest open places; each has its say, because each alone is wrong for some picture: a digit
     that fills the frame, a thick marker, a dark bar along one edge.
     """
-    small = _shrink(grey, 96)
-    span = float(small.max() - small.min())
-    if span <= 0:
+    low, high = float(grey.min()), float(grey.max())
+    if high <= low:
         return True
-    levels = to_bytes((small - small.min()) / span)
+    levels = to_bytes((grey - low) / (high - low))
     _, bright = cv2.threshold(levels, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     rim = np.concatenate([bright[0], bright[-1], bright[1:-1, 0], bright[1:-1, -1]]).mean()
     openness = [_widest_place(side) for side in (bright, 1 - bright)]
@@ -345,30 +331,26 @@ def _slope_of_light(grey: np.ndarray) -> np.ndarray:
 
     The rim is mostly ground. A curve, or a fit to the whole picture, follows a thick digit.
     """
-    small = _shrink(grey, 96)
-    y, x = _axes(small.shape)
-    rim = np.maximum(np.abs(y), np.abs(x)) > 0.42
-    values = small[rim]
-    points = np.stack(
-        [np.ones(len(values), np.float32), *(np.broadcast_to(a, small.shape)[rim] for a in (y, x))],
-        axis=1,
-    )
+    everywhere, rim, points = _plane_terms(grey.shape)
+    values = grey[rim]
     distance = np.abs(values - median(values))
     keep = distance <= quantile(distance, 0.7)
     for _ in range(2):
-        slope = np.linalg.lstsq(points[keep], values[keep], rcond=None)[0]
+        kept = points[keep]
+        # Least squares; the small addend helps where all points lie in one row or column.
+        slope = np.linalg.solve(kept.T @ kept + TINY, kept.T @ values[keep])
         distance = np.abs(values - points @ slope)
         keep = distance <= 3 * median(distance) + 1e-6
-    y, x = _axes(grey.shape)
-    return (slope[0] + slope[1] * y + slope[2] * x).astype(np.float32, copy=False)
+    return everywhere @ slope
 
 
-def _axes(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows as a column and columns as a row, both from -0.5 to 0.5."""
-    height, width = shape[:2]
-    rows = (np.arange(height, dtype=np.float32) + 0.5) / height - 0.5
-    cols = (np.arange(width, dtype=np.float32) + 0.5) / width - 0.5
-    return rows[:, None], cols[None, :]
+@lru_cache(maxsize=16)
+def _plane_terms(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """List what a plane is a sum of (1, y, x) for each pixel, which are the rim, and those alone."""
+    y, x = (((np.arange(side) + 0.5) / side - 0.5).astype(np.float32) for side in shape)
+    terms = np.stack([np.ones(shape, np.float32), *np.meshgrid(y, x, indexing="ij")], axis=2)
+    rim = np.abs(terms[..., 1:]).max(axis=2) > 0.42
+    return terms, rim, terms[rim]
 
 
 def _widest_place(region: np.ndarray) -> float:
@@ -400,12 +382,9 @@ def estimate_ground(bright: np.ndarray) -> np.ndarray:
         The ground: whatever is brighter over less than `STROKE_WINDOW` of the picture is gone,
         while shadows and gradients, which are wider, remain.
     """
-    small = _shrink(bright, BACKGROUND_SIDE)
-    window = max(STROKE_WINDOW * min(small.shape), 0.35 * max(small.shape))
+    window = max(STROKE_WINDOW * min(bright.shape), 0.35 * max(bright.shape))
     kernel = np.ones((int(window) | 1, int(window) | 1), np.uint8)
-    ground = cv2.morphologyEx(small, cv2.MORPH_OPEN, kernel)
-    ground = cv2.blur(ground, (5, 5))
-    return cv2.resize(ground, bright.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return cv2.blur(cv2.morphologyEx(bright, cv2.MORPH_OPEN, kernel), (3, 3))
 
 
 def ink_mask(ink: np.ndarray) -> np.ndarray:
@@ -627,6 +606,8 @@ def choose_digit(mask: np.ndarray) -> tuple[np.ndarray, int]:
     count = len(stats)
     if count == 1:
         raise BlankImageError("the picture is blank: draw a digit, or raise the contrast")
+    if count == 2:
+        return mask, 0
     height, width = mask.shape
     left, top, wide, tall = stats[1:, :4].astype(float).T
     area = stats[1:, cv2.CC_STAT_AREA].astype(float)
@@ -752,9 +733,9 @@ def centre_by_mass(digit: np.ndarray) -> np.ndarray:
     if not digit.any():
         raise BlankImageError("the picture is blank: draw a digit, or raise the contrast")
     height, width = digit.shape
-    rows, cols = np.indices(digit.shape)
-    top = FIELD // 2 - round(float(np.average(rows, weights=digit)))
-    left = FIELD // 2 - round(float(np.average(cols, weights=digit)))
+    mass = cv2.moments(digit)
+    top = FIELD // 2 - round(mass["m01"] / mass["m00"])
+    left = FIELD // 2 - round(mass["m10"] / mass["m00"])
     # A long tail can ask for a place outside the field: whole ink beats exact centre.
     top, left = np.clip([top, left], 0, [FIELD - height, FIELD - width])
     field_of_ink = np.zeros((FIELD, FIELD), np.float32)

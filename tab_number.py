@@ -116,7 +116,7 @@ def render_reading(reading: Reading, pixels: np.ndarray, size: tuple[int, int]) 
     Parameters
     ----------
     reading : Reading
-    pixels : ndarray of shape (height, width, 3), float32, 0.0..1.0
+    pixels : ndarray of shape (height, width) or (height, width, 3), float32, 0.0..1.0
         The picture that was read, perhaps smaller.
     size : tuple of two ints
         Width and height of the picture as it came, in which the boxes are counted.
