@@ -346,7 +346,7 @@ def _slope_of_light(grey: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def _plane_terms(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """List what a plane is a sum of (1, y, x) for each pixel, which are the rim, and those alone."""
+    """List what a plane sums up (1, y, x) for each pixel, which are the rim, and those alone."""
     y, x = (((np.arange(side) + 0.5) / side - 0.5).astype(np.float32) for side in shape)
     terms = np.stack([np.ones(shape, np.float32), *np.meshgrid(y, x, indexing="ij")], axis=2)
     rim = np.abs(terms[..., 1:]).max(axis=2) > 0.42
