@@ -337,12 +337,17 @@ class MNISTPredictor:
         digits = np.stack([each.digit for each in prepared])
         logits = compute_logits(self.network, torch.from_numpy(digits)[:, None])
         probabilities = torch.softmax(logits / self.checkpoint.temperature, dim=1).numpy()
-        return [self._judge(each, row) for each, row in zip(prepared, probabilities, strict=True)]
+        doubts = measure_doubt(probabilities).tolist()
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :2].tolist()
+        return [
+            self._judge(*each) for each in zip(prepared, probabilities, best, doubts, strict=True)
+        ]
 
-    def _judge(self, prepared: Prepared, probabilities: np.ndarray) -> Prediction:
-        """Put one row of probabilities into words."""
-        digit, runner_up = np.argsort(-probabilities, kind="stable")[:2].tolist()
-        doubt = float(measure_doubt(probabilities))
+    def _judge(
+        self, prepared: Prepared, probabilities: np.ndarray, best: list[int], doubt: float
+    ) -> Prediction:
+        """Put one row of probabilities, its two best digits and their doubt into words."""
+        digit, runner_up = best
         thresholds = self.checkpoint.refusal or {}
         left, top, right, bottom = prepared.box
         verdict: Verdict = "ok"
