@@ -1,16 +1,23 @@
 """Look into a network: what its first layer looks for, what each layer saw, which ink counted.
 
-    network, 28x28 digit -> explain -> Explanation: Grad-CAM, influence of each pixel, maps
+    network, 28x28 digit -> explain -> Explanation: heat, influence of each pixel, maps
     network -> first_filters -> what its first layer looks for
 
 Nothing is done to the network that is given: each call looks into a copy, so that threads which
 read with it meanwhile are not disturbed. The methods are Captum's.
 
+Heat is HiResCAM: Grad-CAM in which each place of a map keeps a gradient of its own. Grad-CAM takes
+the mean of a map's gradients, which is right where a network takes the mean of its maps. Ours
+flatten them, and pooling drops the edge of some: Grad-CAM lit places that nobody had looked at. How
+far the logit falls where a patch of 5x5 is wiped out agrees with HiResCAM (correlation 0.43 to 0.65
+by network) and not with Grad-CAM (-0.27 to 0.25; 100 of MNIST's training pictures each).
+
     >>> explain(model, digit, target=5).heat.shape
     (28, 28)
 
-Sources: Selvaraju et al., "Grad-CAM" (2017); Sundararajan, Taly, Yan, "Axiomatic Attribution for
-Deep Networks" (2017, integrated gradients).
+Sources: Draelos, Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of
+convolutional neural networks" (2020); Selvaraju et al., "Grad-CAM" (2017); Sundararajan, Taly, Yan,
+"Axiomatic Attribution for Deep Networks" (2017, integrated gradients).
 """
 
 from __future__ import annotations
@@ -42,7 +49,7 @@ class LayerView:
     maps : ndarray of shape (channels, height, width), float32
         Its answers after the activation function.
     heat : ndarray of shape (28, 28), float32
-        Grad-CAM at this layer, 0.0 to 1.0: where it found what speaks for the digit explained.
+        HiResCAM at this layer, 0.0 to 1.0: where it found what speaks for the digit explained.
     """
 
     name: str
@@ -62,7 +69,7 @@ class Explanation:
         How much each pixel speaks for the digit (above zero) or against it, in logits; together
         they are the difference to the logit of an empty picture.
     heat : ndarray of shape (28, 28), float32, or None
-        Grad-CAM at the last convolutional layer, 0.0 to 1.0; of several networks that answer
+        HiResCAM at the last convolutional layer, 0.0 to 1.0; of several networks that answer
         together the mean. None for a network without convolutions.
     layers : tuple of LayerView
         One for each convolutional layer; empty for a network without any.
@@ -152,10 +159,11 @@ def _view_layers(
 
 
 def _find_heat(model: DigitNetwork, layer: nn.Module, pixels: Tensor, target: int) -> np.ndarray:
-    """Compute Grad-CAM at a layer, enlarged to the picture's size; 0.0 to 1.0."""
-    from captum.attr import LayerAttribution, LayerGradCam
+    """Compute HiResCAM at a layer, enlarged to the picture's size; 0.0 to 1.0."""
+    from captum.attr import LayerAttribution, LayerGradientXActivation
 
-    heat = LayerGradCam(model, layer).attribute(pixels, target=target, relu_attributions=True)
+    shares = LayerGradientXActivation(model, layer).attribute(pixels, target=target)
+    heat = torch.relu(shares.sum(dim=1, keepdim=True))  # (1, 1, height, width)
     heat = LayerAttribution.interpolate(heat, (IMAGE_SIZE, IMAGE_SIZE), "bilinear")
     return _scale_up(heat[0, 0].detach().numpy().astype(np.float32))  # (28, 28)
 

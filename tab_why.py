@@ -125,8 +125,8 @@ def render_why(
         parts.append(
             render_notice(
                 f"The model in use, {architecture}, has no convolutions: it looks at all 784 "
-                "pixels at once, wherever they are. So there is no Grad-CAM and there are no maps "
-                "of layers to show; but how much each pixel counted can be told of any model."
+                "pixels at once, wherever they are. So there is no place where it looked and there are "
+                "no maps of layers; but how much each pixel counted can be told of any model."
             )
         )
     parts += [
@@ -138,7 +138,7 @@ def render_why(
             _section(
                 "What each layer made of it",
                 "A map is the answer of one filter, bright where it found its pattern. Early maps "
-                "find edges, later ones parts of digits. Beside each: Grad-CAM at this layer.",
+                "find edges, later ones parts of digits. Beside them: where this layer found it.",
                 "".join(_show_layer(layer) for layer in explanation.layers),
             )
         )
@@ -173,7 +173,7 @@ def _answer_figures(
         yield (
             lay_over(large, colour_heat(heat), 0.8 * np.sqrt(np.clip(heat, 0, 1))),
             "Where it looked",
-            f"Grad-CAM: the brighter, the more the last convolution found for {target} there.",
+            f"HiResCAM, a finer Grad-CAM: bright where the last layer of maps found a {target}.",
         )
     # Few pixels count very much: by their square roots the others are seen too.
     influence = np.sign(explanation.influence) * np.sqrt(np.abs(explanation.influence))
@@ -224,7 +224,7 @@ def _show_filters(filters: Filters) -> str:
 
 
 def _show_layer(layer: LayerView) -> str:
-    """Show the maps of a layer that answered most, and its own Grad-CAM."""
+    """Show the maps of a layer that answered most, and where it found what it looked for."""
     count, height, width = layer.maps.shape
     strongest = np.argsort(-layer.maps.mean(axis=(1, 2)), kind="stable")[:MOST_TILES]
     most = float(layer.maps.max())
@@ -236,7 +236,7 @@ def _show_layer(layer: LayerView) -> str:
     heat = picture_url(colour_heat(enlarge(layer.heat, 4 * TILE, smooth=True)))
     return (
         f'<figure class="why-layer"><figcaption>{escape(title)}</figcaption>'
-        f'<img class="why-heat" src="{heat}" alt="Grad-CAM at {escape(layer.name)}">'
+        f'<img class="why-heat" src="{heat}" alt="HiResCAM at {escape(layer.name)}">'
         f"{_sheet(pictures, f'Maps: {layer.name}')}</figure>"
     )
 

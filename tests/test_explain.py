@@ -61,7 +61,7 @@ def test_the_influences_add_up_to_what_the_ink_changed(name: str, target: int, d
     assert not found.influence[digit == 0].any(), "paper without ink speaks for nothing"
 
 
-def test_grad_cam_is_what_its_paper_says(digit: np.ndarray):
+def test_heat_is_what_the_paper_on_hirescam_says(digit: np.ndarray):
     model = build_model("cnn1").eval()
     pixels = torch.from_numpy(digit)[None, None]
     layers = list(model.layers.children())
@@ -69,13 +69,25 @@ def test_grad_cam_is_what_its_paper_says(digit: np.ndarray):
     maps = first(model.scaling(pixels)).detach().requires_grad_()
     logits = rest(maps)
     (gradient,) = torch.autograd.grad(logits[0, 4], maps)
-    expected = (gradient.mean((2, 3), keepdim=True) * maps).sum(1).relu()[0].detach().numpy()
+    expected = (gradient * maps).sum(1).relu()[0].detach().numpy()
 
     found = explain(model, digit, 4)
 
     assert expected.max() > 0
     np.testing.assert_allclose(found.heat, expected / expected.max(), atol=1e-5)
     np.testing.assert_allclose(found.layers[0].maps, maps[0].detach(), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["mnistnet", "cnn3"])
+def test_where_pooling_drops_the_edge_of_a_map_there_is_no_heat(name: str, digit: np.ndarray):
+    """Grad-CAM lit the last row and column of 7x7, which pooling to 3x3 never reads."""
+    model = build_model(name)
+
+    heat = explain(model, digit, 3).layers[-1].heat
+
+    assert heat.max() == pytest.approx(1)
+    assert not heat[26:].any()
+    assert not heat[:, 26:].any()
 
 
 def test_networks_that_answer_together_are_named_and_their_heat_is_the_mean(digit: np.ndarray):
