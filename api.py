@@ -95,7 +95,8 @@ class Engine:
         self.lane.close()
 
 
-def _engine(request: Request) -> Engine:
+# Both are coroutines: a plain function would be called in another thread, for every request.
+async def _engine(request: Request) -> Engine:
     engine: Engine = request.app.state.engine
     return engine
 
