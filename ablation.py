@@ -24,8 +24,9 @@ from dataset import data_dir
 from errors import DigitError
 from evaluate import read_samples, summarise
 from predict import MNISTPredictor
+from recipes import RECIPES, Settings, check_settings
 from samples import load_samples
-from train import RECIPES, Settings, check_settings, train
+from train import train
 from utils import PROJECT, HelpFormatter, atomic_write, set_up_logging
 
 log = logging.getLogger(__name__)

@@ -27,12 +27,13 @@ import torch.nn.functional as F
 
 from dataset import Digits, data_dir, load_mnist
 from errors import SettingsError
+from learner import Learner, build_learner
 from learning import choose_precision, compute_loss, prepare_network
 from model import MNIST_MEAN, MNIST_STD, UNIT_SCALING, build_model, to_unit_pixels
+from recipes import RECIPES, Settings
 from registry import load_checkpoint
 from runs import measure
 from timing import Goal, Table, describe_conditions, median_ratio, take_turns
-from train import RECIPES, Learner, Settings, build_learner
 from utils import PROJECT, pick_device, set_seed
 
 EPOCH = 55_000  # training pictures of MNIST, less those held out

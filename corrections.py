@@ -24,6 +24,7 @@ from feedback import FeedbackStore
 from hands import NOT_A_DIGIT
 
 SHARE = 0.1  # of what an epoch shows
+OWN = "own"  # the project's store, where a file could be named
 MOST_REPEATS = 50  # 13 corrections would have to be shown 470 times each; that learns them by heart
 
 
@@ -56,6 +57,24 @@ def load_corrections(path: Path | None) -> Digits:
             "page first, or train without --corrections"
         )
     return Digits(torch.from_numpy(images.copy()), torch.from_numpy(labels))
+
+
+def find_corrections(name: str) -> Digits | None:
+    """Read the corrections that a setting names.
+
+    Parameters
+    ----------
+    name : str
+        A store's file, "own" for the project's, "" for none.
+
+    Returns
+    -------
+    Digits or None
+        As `load_corrections`; None if none are wanted.
+    """
+    if not name:
+        return None
+    return load_corrections(None if name == OWN else Path(name))
 
 
 def repeat(corrections: Digits, *, among: int) -> Digits:

@@ -71,6 +71,10 @@ class Digits:
         """Keep the pictures at these places."""
         return Digits(self.images[places], None if self.labels is None else self.labels[places])
 
+    def first(self, count: int) -> Digits:
+        """Keep the first pictures; 0 keeps all."""
+        return self.take(slice(count or None))
+
     def to(self, device: torch.device | str) -> Digits:
         """Move the tensors to a device."""
         labels = None if self.labels is None else self.labels.to(device)

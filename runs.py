@@ -264,6 +264,31 @@ class Run:
         }
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes
+    ----------
+    folder : Path
+        The run's own folder under `outputs/`.
+    best_path : Path
+        Checkpoint with the best weights of this run.
+    history : list of dict
+        One row for each epoch, as in `history.jsonl`.
+    metrics : dict
+        As saved with the best weights.
+    interrupted : bool
+        Ended by Ctrl-C.
+    """
+
+    folder: Path
+    best_path: Path
+    history: list[dict[str, Any]]
+    metrics: dict[str, Any]
+    interrupted: bool
+
+
 ROW_TITLE = "  epoch    loss  accuracy  validation loss  accuracy     hands        lr  seconds"
 
 

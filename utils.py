@@ -84,6 +84,13 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
+def shorten_path(path: Path) -> Path:
+    """Show a path from the current folder if it lies below it."""
+    with contextlib.suppress(ValueError):
+        return path.resolve().relative_to(Path.cwd())
+    return path
+
+
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path`, and put the file in its place when the block ends well.

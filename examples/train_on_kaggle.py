@@ -10,9 +10,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the project's files are
 
 from dataset import load_kaggle
+from learner import build_learner
+from recipes import RECIPES, Settings
 from registry import MODELS_DIR, save_checkpoint
 from runs import measure
-from train import RECIPES, Settings, build_learner
 from utils import pick_device, set_seed
 
 digits = load_kaggle(Path(sys.argv[1]))

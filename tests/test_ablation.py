@@ -27,8 +27,8 @@ def quick(monkeypatch):
         noise = np.random.default_rng(seed).integers(0, 255, (count, 28, 28), np.uint8)
         return noise, np.zeros(count, np.int64)
 
-    monkeypatch.setattr("train.make_hands", make_hands)
-    monkeypatch.setattr("train.make_non_digits", make_non_digits)
+    monkeypatch.setattr("training_data.make_hands", make_hands)
+    monkeypatch.setattr("training_data.make_non_digits", make_non_digits)
 
 
 def test_each_row_adds_one_ingredient_and_keeps_the_others():

@@ -19,8 +19,9 @@ from errors import BusyError, CheckpointError, DigitError, ModelNotFoundError, S
 from feedback import FeedbackStore
 from jobs import Job, JobSettings, TrainingJobs
 from model import list_models
+from recipes import check_settings
 from registry import load_checkpoint
-from train import check_settings, parse_settings
+from train import parse_settings
 from utils import PROJECT
 
 PATIENCE_S = 120  # a busy machine is no reason to fail

@@ -1,0 +1,237 @@
+"""A network while it learns: one epoch after another, from settings to better weights.
+
+    batches -> augment -> network -> loss -> gradients -> optimizer -> running average
+
+It knows nothing of files but the checkpoints it starts from; `train.py` measures, saves and
+prints between the epochs. The pieces of a step are those of `learning.py`.
+
+    >>> learner = build_learner(Settings(**RECIPES["fast"]), torch.device("cpu"))
+    >>> learner.learn(load_mnist("train", data_dir()), epoch=1)
+    Score(loss=..., accuracy=...)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from dataset import Digits, augment, batches, steps_in_epoch
+from distributed import ALONE, Team
+from errors import SettingsError
+from hands import NOT_A_DIGIT
+from learning import (
+    PoolThenNorm,
+    RunningAverage,
+    StripDropout,
+    ask_teachers,
+    choose_precision,
+    compute_loss,
+    distillation_loss,
+    learning_rate_factor,
+    prepare_network,
+)
+from model import IMAGE_SIZE, DigitNetwork, InputScaling, build_model
+from recipes import Settings
+from registry import MODELS_DIR, load_checkpoint
+from runs import Resumable, Score
+
+ADAM = "mlp"  # the network whose recipe asks for Adam; all others learn by AdamW
+
+# Pixels. Three poolings leave 3 of 24 as of 28, and what lies outside is nearly always empty.
+SMALL_SIZE = 24
+
+
+@dataclass
+class Learner:
+    """A network while it learns, with all that one epoch after another changes."""
+
+    settings: Settings
+    model: DigitNetwork
+    average: RunningAverage | None
+    optimizer: torch.optim.Optimizer
+    order: torch.Generator
+    changes: torch.Generator
+    teachers: Sequence[nn.Module]
+    precision: torch.dtype
+    device: torch.device
+    team: Team
+    network: Callable[[Tensor], Tensor]  # the model, or it compiled, or shared by processes
+    early_norms: Sequence[PoolThenNorm]  # layers of the model that a step has to leave in order
+
+    @property
+    def state(self) -> Resumable:
+        """Everything that changes while learning."""
+        return Resumable(self.model, self.average, self.optimizer, self.order, self.changes)
+
+    @property
+    def result(self) -> DigitNetwork:
+        """The weights that count: averaged, if an average is kept."""
+        return self.average.model if self.average else self.model
+
+    def learn(self, digits: Digits, epoch: int) -> Score:
+        """See every picture once, and say how it went.
+
+        Parameters
+        ----------
+        digits : Digits
+            Labelled, on the device of the network.
+        epoch : int
+            From 1; decides the learning rate, and whether the pictures are small.
+
+        Raises
+        ------
+        SettingsError
+            If the loss is not a number any more.
+        """
+        settings, team = self.settings, self.team
+        self._begin_epoch()
+        is_small = epoch <= min(settings.small_epochs, settings.epochs - 1)
+        size = SMALL_SIZE if is_small else IMAGE_SIZE
+        augmentation = settings.augmentation
+        per_epoch = steps_in_epoch(len(digits), settings.batch_size)
+        # Sums stay on the device: asking for a number would make a GPU wait at every step.
+        sums = torch.zeros(3, device=self.device)
+        losses, right, seen = sums  # three views
+        drawn = batches(digits, settings.batch_size, self.order, part=team.rank, parts=team.size)
+        for number, (pixels, labels) in enumerate(
+            _show_progress(drawn, per_epoch, epoch, settings)
+        ):
+            if settings.augment:
+                pixels = augment(pixels, self.changes, augmentation, size=size)
+            self._set_learning_rate((epoch - 1) * per_epoch + number, per_epoch)
+            loss, logits = self._compute(pixels, labels)
+            self._step(loss)
+            losses += loss.detach()
+            right += (logits.argmax(dim=1) == labels).sum()
+            seen += (labels != NOT_A_DIGIT).sum()
+        loss_sum, right_sum, seen_sum = team.add_up(sums).tolist()
+        score = Score(loss_sum / (per_epoch * team.size), right_sum / max(seen_sum, 1))
+        if not math.isfinite(score.loss):
+            raise SettingsError(
+                f"training diverged in epoch {epoch} (the loss is not a number any more); "
+                f"use a smaller --lr than {settings.lr:g}"
+            )
+        return score
+
+    def _begin_epoch(self) -> None:
+        """Switch dropout and batch statistics on, and let dropout draw new numbers."""
+        self.model.train()
+        for layer in self.model.modules():
+            if isinstance(layer, StripDropout):
+                layer.renew()
+
+    def _set_learning_rate(self, step: int, per_epoch: int) -> None:
+        """Follow the schedule."""
+        settings = self.settings
+        steps = per_epoch * settings.epochs
+        factor = learning_rate_factor(step, steps, per_epoch, settings.schedule)
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.lr * factor
+
+    def _compute(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the network forward: the loss, and the logits without their history."""
+        settings = self.settings
+        reduced = self.precision != torch.float32
+        with torch.autocast(self.device.type, self.precision, enabled=reduced):
+            logits = self.network(pixels).float()
+            heat = settings.teacher_temperature
+            advice = ask_teachers(self.teachers, pixels, heat) if self.teachers else None
+        loss = compute_loss(logits, labels, label_smoothing=settings.label_smoothing)
+        if advice is not None:
+            taught = distillation_loss(logits, advice, heat)
+            loss = (1 - settings.teaching) * loss + settings.teaching * taught
+        return loss, logits.detach()
+
+    def _step(self, loss: Tensor) -> None:
+        """Change the weights so that the loss shrinks, and their average after them."""
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        for layer in self.early_norms:
+            layer.keep_order()
+        if self.average:
+            self.average.update(self.model)
+
+
+def build_learner(
+    settings: Settings,
+    device: torch.device,
+    models_folder: Path = MODELS_DIR,
+    team: Team = ALONE,
+) -> Learner:
+    """Put together what the settings ask for, before the first step.
+
+    Raises
+    ------
+    SettingsError
+        If the weights to start from are of another network.
+    ModelNotFoundError, CheckpointError
+        If a teacher, or the weights to start from, cannot be loaded.
+    """
+    scaling = build_model(settings.model).scaling
+    model = build_model(settings.model, softened(scaling, settings))
+    if settings.start:
+        copy_weights(load_checkpoint(settings.start, models_folder).model, model)
+    prepare_network(model, device, dropout=settings.dropout, pool_first=settings.pool_first)
+    teachers = [load_checkpoint(name, models_folder).model for name in settings.teachers]
+    shared = team.wrap(model)
+    return Learner(
+        settings=settings,
+        model=model,
+        average=RunningAverage(model, settings.ema) if settings.ema else None,
+        optimizer=_build_optimizer(model, settings),
+        order=torch.Generator().manual_seed(settings.seed),
+        changes=torch.Generator(device).manual_seed(settings.seed),
+        teachers=[teacher.to(device) for teacher in teachers],
+        precision=choose_precision(settings.precision, device),
+        device=device,
+        team=team,
+        network=torch.compile(shared) if settings.compile else shared,
+        early_norms=[layer for layer in model.modules() if isinstance(layer, PoolThenNorm)],
+    )
+
+
+def _build_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    """Choose Adam for the network that asks for it, and AdamW for the others."""
+    if settings.model == ADAM:
+        return torch.optim.Adam(model.parameters(), lr=settings.lr, fused=True)
+    return torch.optim.AdamW(
+        model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
+    )
+
+
+def softened(scaling: InputScaling, settings: Settings) -> InputScaling:
+    """Let a network soften what it reads, if augmentation softens what it learns from."""
+    return dataclasses.replace(scaling, soften=settings.soften if settings.augment else 0.0)
+
+
+def copy_weights(source: DigitNetwork, target: DigitNetwork) -> None:
+    """Begin where another network ended.
+
+    Raises
+    ------
+    SettingsError
+        If the two are not built alike.
+    """
+    same_scaling = dataclasses.replace(source.scaling, soften=target.scaling.soften)
+    if source.name != target.name or same_scaling != target.scaling:
+        raise SettingsError(
+            f"--start holds a {source.name} for inputs {source.scaling}, not a {target.name} for "
+            f"{target.scaling}; add --model {source.name}, or start from another checkpoint"
+        )
+    target.load_state_dict(source.state_dict())
+
+
+def _show_progress(
+    steps: Iterator[tuple[Tensor, Tensor]], count: int, epoch: int, settings: Settings
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Draw a bar on a terminal while the epoch runs, and remove it afterwards."""
+    label = f"epoch {epoch}/{settings.epochs}"
+    yield from tqdm(steps, desc=label, total=count, leave=False, unit="batch", disable=None)

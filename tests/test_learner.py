@@ -1,0 +1,156 @@
+"""A network learns from one epoch after another, as its settings say."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import learner as learner_module
+from dataset import Digits
+from distributed import ALONE
+from errors import SettingsError
+from learner import Learner, build_learner, copy_weights
+from model import DigitNetwork, InputScaling, build_model
+from recipes import Settings
+from registry import save_checkpoint
+from runs import measure
+from tests.conftest import Handwriting
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def digits(handwriting: Handwriting) -> Digits:
+    """Return 200 handwritten digits."""
+    images = torch.from_numpy(handwriting.images[:200] * 255).round().byte()
+    return Digits(images, torch.from_numpy(handwriting.labels[:200]))
+
+
+def learn(settings: Settings, digits: Digits, models_folder: Path = Path()) -> Learner:
+    """Let a network learn for all its epochs."""
+    learner = build_learner(settings, CPU, models_folder)
+    for epoch in range(1, settings.epochs + 1):
+        learner.learn(digits, epoch)
+    return learner
+
+
+def quick(**options: Any) -> Settings:
+    """Give settings for a second's work, which mean the same on every processor."""
+    small: dict[str, Any] = {"model": "mlp", "epochs": 2, "batch_size": 50, "precision": "fp32"}
+    return Settings(**small | options)
+
+
+def test_what_is_seen_often_is_read_better(digits: Digits) -> None:
+    learner = build_learner(quick(epochs=8, augment=False, ema=0.9), CPU)
+    before = measure(learner.result, digits)
+
+    scores = [learner.learn(digits, epoch) for epoch in range(1, 9)]
+
+    assert scores[-1].loss < scores[0].loss
+    assert scores[-1].accuracy > scores[0].accuracy
+    assert measure(learner.result, digits).accuracy > before.accuracy + 0.5
+
+
+def test_the_learning_rate_of_the_last_step_is_the_schedule_s_lowest(digits: Digits) -> None:
+    settings = quick(lr=0.01, schedule="one-cycle")
+
+    learner = learn(settings, digits)
+
+    assert 0 < learner.optimizer.param_groups[0]["lr"] < 0.01 / 2
+
+
+@pytest.mark.parametrize(("small", "wanted"), [(1, [24, 28]), (9, [24, 28]), (0, [28, 28])])
+def test_small_epochs_train_on_a_part_of_the_pictures_but_never_the_last(
+    digits: Digits, monkeypatch: pytest.MonkeyPatch, small: int, wanted: list[int]
+) -> None:
+    sizes = []
+    augment = learner_module.augment
+
+    def watch(pixels: torch.Tensor, *args: Any, size: int) -> torch.Tensor:
+        sizes.append(size)
+        return augment(pixels, *args, size=size)
+
+    monkeypatch.setattr(learner_module, "augment", watch)
+
+    learn(quick(model="mnistnet", small_epochs=small), digits.take(slice(50)))
+
+    assert sizes == wanted
+
+
+def test_no_gain_turns_negative_where_pooling_comes_first(digits: Digits) -> None:
+    learner = learn(quick(model="mnistnet", pool_first=True, lr=0.5, ema=0.0), digits)
+
+    weights = learner.result.state_dict()
+    gains = torch.cat([weights[f"conv{block}.1.weight"] for block in (1, 2, 3)])
+    assert (gains >= 0).all()
+    assert (gains == 0).any()  # some wanted to
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_network_is_compiled_if_that_is_asked_for(
+    digits: Digits, monkeypatch: pytest.MonkeyPatch, wanted: bool
+) -> None:
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda network: compiled.append(network) or network)
+
+    learner = learn(quick(epochs=1, compile=wanted), digits)
+
+    assert compiled == [learner.model] * wanted
+
+
+def test_a_pupil_comes_to_say_what_its_teacher_says(
+    tmp_path: Path, digits: Digits, tiny_model: DigitNetwork
+) -> None:
+    """The labels are wrong and the teacher is right, and only the teacher counts."""
+    save_checkpoint(tmp_path / "teacher.pth", tiny_model)
+    assert digits.labels is not None
+    wrong = Digits(digits.images, (digits.labels + 1) % 10)
+    settings = quick(epochs=8, augment=False, ema=0.9, teachers=("teacher",), teaching=1.0)
+
+    learner = learn(settings, wrong, tmp_path)
+
+    assert measure(learner.result, digits).accuracy > 0.5
+    assert measure(learner.result, wrong).accuracy < 0.1
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        (build_model("cnn1"), build_model("mlp")),
+        (build_model("mlp", InputScaling(0.1, 0.3)), build_model("mlp")),
+    ],
+)
+def test_weights_of_a_network_that_is_built_otherwise_are_refused(
+    source: DigitNetwork, target: DigitNetwork
+) -> None:
+    with pytest.raises(SettingsError, match=f"--start holds a {source.name}"):
+        copy_weights(source, target)
+
+
+def test_weights_are_taken_over_from_a_network_that_softens_otherwise() -> None:
+    source, target = build_model("mlp", InputScaling(0.5, 0.5, 0.15)), build_model("mlp")
+
+    copy_weights(source, target)
+
+    pairs = zip(source.parameters(), target.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+    assert target.scaling.soften == 0.0
+
+
+def test_training_that_diverges_says_so(digits: Digits) -> None:
+    with pytest.raises(SettingsError, match="smaller --lr than 1e"):
+        learn(quick(model="cnn1", lr=1e30), digits)
+
+
+def test_fewer_pictures_than_a_batch_are_one_step(digits: Digits) -> None:
+    learner = build_learner(quick(epochs=1), CPU, team=ALONE)
+
+    score = learner.learn(digits.take(slice(7)), 1)
+
+    assert math.isfinite(score.loss)
+    assert learner.average is not None
+    assert learner.average.count == 1
