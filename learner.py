@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +65,7 @@ class Learner:
     team: Team
     network: Callable[[Tensor], Tensor]  # the model, or it compiled, or shared by processes
     early_norms: Sequence[PoolThenNorm]  # layers of the model that a step has to leave in order
+    sources: dict[str, Any]  # where weights and corrections came from, without places on a disk
 
     @property
     def state(self) -> Resumable:
@@ -74,6 +76,11 @@ class Learner:
     def result(self) -> DigitNetwork:
         """The weights that count: averaged, if an average is kept."""
         return self.average.model if self.average else self.model
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The settings as a checkpoint keeps them, which may leave this machine."""
+        return self.settings.to_dict() | self.sources
 
     def learn(self, digits: Digits, epoch: int) -> Score:
         """See every picture once, and say how it went.
@@ -177,10 +184,11 @@ def build_learner(
     """
     scaling = build_model(settings.model).scaling
     model = build_model(settings.model, softened(scaling, settings))
-    if settings.start:
-        copy_weights(load_checkpoint(settings.start, models_folder).model, model)
+    start = load_checkpoint(settings.start, models_folder) if settings.start else None
+    if start:
+        copy_weights(start.model, model)
     prepare_network(model, device, dropout=settings.dropout, pool_first=settings.pool_first)
-    teachers = [load_checkpoint(name, models_folder).model for name in settings.teachers]
+    teachers = [load_checkpoint(name, models_folder) for name in settings.teachers]
     shared = team.wrap(model)
     return Learner(
         settings=settings,
@@ -189,12 +197,17 @@ def build_learner(
         optimizer=_build_optimizer(model, settings),
         order=torch.Generator().manual_seed(settings.seed),
         changes=torch.Generator(device).manual_seed(settings.seed),
-        teachers=[teacher.to(device) for teacher in teachers],
+        teachers=[teacher.model.to(device) for teacher in teachers],
         precision=choose_precision(settings.precision, device),
         device=device,
         team=team,
         network=torch.compile(shared) if settings.compile else shared,
         early_norms=[layer for layer in model.modules() if isinstance(layer, PoolThenNorm)],
+        sources={
+            "start": start.reference if start else "",
+            "teachers": [teacher.reference for teacher in teachers],
+            "corrections": Path(settings.corrections).name,
+        },
     )
 
 

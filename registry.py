@@ -115,6 +115,11 @@ class Checkpoint:
         return self.path.stem
 
     @property
+    def reference(self) -> str:
+        """Name and version: which weights these are, wherever the file lies."""
+        return f"{self.name}@{self.version}"
+
+    @property
     def scaling(self) -> InputScaling:
         """What the network does to pixels first."""
         return self.model.scaling

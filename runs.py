@@ -61,6 +61,12 @@ class Resumable:
     order: torch.Generator
     changes: torch.Generator
 
+    @property
+    def card(self) -> torch.device | None:
+        """The CUDA card of the network, if it has one; asking others would start them."""
+        device = next(self.model.parameters()).device
+        return device if device.type == "cuda" else None
+
     def state_dict(self) -> dict[str, Any]:
         """Collect tensors and plain values."""
         return {
@@ -71,7 +77,7 @@ class Resumable:
             "order": self.order.get_state(),
             "changes": self.changes.get_state(),
             "dropout": torch.get_rng_state(),
-            "dropout_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "dropout_card": torch.cuda.get_rng_state(self.card) if self.card else None,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -85,8 +91,8 @@ class Resumable:
         if len(state["changes"]) == len(self.changes.get_state()):  # else it is another device's
             self.changes.set_state(state["changes"])
         torch.set_rng_state(state["dropout"])
-        if torch.cuda.is_available() and state["dropout_cuda"]:
-            torch.cuda.set_rng_state_all(state["dropout_cuda"])
+        if self.card and state.get("dropout_card") is not None:
+            torch.cuda.set_rng_state(state["dropout_card"], self.card)
 
 
 def rank(row: Mapping[str, Any]) -> tuple[float, float]:

@@ -35,13 +35,13 @@ from dataset import Split, data_dir, load_mnist
 from distributed import ALONE, Team, join_team
 from errors import DigitError, SettingsError
 from handover import hand_over, offer
-from learner import build_learner
+from learner import Learner, build_learner
 from learning import PRECISIONS, SCHEDULES
 from model import DEFAULT_ARCHITECTURE, count_parameters, list_models
 from recipes import RECIPES, Settings, check_settings
 from registry import MODELS_DIR, load_checkpoint, save_checkpoint
 from runs import ROW_TITLE, Outcome, Run, format_row, measure, publish
-from training_data import load_data
+from training_data import Data, load_data
 from utils import (
     PROJECT,
     HelpFormatter,
@@ -141,6 +141,8 @@ def train(
     state = learner.state
     run = Run(folder, settings.to_dict(), epochs=settings.epochs)
     first_epoch = run.resume(state) if resume else run.start()
+    if resume:  # by now, other weights may have the name of those that it once began with
+        learner.sources["start"] = load_checkpoint(folder / "last.pth").settings["start"]
     team.hand_out((first_epoch, state.state_dict()))
     print(
         f"{settings.model}, {count_parameters(learner.model):,} parameters, on {device.type} in "
@@ -162,16 +164,7 @@ def train(
                 lr=learner.optimizer.param_groups[0]["lr"],
                 seconds=time.perf_counter() - started,
             )
-            save_checkpoint(
-                folder / "last.pth",
-                learner.result,
-                settings=settings.to_dict(),
-                metrics={key: row[key] for key in CHECKPOINT_METRICS if key in row},
-                data=data.describe(),
-            )
-            if row["best"]:
-                publish(folder / "last.pth", folder / "best.pth")
-            run.save(state)
+            _save(run, learner, data, row)
             print(format_row(row), flush=True)
             on_epoch(row)
             is_stuck = bool(settings.patience and epoch - run.best_epoch >= settings.patience)
@@ -190,6 +183,21 @@ def train(
         best_path = hand_over(folder, models_folder, stem, replace=replace)
     metrics = load_checkpoint(folder / "best.pth").metrics
     return Outcome(folder, best_path, run.history, metrics, interrupted)
+
+
+def _save(run: Run, learner: Learner, data: Data, row: dict[str, Any]) -> None:
+    """Leave the newest weights, the best ones, and all that is needed to go on."""
+    last = run.folder / "last.pth"
+    save_checkpoint(
+        last,
+        learner.result,
+        settings=learner.record,
+        metrics={key: row[key] for key in CHECKPOINT_METRICS if key in row},
+        data=data.describe(),
+    )
+    if row["best"]:
+        publish(last, run.folder / "best.pth")
+    run.save(learner.state)
 
 
 def assist(

@@ -111,7 +111,7 @@ def test_a_run_trains_calibrates_and_leaves_a_model_of_its_own(
     assert not job.was_promoted  # a trial never is
     checkpoint = load_checkpoint("mine", models)
     assert checkpoint.refusal is not None
-    assert checkpoint.settings["start"] == "best"
+    assert checkpoint.settings["start"] == load_checkpoint("best", models).reference
     assert {path.stem for path in models.glob("*.pth")} == {"mine", "mnist_cnn_best"}
     assert ended[0].run == started.run
 

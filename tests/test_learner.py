@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,14 @@ import torch
 
 import learner as learner_module
 from dataset import Digits
-from distributed import ALONE
+from distributed import ALONE, Team
 from errors import SettingsError
 from learner import Learner, build_learner, copy_weights
+from learning import RunningAverage
 from model import DigitNetwork, InputScaling, build_model
 from recipes import Settings
 from registry import save_checkpoint
-from runs import measure
+from runs import Score, measure
 from tests.conftest import Handwriting
 
 CPU = torch.device("cpu")
@@ -154,3 +157,57 @@ def test_fewer_pictures_than_a_batch_are_one_step(digits: Digits) -> None:
     assert math.isfinite(score.loss)
     assert learner.average is not None
     assert learner.average.count == 1
+
+
+def test_a_checkpoint_names_its_sources_and_not_their_places(
+    tmp_path: Path, tiny_model: DigitNetwork
+) -> None:
+    version = save_checkpoint(tmp_path / "models" / "first.pth", tiny_model)
+    path = str(tmp_path / "models" / "first.pth")
+    places = {"start": path, "teachers": (path, "first"), "corrections": str(tmp_path / "c.sqlite")}
+
+    learner = build_learner(quick(**places), CPU, tmp_path / "models")
+
+    assert str(tmp_path) not in json.dumps(learner.record)
+    assert learner.record["start"] == f"first@{version}"
+    assert learner.record["teachers"] == [f"first@{version}"] * 2
+    assert learner.record["corrections"] == "c.sqlite"
+    assert learner.record.keys() == learner.settings.to_dict().keys()
+
+
+def test_an_epoch_asks_the_device_for_no_number_and_leaves_nothing_on_the_cpu(
+    digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU would have to wait at each step.
+
+    The device "meta" stands in for it: its tensors have no values that could be asked for, and
+    most operations refuse to mix them with tensors of the CPU. It knows no autocast, no random
+    generator and no fused optimizer, so those are not tested here, and CUDA itself is not either.
+    """
+    meta = torch.device("meta")
+    generator = torch.Generator
+    monkeypatch.setattr(torch, "Generator", lambda device="cpu": generator())
+    monkeypatch.setattr(torch, "autocast", lambda *args, **options: contextlib.nullcontext())
+    monkeypatch.setattr(
+        learner_module,
+        "_build_optimizer",
+        lambda model, settings: torch.optim.AdamW(model.parameters(), fused=False),
+    )
+    settings = quick(model="mnistnet", small_epochs=1, pool_first=True, elastic_px=0.5, ema=0.0)
+    learner = build_learner(settings, meta, team=Counted())
+    learner.average = RunningAverage(build_model("mnistnet"), 0.9)
+    learner.average.model.to(meta)
+
+    scores = [learner.learn(digits.to(meta), epoch) for epoch in (1, 2)]
+
+    assert scores == [Score(2.0, 0.5)] * 2
+    assert learner.average.count == 8
+
+
+class Counted(Team):
+    """A team whose sums are known: four steps with a loss of 2, half of 200 digits right."""
+
+    def add_up(self, values: torch.Tensor) -> torch.Tensor:
+        """Refuse sums of another device than "meta"."""
+        assert values.device.type == "meta"
+        return torch.tensor([8.0, 100.0, 200.0])

@@ -239,6 +239,19 @@ def test_a_run_can_begin_with_the_weights_of_another(tmp_path, places):
     )
 
 
+def test_a_resumed_run_still_says_which_weights_it_began_with(tmp_path, places, tiny_model):
+    """By then, another network may have the same name; and a path is nobody's business."""
+    first = tmp_path / "models" / "first.pth"
+    version = save_checkpoint(first, tiny_model)
+    main([*QUICK, *places, "--no-test", "--epochs", "1", "--start", str(first)])
+    save_checkpoint(first, build_model("mlp"))
+
+    main(["--resume", str(tmp_path / "outputs" / "one"), *places, "--no-test", "--epochs", "2"])
+
+    settings = load_checkpoint("mlp", tmp_path / "models").settings
+    assert (settings["start"], settings["epochs"]) == (f"first@{version}", 2)
+
+
 def test_each_row_is_handed_to_whoever_watches(tmp_path, mnist_folder):
     rows: list[dict[str, Any]] = []
 
