@@ -14,6 +14,7 @@ process that was started alone is a team of one, for which everything below does
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,12 +58,22 @@ class Team:
         return nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
 
     def hand_out(self, value: T) -> T:
-        """Give the leader's value to all; everyone waits for it here."""
+        """Give the leader's value to all; everyone waits for it here.
+
+        Tensors arrive on the CPU: pickled as they are, those of the leader's card would come to
+        lie on that card once more for each process.
+        """
         if self.size == 1:
             return value
-        values = [value]
-        dist.broadcast_object_list(values, src=0)
-        return values[0]
+        content = io.BytesIO()
+        if self.is_leader:
+            torch.save(value, content)
+        contents = [content.getvalue()]
+        dist.broadcast_object_list(contents, src=0)
+        if self.is_leader:
+            return value
+        received: T = torch.load(io.BytesIO(contents[0]), map_location="cpu", weights_only=True)
+        return received
 
     def add_up(self, values: Tensor) -> Tensor:
         """Add up the tensors of all processes, in place."""

@@ -111,6 +111,18 @@ def test_random_numbers_go_on_where_they_stopped(tmp_path):
     assert [torch.rand(1, generator=fresh.order), torch.rand(1)] == expected
 
 
+def test_a_run_on_the_cpu_asks_no_card_for_its_random_numbers(monkeypatch):
+    """Asking starts a card, which takes half a gigabyte of its memory."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for name in ("get_rng_state", "get_rng_state_all", "set_rng_state", "set_rng_state_all"):
+        monkeypatch.setattr(torch.cuda, name, lambda *args: pytest.fail("a card was asked"))
+
+    state = state_of()
+    state.load_state_dict(state.state_dict())
+
+    assert state.card is None
+
+
 def test_there_has_to_be_something_to_resume(tmp_path):
     with pytest.raises(SettingsError, match="nothing to resume"):
         Run(tmp_path, {}, epochs=3).resume(state_of())
