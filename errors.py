@@ -40,6 +40,11 @@ class BlankImageError(ImageError):
 
     http_status = 422
 
+    def __init__(
+        self, message: str = "the picture is blank: draw a digit, or raise the contrast"
+    ) -> None:
+        super().__init__(message)
+
 
 class EncodingError(ImageError):
     """The picture was sent as text, and the text is not base64."""

@@ -27,8 +27,10 @@ from tqdm import tqdm
 
 from degrade import photograph
 from errors import BlankImageError, SettingsError
+from fonts import draw_font_digit
+from non_digits import NON_DIGITS, draw_non_digit
 from preprocess import FIELD, prepare
-from strokes import NON_DIGITS, VARIANTS, draw_digit, draw_font_digit, draw_non_digit
+from strokes import VARIANTS, draw_digit
 from utils import PROJECT, atomic_write
 
 CHUNK = 500  # pictures that one worker makes at a time; part of what decides how they look
@@ -42,7 +44,10 @@ COARSE = (8, 18)  # pixels; side of the whole field then
 NOT_A_DIGIT = -1
 
 # A change in one of these files changes the pictures.
-_SOURCES = ("strokes.py", "degrade.py", "picture.py", "preprocess.py", "hands.py")
+_SOURCES = tuple(
+    f"{name}.py"
+    for name in ("strokes", "degrade", "picture", "masks", "ink", "printed", "preprocess", "hands")
+)
 
 
 def make_hands(

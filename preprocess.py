@@ -4,8 +4,8 @@
             -> usual stroke width -> 20x20 box -> centred by mass on 28x28, white ink on black
 
 Two numbers matter: the ink is scaled to fit a 20x20 box with its proportions kept, and its
-centre of mass is then moved to the middle of a 28x28 field. Nothing here depends on how bright
-the paper is: ink is what differs from its surroundings and is thin.
+centre of mass is then moved to the middle of a 28x28 field. `ink.py` finds the ink, and
+`printed.py` takes away what was printed around the digit.
 
     >>> to_mnist("seven.png").shape
     (28, 28)
@@ -16,40 +16,27 @@ Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits".
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import cv2
 import numpy as np
 
 from errors import BlankImageError
+from ink import WEAK, find_ink, full_ink, ink_mask, to_grey
+from masks import bounding_box, find_parts, stroke_width
 from picture import PictureSource, open_picture
+from printed import remove_boxes, remove_printed_lines
 
 FIELD = 28  # side of the result, pixels
 BOX = 20  # the digit's longer side in it
 WORKING_MIN = 112  # pixels; smaller pictures are enlarged to this, so that masks have smooth edges
-GROUND_SIDE = 96  # pixels; light and ground change slowly, so a small copy tells them
-SAMPLE = 16_000  # pixels from which colours and noise are judged
-STROKE_WINDOW = 0.45  # of the shorter side; ink is never wider than this, shadows are
 
-MIN_CONTRAST = 3 / 255  # nearly white ink on white is read; less is the rounding of one grey level
-NOISE_FACTOR = 6.0  # ink has to stand out from the noise of the paper by so many deviations
-TINY = 1e-4 * np.eye(3, dtype=np.float32)
-STRONG, WEAK = 0.42, 0.20  # of full ink: where ink surely is, and how far it then reaches
-
-LINE_LEAN = 0.03  # height over length of a line that is not quite level, 1.7 degrees
-LINE_SPAN = 0.92  # of the frame: what runs through all of it is printed, not written
-FRAME_SIDE = 0.3  # of the frame's shorter side; a drawn box is at least as large
-FRAME_SIDE_PX = 12  # pixels; in less there is no room for a digit
-FRAME_BAND = 0.09  # of the box's shorter side; its lines lie so close to its bounding box
-FRAME_COVER = 0.9  # of each side that has to have ink
-SMALLEST_DIGIT = 0.12  # of the frame's shorter side; what is left of lines is smaller
 SPECK = 0.06  # of the digit's longer side: smaller parts are dirt
 SMALL_PART, SMALL_PART_GAP = 0.25, 0.04  # of the same; torn strokes, but not captions
 LINE_SLIMNESS = 0.08  # width over length below which a component is a line
 JOIN_GAP = 0.30  # of the digit's longer side: parts farther away belong to something else
 
 # Stroke widths at MNIST size (twice the area over the outline, in pixels of the 20x20 box) that
-# the middle 98 % of the training pictures have; see `stroke_width`.
+# the middle 98 % of the training pictures have; see `masks.stroke_width`.
 THIN, THICK = 1.7, 4.9
 # Which shares of full ink become 0 and 1. Of broad strokes only the core counts: blur widens them,
 # and fills the loops and the open tops of coarse pictures.
@@ -195,9 +182,9 @@ def as_mnist_form(grey: np.ndarray) -> np.ndarray | None:
     if ground not in (0, 1):
         return None
     digit = grey if ground == 0 else 1 - grey
-    if digit[0].any() or digit[-1].any() or digit[:, 0].any() or digit[:, -1].any():
-        return None
     left, top, right, bottom = bounding_box((digit > 0).view(np.uint8))
+    if min(left, top) == 0 or max(right, bottom) == FIELD:
+        return None
     if max(right - left, bottom - top) not in (BOX - 1, BOX):
         return None
     mass = cv2.moments(digit)
@@ -213,374 +200,6 @@ def _enlarge(grey: np.ndarray) -> np.ndarray:
         return grey
     size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
     return cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR)
-
-
-def to_grey(pixels: np.ndarray) -> np.ndarray:
-    """Reduce colours to the one direction in which the picture varies most.
-
-    Brightness alone would lose red ink on a ground of equally bright grey. For a picture without
-    colour the direction is brightness.
-
-    Parameters
-    ----------
-    pixels : ndarray of shape (height, width) or (height, width, 3), float32
-
-    Returns
-    -------
-    ndarray of shape (height, width), float32
-        Brighter is larger; the range is that of the picture's contrast, not 0..1.
-    """
-    if pixels.ndim == 2:
-        return pixels
-    sample = _sample(pixels).reshape(-1, 3)
-    sample = sample - [median(channel) for channel in sample.T]
-    direction = np.linalg.eigh(sample.T @ sample)[1][:, -1]
-    if abs(direction.sum()) > 1e-6:
-        direction = direction * np.sign(direction.sum())
-    return cv2.transform(pixels, (direction / np.abs(direction).sum())[None])
-
-
-def median(values: np.ndarray) -> np.float32:
-    """Do what `np.median` does, for finite float32 of any shape, several times as fast."""
-    return quantile(values, 0.5)
-
-
-def quantile(values: np.ndarray, share: float) -> np.float32:
-    """Do what `np.quantile` does, for finite float32 of any shape, several times as fast.
-
-    NumPy's own looks for NaN too, and only partly sorts the values. That takes far longer than
-    sorting them all where most are equal, as on the even ground of a drawing.
-    """
-    ordered = np.sort(values, axis=None)
-    place = (ordered.size - 1) * share
-    low = int(place)
-    below, above = ordered[low], ordered[min(low + 1, ordered.size - 1)]
-    return below + (above - below) * np.float32(place - low)
-
-
-def find_ink(grey: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Tell ink from ground, whatever the light, the colour of the paper, and which is brighter.
-
-    Parameters
-    ----------
-    grey : ndarray of shape (height, width), float32
-
-    Returns
-    -------
-    ink : ndarray of shape (height, width), float32
-        From 0.0 (ground) to 1.0 (full ink).
-    dark_ink : bool
-        Whether ink is darker than the ground.
-
-    Raises
-    ------
-    BlankImageError
-        If nothing stands out from the ground.
-    """
-    small = _shrink(grey, GROUND_SIDE)
-    slope = _slope_of_light(small)
-    even = small - slope
-    dark_ink = is_ink_dark(even)
-    ground = slope - estimate_ground(-even) if dark_ink else slope + estimate_ground(even)
-    ground = cv2.resize(ground, grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    height = np.subtract(ground, grey, out=ground) if dark_ink else np.subtract(grey, ground)
-    height -= median(_sample(height))
-    grain = np.abs(_sample(height) - _sample(cv2.GaussianBlur(height, (0, 0), 1.5)))
-    noise = 1.4826 * float(median(grain))
-    full = full_ink(height)
-    if full < max(MIN_CONTRAST, NOISE_FACTOR * noise):
-        raise BlankImageError("the picture is blank: draw a digit, or raise the contrast")
-    height /= full
-    return np.clip(height, 0, 1, out=height), dark_ink
-
-
-def _sample(plane: np.ndarray) -> np.ndarray:
-    """Take every so many rows and columns of a large picture: enough to tell its median."""
-    step = max(1, int(np.sqrt(plane.shape[0] * plane.shape[1] / SAMPLE)))
-    return plane[::step, ::step]
-
-
-def full_ink(height: np.ndarray) -> float:
-    """Estimate how far full ink stands out: the upper quartile of what is above half the peak."""
-    peak = float(height.max())
-    if peak <= 0:
-        return 0.0
-    return float(quantile(height[height > 0.5 * peak], 0.6))
-
-
-def is_ink_dark(grey: np.ndarray) -> bool:
-    """Decide whether ink is darker or brighter than its ground.
-
-    The ground is what the picture's rim shows, what covers more of the picture, and what has the
-    widest open places; each has its say, because each alone is wrong for some picture: a digit
-    that fills the frame, a thick marker, a dark bar along one edge.
-    """
-    low, high = float(grey.min()), float(grey.max())
-    if high <= low:
-        return True
-    levels = to_bytes((grey - low) / (high - low))
-    _, bright = cv2.threshold(levels, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    rim = np.concatenate([bright[0], bright[-1], bright[1:-1, 0], bright[1:-1, -1]]).mean()
-    openness = [_widest_place(side) for side in (bright, 1 - bright)]
-    wide = openness[0] / max(sum(openness), 1e-6)
-    return bool(2.0 * (rim - 0.5) + (bright.mean() - 0.5) + 1.5 * (wide - 0.5) > 0)
-
-
-def _slope_of_light(grey: np.ndarray) -> np.ndarray:
-    """Fit a slope to the light on the picture's rim, leaving out what stands far from it.
-
-    The rim is mostly ground. A curve, or a fit to the whole picture, follows a thick digit.
-    """
-    everywhere, rim, points = _plane_terms(grey.shape)
-    values = grey[rim]
-    distance = np.abs(values - median(values))
-    keep = distance <= quantile(distance, 0.7)
-    for _ in range(2):
-        kept = points[keep]
-        # Least squares; the small addend helps where all points lie in one row or column.
-        slope = np.linalg.solve(kept.T @ kept + TINY, kept.T @ values[keep])
-        distance = np.abs(values - points @ slope)
-        keep = distance <= 3 * median(distance) + 1e-6
-    return everywhere @ slope
-
-
-@lru_cache(maxsize=16)
-def _plane_terms(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """List what a plane sums up (1, y, x) for each pixel, which are the rim, and those alone."""
-    y, x = (((np.arange(side) + 0.5) / side - 0.5).astype(np.float32) for side in shape)
-    terms = np.stack([np.ones(shape, np.float32), *np.meshgrid(y, x, indexing="ij")], axis=2)
-    rim = np.abs(terms[..., 1:]).max(axis=2) > 0.42
-    return terms, rim, terms[rim]
-
-
-def _widest_place(region: np.ndarray) -> float:
-    """Radius of the largest disc in a region, which may reach over the picture's rim."""
-    grown = cv2.copyMakeBorder(region, 8, 8, 8, 8, cv2.BORDER_REPLICATE)
-    return float(cv2.distanceTransform(grown, cv2.DIST_L2, 3).max())
-
-
-def _shrink(grey: np.ndarray, side: int) -> np.ndarray:
-    """Reduce a plane to at most `side` pixels on its longer side."""
-    scale = side / max(grey.shape)
-    if scale >= 1:
-        return grey
-    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
-    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-
-
-def estimate_ground(bright: np.ndarray) -> np.ndarray:
-    """Estimate what the picture would be without its ink.
-
-    Parameters
-    ----------
-    bright : ndarray of shape (height, width), float32
-        A picture whose ink is brighter than its ground.
-
-    Returns
-    -------
-    ndarray of shape (height, width), float32
-        The ground: whatever is brighter over less than `STROKE_WINDOW` of the picture is gone,
-        while shadows and gradients, which are wider, remain.
-    """
-    window = max(STROKE_WINDOW * min(bright.shape), 0.35 * max(bright.shape))
-    kernel = np.ones((int(window) | 1, int(window) | 1), np.uint8)
-    return cv2.blur(cv2.morphologyEx(bright, cv2.MORPH_OPEN, kernel), (3, 3))
-
-
-def ink_mask(ink: np.ndarray) -> np.ndarray:
-    """Mark where there is ink: weak ink counts where it hangs together with strong ink.
-
-    Parameters
-    ----------
-    ink : ndarray of shape (height, width), float32, 0.0..1.0
-
-    Returns
-    -------
-    ndarray of shape (height, width), uint8
-        1 for ink, 0 for ground.
-    """
-    mask = (ink > WEAK).view(np.uint8)
-    window = _window(mask)
-    count, labels = cv2.connectedComponents(mask[window], connectivity=8)
-    strong = np.zeros(count, np.uint8)
-    strong[labels[ink[window] > STRONG]] = 1
-    strong[0] = 0
-    mask[window] = strong[labels]
-    return mask
-
-
-def _window(mask: np.ndarray) -> tuple[slice, slice]:
-    """Frame what is not zero: most of a photograph is ground, which need not be looked at.
-
-    It begins at even places, because the labels of connected parts are numbered by 2x2 blocks.
-    """
-    left, top, right, bottom = bounding_box(mask)
-    return slice(top & ~1, max(bottom, 1)), slice(left & ~1, max(right, 1))
-
-
-def _find_parts(
-    mask: np.ndarray,
-) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray, np.ndarray]:
-    """Find connected ink: the window with all of it, labels there, stats and centres of the whole.
-
-    Stats and centres are those that `cv2.connectedComponentsWithStats` gives for the whole mask,
-    but for the ground (label 0).
-    """
-    window = _window(mask)
-    _, labels, stats, centres = cv2.connectedComponentsWithStats(mask[window], connectivity=8)
-    top, left = window[0].start, window[1].start
-    stats[:, :2] += left, top
-    area = np.maximum(stats[:, cv2.CC_STAT_AREA, None], 1)  # no ground: a window full of ink
-    # From the sums of the coordinates, which are whole numbers, as OpenCV does it.
-    centres = (np.rint(centres * area) + area * (left, top)) / area
-    return window, labels, stats, centres
-
-
-def remove_printed_lines(mask: np.ndarray) -> np.ndarray:
-    """Take away ruled lines and the sides of boxes, and leave the strokes that cross them.
-
-    A line is printed if it is straight, runs through the whole frame, and either touches no
-    other ink or reaches beyond it at both ends: the stem of a 4 or the bar of a 7 that was cut
-    out tightly does neither.
-
-    Parameters
-    ----------
-    mask : ndarray of shape (height, width), uint8, 0 or 1
-
-    Returns
-    -------
-    ndarray of shape (height, width), uint8, 0 or 1
-    """
-    height, width = mask.shape
-    left, top, right, bottom = bounding_box(mask)
-    lines = []
-    # Most pictures have no ink at two opposite edges: then there is nothing to look for.
-    if _runs_through(left, right - left, width):
-        lines += [(line, False) for line in _lines_through(mask)]
-    if _runs_through(top, bottom - top, height):
-        lines += [(line.T, True) for line in _lines_through(mask.T)]
-    while lines:
-        rest = mask.copy()
-        for line, _ in lines:
-            rest[line > 0] = 0
-        rest = _drop_small(rest)
-        printed = [pair for pair in lines if _is_printed(pair[0], rest, vertical=pair[1])]
-        if len(printed) == len(lines):
-            break
-        lines = printed  # what is not printed is ink, which the others may touch
-    if not lines or not rest.any():
-        return mask
-    result, gone = mask.copy(), np.zeros_like(mask)
-    for line, is_vertical in lines:
-        thickness = int(np.ceil(line.sum() / max(line.shape[is_vertical ^ 1], 1))) + 2
-        reach = 2 * thickness + 1
-        bridge = np.ones((1, reach) if is_vertical else (reach, 1), np.uint8)
-        crossing = cv2.morphologyEx(rest, cv2.MORPH_CLOSE, bridge) & line
-        result[(line > 0) & (crossing == 0)] = 0
-        gone |= line
-    # The ragged edge of a line is not ink either.
-    beside = cv2.dilate(gone, np.ones((5, 5), np.uint8)) & result
-    ragged = result & (1 - _drop_small(result))
-    _, labels = cv2.connectedComponents(ragged, connectivity=8)
-    result[np.isin(labels, np.unique(labels[beside > 0])) & (ragged > 0)] = 0
-    return result
-
-
-def _lines_through(mask: np.ndarray) -> list[np.ndarray]:
-    """Find the straight, nearly level lines that run through the whole width of a mask."""
-    height, width = mask.shape
-    # A line that leans leaves its row; a dilation by a few pixels keeps it whole.
-    lean = max(1, round(LINE_LEAN * width))
-    thick = cv2.dilate(mask, np.ones((lean, 1), np.uint8))
-    runs = cv2.morphologyEx(thick, cv2.MORPH_OPEN, np.ones((1, max(3, width // 3)), np.uint8))
-    if not runs.any():
-        return []
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(runs, connectivity=8)
-    lines = []
-    for label in range(1, count):
-        left, _, run, tall, _ = stats[label]
-        if _runs_through(left, run, width) and tall <= max(4, 0.16 * height):
-            lines.append(((labels == label) & (mask > 0)).astype(np.uint8))
-    return lines
-
-
-def _runs_through(start: int, run: int, length: int) -> bool:
-    """Whether something reaches from one side of the frame to the other."""
-    return start <= (1 - LINE_SPAN) * length and start + run >= LINE_SPAN * length
-
-
-def _drop_small(mask: np.ndarray) -> np.ndarray:
-    """Drop connected ink that is too small to be a digit by itself."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    longest = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
-    large = longest > SMALLEST_DIGIT * min(mask.shape)
-    large[0] = False
-    return large[labels].astype(np.uint8)
-
-
-def _is_printed(line: np.ndarray, rest: np.ndarray, *, vertical: bool) -> bool:
-    """Whether a line through the frame is printed; see `remove_printed_lines`."""
-    near = cv2.dilate(line, np.ones((5, 5), np.uint8))
-    _, labels = cv2.connectedComponents(rest, connectivity=8)
-    touching = np.unique(labels[(near > 0) & (rest > 0)])
-    if not touching.size:
-        return True
-    along = np.flatnonzero(np.isin(labels, touching).any(axis=int(not vertical) ^ 1))
-    length = line.shape[0 if vertical else 1]
-    margin = 0.08 * length
-    return bool(along[0] >= margin and along[-1] < length - margin)
-
-
-def remove_boxes(mask: np.ndarray) -> np.ndarray:
-    """Take away frames drawn around the digit, whole or cut off by the picture's rim.
-
-    A frame is a component with straight ink along at least two sides of its bounding box, and
-    with something inside that is large enough to be a digit. If the two touch, all four sides
-    have to be there, and the inside must not reach from side to side: the middle bar of a
-    calculator's 8 does.
-
-    Parameters
-    ----------
-    mask : ndarray of shape (height, width), uint8, 0 or 1
-
-    Returns
-    -------
-    ndarray of shape (height, width), uint8, 0 or 1
-    """
-    whole, labels, stats, _ = _find_parts(mask)
-    result = mask.copy()
-    for label in range(1, len(stats)):
-        left, top, wide, tall, _ = stats[label]
-        if min(wide, tall) < max(FRAME_SIDE * min(mask.shape), FRAME_SIDE_PX):
-            continue
-        window = (slice(top, top + tall), slice(left, left + wide))
-        down, across = top - whole[0].start, left - whole[1].start
-        part = (labels[down : down + tall, across : across + wide] == label).astype(np.uint8)
-        sides = _inked_sides(part)
-        if sides >= 2 and _drop_small(mask[window] & (1 - part)).any():
-            result[window][part > 0] = 0
-        elif sides == 4:
-            core, band = _inside(part)
-            ends = core[band], core[-band - 1], core[:, band], core[:, -band - 1]
-            above, below, before, after = (bool(end.any()) for end in ends)
-            if core.any() and not (above and below) and not (before and after):
-                result[window] *= core
-    return result
-
-
-def _inked_sides(part: np.ndarray) -> int:
-    """Count the sides of its bounding box along which a component has ink nearly everywhere."""
-    band = max(2, round(FRAME_BAND * min(part.shape)))
-    sides = (part[:band], part[-band:], part[:, :band].T, part[:, -band:].T)
-    return sum(bool(side.any(axis=0).mean() >= FRAME_COVER) for side in sides)
-
-
-def _inside(part: np.ndarray) -> tuple[np.ndarray, int]:
-    """Keep what a component has inside its rim, if that is large enough to be a digit."""
-    band = max(2, round(FRAME_BAND * min(part.shape)))
-    inside = np.zeros_like(part)
-    inside[band:-band, band:-band] = part[band:-band, band:-band]
-    return _drop_small(inside), band
 
 
 def choose_digit(mask: np.ndarray) -> tuple[np.ndarray, int]:
@@ -602,10 +221,10 @@ def choose_digit(mask: np.ndarray) -> tuple[np.ndarray, int]:
     BlankImageError
         If there is no component at all.
     """
-    window, labels, stats, centres = _find_parts(mask)
+    window, labels, stats, centres = find_parts(mask)
     count = len(stats)
     if count == 1:
-        raise BlankImageError("the picture is blank: draw a digit, or raise the contrast")
+        raise BlankImageError
     if count == 2:
         return mask, 0
     height, width = mask.shape
@@ -647,19 +266,6 @@ def _gaps(
     across = np.maximum(left - right[kept].max(), left[kept].min() - right)
     down = np.maximum(top - bottom[kept].max(), top[kept].min() - bottom)
     return np.hypot(np.maximum(across, 0), np.maximum(down, 0))
-
-
-def bounding_box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom (the last two outside) of what is not zero."""
-    left, top, wide, tall = cv2.boundingRect(mask)
-    return left, top, left + wide, top + tall
-
-
-def stroke_width(mask: np.ndarray) -> float:
-    """Estimate the width of the strokes: twice the area over the length of the outline, pixels."""
-    contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    outline = sum(cv2.arcLength(contour, True) for contour in contours)
-    return 2 * float(mask.sum()) / max(outline, 1.0)
 
 
 def scale_to_box(ink: np.ndarray) -> np.ndarray:
@@ -731,7 +337,7 @@ def centre_by_mass(digit: np.ndarray) -> np.ndarray:
         If there is no ink, and so no centre of mass.
     """
     if not digit.any():
-        raise BlankImageError("the picture is blank: draw a digit, or raise the contrast")
+        raise BlankImageError
     height, width = digit.shape
     mass = cv2.moments(digit)
     top = FIELD // 2 - round(mass["m01"] / mass["m00"])

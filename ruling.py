@@ -72,7 +72,7 @@ def remove_ruling(mask: np.ndarray, *, stroke: float) -> np.ndarray:
     ----------
     mask : ndarray of shape (height, width), uint8, 0 or 1
     stroke : float
-        The usual width of a stroke in pixels; see `preprocess.stroke_width`.
+        The usual width of a stroke in pixels; see `masks.stroke_width`.
 
     Returns
     -------

@@ -27,19 +27,10 @@ import numpy as np
 
 from cuts import cut_apart
 from errors import BlankImageError, ImageError
+from ink import MIN_CONTRAST, NOISE_FACTOR, full_ink, ink_mask, to_grey
+from masks import bounding_box, stroke_width
 from picture import Picture
-from preprocess import (
-    MIN_CONTRAST,
-    NOISE_FACTOR,
-    Prepared,
-    bounding_box,
-    centre_by_mass,
-    full_ink,
-    ink_mask,
-    scale_to_box,
-    stroke_width,
-    to_grey,
-)
+from preprocess import Prepared, centre_by_mass, scale_to_box
 from ruling import LARGE, remove_ruling, usual_height, weighted_median
 
 PAGE_SIDE = 1280  # pixels; a page is read at twice the size of a single digit
@@ -255,7 +246,7 @@ def _enlarge(grey: np.ndarray) -> np.ndarray:
 def find_page_ink(grey: np.ndarray) -> tuple[np.ndarray, bool]:
     """Tell ink from ground on a page, where other things may be darker than the ink.
 
-    Unlike `preprocess.find_ink`, which knows that the picture shows one digit and may be filled
+    Unlike `ink.find_ink`, which knows that the picture shows one digit and may be filled
     by it, this one can look for what is small beside the picture.
 
     Parameters
@@ -289,7 +280,7 @@ def _is_minority_dark(grey: np.ndarray) -> bool:
     """Decide whether ink is darker than its ground: it covers less of the page, wherever it is.
 
     The third moment of what differs from its surroundings is wrong for none of 240 generated
-    photographs of rows, seed 0; `preprocess.is_ink_dark`, made for single digits, for 12.
+    photographs of rows, seed 0; `ink.is_ink_dark`, made for single digits, for 12.
     """
     ground = cv2.GaussianBlur(grey, (0, 0), POLARITY_BLUR * min(grey.shape))
     return bool(np.mean((grey - ground) ** 3) <= 0)

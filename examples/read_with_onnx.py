@@ -1,7 +1,8 @@
 """Read a picture without PyTorch: python examples/read_with_onnx.py model.onnx [picture].
 
 The file comes from `python export.py`. Needs `pip install onnxruntime opencv-python-headless
-pillow` and the project's preprocess.py, picture.py, strokes.py and errors.py.
+pillow` and these files of the project: preprocess.py, picture.py, ink.py, printed.py, masks.py,
+strokes.py, errors.py.
 """
 
 import sys

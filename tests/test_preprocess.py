@@ -14,18 +14,12 @@ from PIL import Image
 import preprocess
 from degrade import photograph
 from errors import BlankImageError
+from masks import stroke_width
 from preprocess import (
     BOX,
     FIELD,
-    _find_parts,
     centre_by_mass,
-    is_ink_dark,
-    median,
     prepare,
-    quantile,
-    remove_boxes,
-    remove_printed_lines,
-    stroke_width,
     to_mnist,
 )
 from strokes import draw_digit
@@ -160,15 +154,6 @@ def test_a_blank_picture_is_an_error_and_not_a_digit(blank: np.ndarray) -> None:
         to_mnist(blank)
 
 
-@pytest.mark.parametrize("thickness", [2, 5, 9])
-@pytest.mark.parametrize("digit", [0, 1, 4, 8])
-def test_the_ground_is_what_the_rim_shows(digit: int, thickness: int) -> None:
-    ink = draw_digit(digit, np.random.default_rng(thickness), size=96) / np.float32(255)
-
-    assert is_ink_dark(1 - ink)
-    assert not is_ink_dark(ink)
-
-
 def ruled(sheet: np.ndarray, rows: tuple[int, ...], cols: tuple[int, ...] = ()) -> np.ndarray:
     """Draw dark lines through the whole sheet."""
     lined = sheet.copy()
@@ -199,22 +184,6 @@ def test_a_frame_around_the_digit_goes(five: np.ndarray) -> None:
     framed = cv2.rectangle(sheet.copy(), (30, 25), (150, 150), 0, 2)
 
     assert likeness(to_mnist(sheet), to_mnist(framed)) > 0.97
-
-
-def test_the_stem_of_a_tightly_cut_four_is_not_taken_for_a_line() -> None:
-    four = np.zeros((60, 40), np.uint8)
-    cv2.polylines(four, [np.array([[20, 2], [2, 36], [38, 36]])], False, 1, 4)
-    four[:, 26:31] = 1
-
-    assert np.array_equal(remove_printed_lines(four), four)
-
-
-def test_a_calculator_eight_is_not_taken_for_a_frame() -> None:
-    eight = np.zeros((100, 100), np.uint8)
-    cv2.rectangle(eight, (30, 10), (70, 90), 1, 3)
-    eight[48:52, 30:71] = 1
-
-    assert np.array_equal(remove_boxes(eight), eight)
 
 
 def test_a_neighbour_at_the_rim_is_left_out(five: np.ndarray) -> None:
@@ -311,28 +280,3 @@ def test_the_same_picture_gives_the_same_answer_from_file_and_array(
     Image.fromarray(255 - five).save(path)
 
     assert np.array_equal(to_mnist(path), to_mnist(255 - five))
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 10, 11, 4_001])
-@pytest.mark.parametrize("decimals", [1, 6])  # with and without equal values
-def test_the_quick_median_and_quantile_are_those_of_numpy(count, decimals):
-    values = np.random.default_rng(count).normal(size=count).round(decimals).astype(np.float32)
-
-    assert median(values) == pytest.approx(np.median(values), abs=1e-6)
-    for share in (0.0, 0.25, 0.6, 0.7, 1.0):
-        assert quantile(values, share) == pytest.approx(np.quantile(values, share), abs=1e-6)
-
-
-@pytest.mark.parametrize("place", [(0, 0), (7, 12), (30, 41)])
-def test_parts_found_in_a_window_are_those_of_the_whole_mask(place):
-    top, left = place
-    mask = np.zeros((80, 90), np.uint8)
-    inked = np.random.default_rng(0).random((40, 30)) > 0.7
-    mask[top : top + 40, left : left + 30] = inked
-
-    window, labels, stats, centres = _find_parts(mask)
-
-    _, whole, whole_stats, whole_centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    assert np.array_equal(labels, whole[window])
-    assert np.array_equal(stats[1:], whole_stats[1:])
-    assert np.array_equal(centres[1:], whole_centres[1:])

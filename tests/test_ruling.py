@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from preprocess import stroke_width
+from masks import stroke_width
 from ruling import find_rules, remove_ruling, usual_height, weighted_median
 from strokes import draw_number
 

@@ -1,0 +1,222 @@
+"""Tell ink from ground, whatever the light, the colours, and which of the two is brighter.
+
+    colours -> one grey plane -> even light -> ground taken away -> share of full ink -> mask
+
+Nothing here depends on how bright the paper is: ink is what differs from its surroundings and is
+thin. Light and ground change slowly, so they are estimated on a small copy.
+
+    >>> ink, dark_ink = find_ink(to_grey(picture.pixels))
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from errors import BlankImageError
+from masks import inked_window
+
+GROUND_SIDE = 96  # pixels; longer side of the copy that tells light and ground
+SAMPLE = 16_000  # pixels from which colours and noise are judged
+STROKE_WINDOW = 0.45  # of the shorter side; ink is never wider than this, shadows are
+
+MIN_CONTRAST = 3 / 255  # nearly white ink on white is read; less is the rounding of one grey level
+NOISE_FACTOR = 6.0  # ink has to stand out from the noise of the paper by so many deviations
+STRONG, WEAK = 0.42, 0.20  # of full ink: where ink surely is, and how far it then reaches
+TINY = 1e-4 * np.eye(3, dtype=np.float32)
+
+
+def to_grey(pixels: np.ndarray) -> np.ndarray:
+    """Reduce colours to the one direction in which the picture varies most.
+
+    Brightness alone would lose red ink on a ground of equally bright grey. For a picture without
+    colour the direction is brightness.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (height, width) or (height, width, 3), float32
+
+    Returns
+    -------
+    ndarray of shape (height, width), float32
+        Brighter is larger; the range is that of the picture's contrast, not 0..1.
+    """
+    if pixels.ndim == 2:
+        return pixels
+    sample = _sample(pixels).reshape(-1, 3)
+    sample = sample - [median(channel) for channel in sample.T]
+    direction = np.linalg.eigh(sample.T @ sample)[1][:, -1]
+    if abs(direction.sum()) > 1e-6:
+        direction = direction * np.sign(direction.sum())
+    return cv2.transform(pixels, (direction / np.abs(direction).sum())[None])
+
+
+def find_ink(grey: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Tell ink from ground, whatever the light, the colour of the paper, and which is brighter.
+
+    Parameters
+    ----------
+    grey : ndarray of shape (height, width), float32
+
+    Returns
+    -------
+    ink : ndarray of shape (height, width), float32
+        From 0.0 (ground) to 1.0 (full ink).
+    dark_ink : bool
+        Whether ink is darker than the ground.
+
+    Raises
+    ------
+    BlankImageError
+        If nothing stands out from the ground.
+    """
+    small = _shrink(grey, GROUND_SIDE)
+    slope = _slope_of_light(small)
+    even = small - slope
+    dark_ink = is_ink_dark(even)
+    ground = slope - estimate_ground(-even) if dark_ink else slope + estimate_ground(even)
+    ground = cv2.resize(ground, grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    height = np.subtract(ground, grey, out=ground) if dark_ink else np.subtract(grey, ground)
+    height -= median(_sample(height))
+    grain = np.abs(_sample(height) - _sample(cv2.GaussianBlur(height, (0, 0), 1.5)))
+    noise = 1.4826 * float(median(grain))
+    full = full_ink(height)
+    if full < max(MIN_CONTRAST, NOISE_FACTOR * noise):
+        raise BlankImageError
+    height /= full
+    return np.clip(height, 0, 1, out=height), dark_ink
+
+
+def ink_mask(ink: np.ndarray) -> np.ndarray:
+    """Mark where there is ink: weak ink counts where it hangs together with strong ink.
+
+    Parameters
+    ----------
+    ink : ndarray of shape (height, width), float32, 0.0..1.0
+
+    Returns
+    -------
+    ndarray of shape (height, width), uint8
+        1 for ink, 0 for ground.
+    """
+    mask = (ink > WEAK).view(np.uint8)
+    window = inked_window(mask)
+    count, labels = cv2.connectedComponents(mask[window], connectivity=8)
+    strong = np.zeros(count, np.uint8)
+    strong[labels[ink[window] > STRONG]] = 1
+    strong[0] = 0
+    mask[window] = strong[labels]
+    return mask
+
+
+def full_ink(height: np.ndarray) -> float:
+    """Estimate how far full ink stands out: the upper quartile of what is above half the peak."""
+    peak = float(height.max())
+    if peak <= 0:
+        return 0.0
+    return float(quantile(height[height > 0.5 * peak], 0.6))
+
+
+def is_ink_dark(grey: np.ndarray) -> bool:
+    """Decide whether ink is darker or brighter than its ground.
+
+    The ground is what the picture's rim shows, what covers more of the picture, and what has the
+    widest open places; each has its say, because each alone is wrong for some picture: a digit
+    that fills the frame, a thick marker, a dark bar along one edge.
+    """
+    low, high = float(grey.min()), float(grey.max())
+    if high <= low:
+        return True
+    levels = np.rint((grey - low) * (255 / (high - low))).astype(np.uint8)
+    _, bright = cv2.threshold(levels, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    rim = np.concatenate([bright[0], bright[-1], bright[1:-1, 0], bright[1:-1, -1]]).mean()
+    openness = [_widest_place(side) for side in (bright, 1 - bright)]
+    wide = openness[0] / max(sum(openness), 1e-6)
+    return bool(2.0 * (rim - 0.5) + (bright.mean() - 0.5) + 1.5 * (wide - 0.5) > 0)
+
+
+def _widest_place(region: np.ndarray) -> float:
+    """Radius of the largest disc in a region, which may reach over the picture's rim."""
+    grown = cv2.copyMakeBorder(region, 8, 8, 8, 8, cv2.BORDER_REPLICATE)
+    return float(cv2.distanceTransform(grown, cv2.DIST_L2, 3).max())
+
+
+def _slope_of_light(grey: np.ndarray) -> np.ndarray:
+    """Fit a slope to the light on the picture's rim, leaving out what stands far from it.
+
+    The rim is mostly ground. A curve, or a fit to the whole picture, follows a thick digit.
+    """
+    everywhere, rim, points = _plane_terms(grey.shape)
+    values = grey[rim]
+    distance = np.abs(values - median(values))
+    keep = distance <= quantile(distance, 0.7)
+    for _ in range(2):
+        kept = points[keep]
+        # Least squares; the small addend helps where all points lie in one row or column.
+        slope = np.linalg.solve(kept.T @ kept + TINY, kept.T @ values[keep])
+        distance = np.abs(values - points @ slope)
+        keep = distance <= 3 * median(distance) + 1e-6
+    return everywhere @ slope
+
+
+@lru_cache(maxsize=16)
+def _plane_terms(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """List what a plane sums up (1, y, x) for each pixel, which are the rim, and those alone."""
+    y, x = (((np.arange(side) + 0.5) / side - 0.5).astype(np.float32) for side in shape)
+    terms = np.stack([np.ones(shape, np.float32), *np.meshgrid(y, x, indexing="ij")], axis=2)
+    rim = np.abs(terms[..., 1:]).max(axis=2) > 0.42
+    return terms, rim, terms[rim]
+
+
+def estimate_ground(bright: np.ndarray) -> np.ndarray:
+    """Estimate what the picture would be without its ink.
+
+    Parameters
+    ----------
+    bright : ndarray of shape (height, width), float32
+        A picture whose ink is brighter than its ground.
+
+    Returns
+    -------
+    ndarray of shape (height, width), float32
+        The ground: whatever is brighter over less than `STROKE_WINDOW` of the picture is gone,
+        while shadows and gradients, which are wider, remain.
+    """
+    window = max(STROKE_WINDOW * min(bright.shape), 0.35 * max(bright.shape))
+    kernel = np.ones((int(window) | 1, int(window) | 1), np.uint8)
+    return cv2.blur(cv2.morphologyEx(bright, cv2.MORPH_OPEN, kernel), (3, 3))
+
+
+def _shrink(grey: np.ndarray, side: int) -> np.ndarray:
+    """Reduce a plane to at most `side` pixels on its longer side."""
+    scale = side / max(grey.shape)
+    if scale >= 1:
+        return grey
+    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
+    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+
+
+def _sample(plane: np.ndarray) -> np.ndarray:
+    """Take every so many rows and columns of a large picture: enough to tell its median."""
+    step = max(1, int(np.sqrt(plane.shape[0] * plane.shape[1] / SAMPLE)))
+    return plane[::step, ::step]
+
+
+def median(values: np.ndarray) -> np.float32:
+    """Do what `np.median` does, for finite float32 of any shape, several times as fast."""
+    return quantile(values, 0.5)
+
+
+def quantile(values: np.ndarray, share: float) -> np.float32:
+    """Do what `np.quantile` does, for finite float32 of any shape, several times as fast.
+
+    NumPy's own looks for NaN too, and only partly sorts the values. That takes far longer than
+    sorting them all where most are equal, as on the even ground of a drawing.
+    """
+    ordered = np.sort(values, axis=None)
+    place = (ordered.size - 1) * share
+    low = int(place)
+    below, above = ordered[low], ordered[min(low + 1, ordered.size - 1)]
+    return below + (above - below) * np.float32(place - low)

@@ -1,0 +1,171 @@
+"""Take what was printed around one digit out of a mask: ruled lines, the cells of forms, frames.
+
+    mask -> straight lines through the whole picture gone -> boxes with something in them gone
+
+A line goes, and the strokes that cross it stay. `ruling.py` does the same for whole pages, where
+what a line is shows in how it goes on beyond the digits.
+
+    >>> mask = remove_boxes(remove_printed_lines(mask))
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from masks import bounding_box, find_parts
+
+LINE_LEAN = 0.03  # height over length of a line that is not quite level, 1.7 degrees
+LINE_SPAN = 0.92  # of the frame: what runs through all of it is printed, not written
+FRAME_SIDE = 0.3  # of the frame's shorter side; a drawn box is at least as large
+FRAME_SIDE_PX = 12  # pixels; in less there is no room for a digit
+FRAME_BAND = 0.09  # of the box's shorter side; its lines lie so close to its bounding box
+FRAME_COVER = 0.9  # of each side that has to have ink
+SMALLEST_DIGIT = 0.12  # of the frame's shorter side; what is left of lines is smaller
+
+
+def remove_printed_lines(mask: np.ndarray) -> np.ndarray:
+    """Take away ruled lines and the sides of boxes, and leave the strokes that cross them.
+
+    A line is printed if it is straight, runs through the whole frame, and either touches no
+    other ink or reaches beyond it at both ends: the stem of a 4 or the bar of a 7 that was cut
+    out tightly does neither.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (height, width), uint8, 0 or 1
+
+    Returns
+    -------
+    ndarray of shape (height, width), uint8, 0 or 1
+    """
+    height, width = mask.shape
+    left, top, right, bottom = bounding_box(mask)
+    lines = []
+    # Most pictures have no ink at two opposite edges: then there is nothing to look for.
+    if _runs_through(left, right - left, width):
+        lines += [(line, False) for line in _lines_through(mask)]
+    if _runs_through(top, bottom - top, height):
+        lines += [(line.T, True) for line in _lines_through(mask.T)]
+    while lines:
+        rest = mask.copy()
+        for line, _ in lines:
+            rest[line > 0] = 0
+        rest = _drop_small(rest)
+        printed = [pair for pair in lines if _is_printed(pair[0], rest, vertical=pair[1])]
+        if len(printed) == len(lines):
+            break
+        lines = printed  # what is not printed is ink, which the others may touch
+    if not lines or not rest.any():
+        return mask
+    result, gone = mask.copy(), np.zeros_like(mask)
+    for line, is_vertical in lines:
+        thickness = int(np.ceil(line.sum() / max(line.shape[is_vertical ^ 1], 1))) + 2
+        reach = 2 * thickness + 1
+        bridge = np.ones((1, reach) if is_vertical else (reach, 1), np.uint8)
+        crossing = cv2.morphologyEx(rest, cv2.MORPH_CLOSE, bridge) & line
+        result[(line > 0) & (crossing == 0)] = 0
+        gone |= line
+    # The ragged edge of a line is not ink either.
+    beside = cv2.dilate(gone, np.ones((5, 5), np.uint8)) & result
+    ragged = result & (1 - _drop_small(result))
+    _, labels = cv2.connectedComponents(ragged, connectivity=8)
+    result[np.isin(labels, np.unique(labels[beside > 0])) & (ragged > 0)] = 0
+    return result
+
+
+def _lines_through(mask: np.ndarray) -> list[np.ndarray]:
+    """Find the straight, nearly level lines that run through the whole width of a mask."""
+    height, width = mask.shape
+    # A line that leans leaves its row; a dilation by a few pixels keeps it whole.
+    lean = max(1, round(LINE_LEAN * width))
+    thick = cv2.dilate(mask, np.ones((lean, 1), np.uint8))
+    runs = cv2.morphologyEx(thick, cv2.MORPH_OPEN, np.ones((1, max(3, width // 3)), np.uint8))
+    if not runs.any():
+        return []
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(runs, connectivity=8)
+    lines = []
+    for label in range(1, count):
+        left, _, run, tall, _ = stats[label]
+        if _runs_through(left, run, width) and tall <= max(4, 0.16 * height):
+            lines.append(((labels == label) & (mask > 0)).astype(np.uint8))
+    return lines
+
+
+def _runs_through(start: int, run: int, length: int) -> bool:
+    """Whether something reaches from one side of the frame to the other."""
+    return start <= (1 - LINE_SPAN) * length and start + run >= LINE_SPAN * length
+
+
+def _is_printed(line: np.ndarray, rest: np.ndarray, *, vertical: bool) -> bool:
+    """Whether a line through the frame is printed; see `remove_printed_lines`."""
+    near = cv2.dilate(line, np.ones((5, 5), np.uint8))
+    _, labels = cv2.connectedComponents(rest, connectivity=8)
+    touching = np.unique(labels[(near > 0) & (rest > 0)])
+    if not touching.size:
+        return True
+    along = np.flatnonzero(np.isin(labels, touching).any(axis=int(not vertical) ^ 1))
+    length = line.shape[0 if vertical else 1]
+    margin = 0.08 * length
+    return bool(along[0] >= margin and along[-1] < length - margin)
+
+
+def remove_boxes(mask: np.ndarray) -> np.ndarray:
+    """Take away frames drawn around the digit, whole or cut off by the picture's rim.
+
+    A frame is a component with straight ink along at least two sides of its bounding box, and
+    with something inside that is large enough to be a digit. If the two touch, all four sides
+    have to be there, and the inside must not reach from side to side: the middle bar of a
+    calculator's 8 does.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (height, width), uint8, 0 or 1
+
+    Returns
+    -------
+    ndarray of shape (height, width), uint8, 0 or 1
+    """
+    whole, labels, stats, _ = find_parts(mask)
+    result = mask.copy()
+    for label in range(1, len(stats)):
+        left, top, wide, tall, _ = stats[label]
+        if min(wide, tall) < max(FRAME_SIDE * min(mask.shape), FRAME_SIDE_PX):
+            continue
+        window = (slice(top, top + tall), slice(left, left + wide))
+        down, across = top - whole[0].start, left - whole[1].start
+        part = (labels[down : down + tall, across : across + wide] == label).astype(np.uint8)
+        sides = _inked_sides(part)
+        if sides >= 2 and _drop_small(mask[window] & (1 - part)).any():
+            result[window][part > 0] = 0
+        elif sides == 4:
+            core, band = _inside(part)
+            ends = core[band], core[-band - 1], core[:, band], core[:, -band - 1]
+            above, below, before, after = (bool(end.any()) for end in ends)
+            if core.any() and not (above and below) and not (before and after):
+                result[window] *= core
+    return result
+
+
+def _inked_sides(part: np.ndarray) -> int:
+    """Count the sides of its bounding box along which a component has ink nearly everywhere."""
+    band = max(2, round(FRAME_BAND * min(part.shape)))
+    sides = (part[:band], part[-band:], part[:, :band].T, part[:, -band:].T)
+    return sum(bool(side.any(axis=0).mean() >= FRAME_COVER) for side in sides)
+
+
+def _inside(part: np.ndarray) -> tuple[np.ndarray, int]:
+    """Keep what a component has inside its rim, if that is large enough to be a digit."""
+    band = max(2, round(FRAME_BAND * min(part.shape)))
+    inside = np.zeros_like(part)
+    inside[band:-band, band:-band] = part[band:-band, band:-band]
+    return _drop_small(inside), band
+
+
+def _drop_small(mask: np.ndarray) -> np.ndarray:
+    """Drop connected ink that is too small to be a digit by itself."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    longest = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
+    large = longest > SMALLEST_DIGIT * min(mask.shape)
+    large[0] = False
+    return large[labels].astype(np.uint8)

@@ -1,0 +1,55 @@
+"""Ink and ground are told apart in any light."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from errors import BlankImageError
+from ink import find_ink, is_ink_dark, median, quantile, to_grey
+from strokes import draw_digit
+
+
+@pytest.mark.parametrize("thickness", [2, 5, 9])
+@pytest.mark.parametrize("digit", [0, 1, 4, 8])
+def test_the_ground_is_what_the_rim_shows(digit: int, thickness: int) -> None:
+    ink = draw_digit(digit, np.random.default_rng(thickness), size=96) / np.float32(255)
+
+    assert is_ink_dark(1 - ink)
+    assert not is_ink_dark(ink)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 11, 4_001])
+@pytest.mark.parametrize("decimals", [1, 6])  # with and without equal values
+def test_the_quick_median_and_quantile_are_those_of_numpy(count, decimals):
+    values = np.random.default_rng(count).normal(size=count).round(decimals).astype(np.float32)
+
+    assert median(values) == pytest.approx(np.median(values), abs=1e-6)
+    for share in (0.0, 0.25, 0.6, 0.7, 1.0):
+        assert quantile(values, share) == pytest.approx(np.quantile(values, share), abs=1e-6)
+
+
+@pytest.mark.parametrize("lean", [(0.0, 0.0), (0.5, 0.0), (0.0, -0.5), (0.3, 0.4)])
+def test_ink_is_the_same_on_a_slope_of_light(lean: tuple[float, float]) -> None:
+    strokes = draw_digit(3, np.random.default_rng(1), size=120) / np.float32(255)
+    down, across = (np.linspace(0, share, 120, dtype=np.float32) for share in lean)
+
+    ink, dark_ink = find_ink(down[:, None] + across[None] - 0.2 * strokes)
+
+    assert dark_ink
+    assert np.abs(ink - strokes).mean() < 0.02
+
+
+@pytest.mark.parametrize("shape", [(1, 40), (40, 1), (28, 28), (240, 320)])
+def test_even_paper_of_any_shape_is_blank(shape: tuple[int, int]) -> None:
+    with pytest.raises(BlankImageError, match="draw a digit"):
+        find_ink(np.full(shape, 0.7, np.float32))
+
+
+def test_red_ink_on_equally_bright_grey_stands_out() -> None:
+    ground = np.full((60, 60, 3), 0.5, np.float32)
+    ground[20:40, 28:32] = (0.9, 0.3, 0.3)  # as bright as the ground, on average
+
+    grey = to_grey(ground)
+
+    assert abs(grey[30, 30] - grey[5, 5]) > 0.2
