@@ -46,7 +46,10 @@ NOT_A_DIGIT = -1
 # A change in one of these files changes the pictures.
 _SOURCES = tuple(
     f"{name}.py"
-    for name in ("strokes", "degrade", "picture", "masks", "ink", "printed", "preprocess", "hands")
+    for name in (
+        *("strokes", "stroke_shapes", "pen", "fonts", "non_digits", "degrade"),
+        *("picture", "masks", "ink", "printed", "preprocess", "hands"),
+    )
 )
 
 

@@ -27,8 +27,9 @@ import numpy as np
 import plots
 from degrade import EFFECTS, photograph
 from errors import DataFormatError, DigitError
+from non_digits import NON_DIGITS, draw_non_digit
 from preprocess import prepare
-from strokes import NON_DIGITS, VARIANTS, draw_digit, draw_non_digit
+from strokes import VARIANTS, draw_digit
 from utils import PROJECT, HelpFormatter, atomic_write
 
 DOCS = PROJECT / "docs"

@@ -34,7 +34,7 @@ from batch_sources import Input, open_source
 from dataset import Digits, Split, load_kaggle, load_mnist
 from errors import DataFormatError, SettingsError
 from hands import NOT_A_DIGIT, make_hands, make_non_digits
-from strokes import NON_DIGITS
+from non_digits import NON_DIGITS
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from errors import DigitError
-from strokes import draw_digit, draw_non_digit
+from non_digits import draw_non_digit
+from strokes import draw_digit
 
 if TYPE_CHECKING:
     from dataset import Digits

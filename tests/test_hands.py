@@ -10,7 +10,7 @@ import pytest
 import hands
 from errors import SettingsError
 from hands import make_hands, make_non_digits
-from strokes import NON_DIGITS
+from non_digits import NON_DIGITS
 from tests.conftest import Handwriting
 
 

@@ -9,22 +9,17 @@ import numpy as np
 import pytest
 
 from errors import SettingsError
+from pen import Hand, random_hand
 from strokes import (
     BAR_SLOPE,
     CROSSED_BAR_SLOPE,
     FLATTEST_FLAG,
-    NON_DIGITS,
     STEEPEST_FLAG,
     VARIANTS,
-    Hand,
     _one,
     _seven,
     draw_digit,
-    draw_font_digit,
-    draw_non_digit,
     draw_number,
-    find_fonts,
-    random_hand,
 )
 
 EVERY_VARIANT = [(digit, variant) for digit in VARIANTS for variant in VARIANTS[digit]]
@@ -45,8 +40,6 @@ def count_pieces(ink):
     "draw",
     [
         lambda rng: draw_digit(3, rng),
-        lambda rng: draw_font_digit(3, rng),
-        lambda rng: draw_non_digit("scribble", rng),
         lambda rng: draw_number("2024", rng)[0],
     ],
 )
@@ -59,7 +52,7 @@ def test_the_same_seed_draws_the_same_picture(draw):
 
 
 def test_importing_the_generator_loads_no_matplotlib_and_no_torch():
-    program = "import sys, strokes; print({'matplotlib', 'torch'} & set(sys.modules))"
+    program = "import sys, non_digits; print({'matplotlib', 'torch'} & set(sys.modules))"
 
     answer = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
@@ -167,68 +160,6 @@ def test_a_thicker_pen_leaves_more_ink():
     assert amounts[-1] > 4 * amounts[0]
 
 
-def test_slant_leans_to_the_right():
-    rng = np.random.default_rng(0)
-
-    ink = draw_digit(1, rng, variant="plain", hand=Hand(slant=30, turn=0, jitter=0, wobble=0))
-
-    rows, columns = np.nonzero(ink)
-    assert columns[rows < 20].mean() > columns[rows > 44].mean() + 5
-
-
-def test_hands_cover_thin_thick_and_slanted_writing():
-    rng = np.random.default_rng(0)
-
-    hands = [random_hand(rng) for _ in range(3000)]
-
-    widths, slants = [hand.width for hand in hands], [hand.slant for hand in hands]
-    assert min(widths) < 1.3
-    assert max(widths) > 12
-    assert min(slants) < -20
-    assert max(slants) > 30
-    assert {hand.nib for hand in hands} == {"even", "speed", "chisel", "mouse"}
-
-
-@pytest.mark.parametrize("digit", range(10))
-def test_printed_digits_have_ink(digit):
-    rng = np.random.default_rng(digit)
-
-    for _ in range(30):
-        ink = draw_font_digit(digit, rng, size=48)
-
-        assert ink.shape == (48, 48)
-        assert ink.dtype == np.uint8
-        assert 0.01 < (ink > 60).mean() < 0.6
-
-
-def test_only_given_fonts_are_used():
-    font = find_fonts()[0]
-    rng = np.random.default_rng(0)
-
-    pictures = [draw_font_digit(8, rng, fonts=(font,)) for _ in range(20)]
-
-    assert all(picture.max() > 200 for picture in pictures)
-
-
-def test_fonts_for_symbols_are_left_out():
-    names = [path.name for path in find_fonts()]
-
-    assert len(names) >= 15
-    assert not [name for name in names if "Siz" in name or name.startswith(("cmsy", "cmex"))]
-
-
-@pytest.mark.parametrize("kind", NON_DIGITS)
-def test_every_kind_of_non_digit_has_ink(kind):
-    rng = np.random.default_rng(0)
-
-    for _ in range(20):
-        ink = draw_non_digit(kind, rng, size=56)
-
-        assert ink.shape == (56, 56)
-        assert ink.dtype == np.uint8
-        assert ink.max() > 60
-
-
 def test_a_number_comes_with_one_tight_box_for_each_digit():
     rng = np.random.default_rng(7)
 
@@ -265,8 +196,6 @@ def test_digits_of_a_number_touch_only_if_they_are_asked_to():
     [
         (lambda rng: draw_digit(10, rng), "unknown digit 10"),
         (lambda rng: draw_digit(1, rng, variant="crossed"), "very long flag"),
-        (lambda rng: draw_font_digit(-1, rng), "unknown digit -1"),
-        (lambda rng: draw_non_digit("ghost", rng), "scribble"),
         (lambda rng: draw_number("", rng), "digits 0 to 9"),
         (lambda rng: draw_number("12a", rng), "12a"),
         (lambda rng: draw_number("¹²", rng), "digits 0 to 9"),
