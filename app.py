@@ -16,12 +16,14 @@ import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batch_uploads import MAX_BYTES
 from errors import DigitError, SettingsError
 from server import add_options, choose_rules, open_port, serve, stop
 from theme import CSS, HEAD, HEADER, TITLE, build_theme
+from uploads import keep_swept, own_folder
 from utils import HelpFormatter, set_up_logging
 from widgets import render_hint
 
@@ -35,8 +37,8 @@ if TYPE_CHECKING:
     from guards import Rules
     from service import Service
 
-# Uploads and files to download lie in a folder of Gradio's. Every ten minutes it deletes those that
-# are older than an hour.
+# Uploads and files to download lie in a folder, see `uploads.py`. Every ten minutes Gradio deletes
+# those that are older than an hour.
 CACHE_S = (600, 3600)
 
 
@@ -122,6 +124,7 @@ def build_app(
 
     page = build_page(service)
     import gradio as gr
+    from gradio.utils import get_upload_folder
 
     if mcp:
         check_mcp()
@@ -140,6 +143,7 @@ def build_app(
         max_file_size=MAX_BYTES,
     )
     answer_like_api(app)
+    keep_swept(app, Path(get_upload_folder()))
     return app
 
 
@@ -221,7 +225,7 @@ def build_service(args: argparse.Namespace, access: Access) -> Service:
 def run(args: argparse.Namespace) -> int:
     """Take the port, load the model, build API and page, serve."""
     access, rules = choose_rules(args)
-    with open_port(args.host, args.port) as listener:
+    with open_port(args.host, args.port) as listener, own_folder():
         service = build_service(args, access)
         app = build_app(service, rules, log_requests=args.access_log, mcp=args.mcp)
         serve(app, listener, title=TITLE, open_browser=args.open)

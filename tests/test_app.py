@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from fastapi.testclient import TestClient
 
 import app
+import uploads
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from service import Service
 
 
@@ -35,6 +40,28 @@ def test_the_page_reports_to_nobody_and_keeps_no_history(
     paths = [getattr(route, "path", None) for route in server.routes]
     assert "/redoc" not in paths  # it would load fonts from another host
     assert paths.index("/docs") < paths.index("")  # the page, which takes everything
+
+
+def test_what_visitors_upload_lies_in_a_folder_that_ends_with_the_server(
+    monkeypatch: pytest.MonkeyPatch, service: Service
+):
+    """Half of an upload once stayed in /tmp/gradio for ever, and all users could read the rest."""
+    seen = []
+
+    def serve(server: FastAPI, *rest: object, **more: object) -> None:
+        with TestClient(server, base_url="http://127.0.0.1") as client:
+            answer = client.post("/gradio_api/upload", files={"files": ("seven.png", b"x")})
+        seen.append(Path(answer.json()[0]))
+
+    monkeypatch.delenv(uploads.VARIABLE, raising=False)
+    monkeypatch.setattr(app, "serve", serve)
+    monkeypatch.setattr(app, "build_service", lambda args, access: service)
+
+    assert app.main(["--port", "0"]) == 0
+
+    (path,) = seen
+    folder = next(each for each in path.parents if each.name.startswith("digits-page-"))
+    assert not folder.exists()
 
 
 def test_a_port_in_use_is_told_with_its_number_and_the_flag(capsys: pytest.CaptureFixture[str]):
