@@ -339,9 +339,10 @@ def centre_by_mass(digit: np.ndarray) -> np.ndarray:
     if not digit.any():
         raise BlankImageError
     height, width = digit.shape
-    mass = cv2.moments(digit)
-    top = FIELD // 2 - round(mass["m01"] / mass["m00"])
-    left = FIELD // 2 - round(mass["m10"] / mass["m00"])
+    # Not `cv2.moments`, which takes whatever is two pixels wide for a list of points.
+    mass = float(digit.sum())
+    top = FIELD // 2 - round(float(digit.sum(axis=1) @ np.arange(height)) / mass)
+    left = FIELD // 2 - round(float(digit.sum(axis=0) @ np.arange(width)) / mass)
     # A long tail can ask for a place outside the field: whole ink beats exact centre.
     top, left = np.clip([top, left], 0, [FIELD - height, FIELD - width])
     field_of_ink = np.zeros((FIELD, FIELD), np.float32)

@@ -265,6 +265,16 @@ def test_odd_shapes_do_not_break_anything(shape: tuple[int, int]) -> None:
     assert digit.shape == (FIELD, FIELD)
 
 
+@pytest.mark.parametrize("shape", [(20, 1), (20, 2), (1, 20), (2, 20), (20, 20)])
+def test_ink_of_any_width_is_centred(shape: tuple[int, int]) -> None:
+    field = centre_by_mass(np.full(shape, 0.5, np.float32))
+
+    rows, cols = np.nonzero(field)
+    assert field.sum() == 0.5 * shape[0] * shape[1]
+    assert abs(rows.mean() - 14) <= 0.5
+    assert abs(cols.mean() - 14) <= 0.5
+
+
 def test_whole_ink_beats_exact_centre() -> None:
     comma = np.zeros((20, 20), np.float32)
     comma[0, :] = 1.0
