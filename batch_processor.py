@@ -29,10 +29,12 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -62,6 +64,9 @@ if TYPE_CHECKING:
     from batch_ray import RayPool
 
 log = logging.getLogger(__name__)
+
+_Thing = TypeVar("_Thing")
+_Result = TypeVar("_Result")
 
 OUTPUT = Path("predictions")
 ENGINES = ("local", "ray")
@@ -268,7 +273,7 @@ class BatchProcessor:
         started = time.perf_counter()
         path, status, reason = (list(self._columns).index(n) for n in ("path", "status", "reason"))
         with (
-            _few_threads(),
+            _one_thread(),
             stop_on_signal() as stop,
             Progress(source, self.progress) as progress,
         ):
@@ -279,11 +284,12 @@ class BatchProcessor:
                 with_hash=self.settings.with_hash,
             )
             pairs = ((item, find(item)) for item in inputs)
-            for batch in _in_batches(pool.answer(pairs), self.settings.batch_size):
-                rows, skipped = self._make_rows(batch, predictor)
+            batches = _in_batches(pool.answer(pairs), self.settings.batch_size)
+            make = functools.partial(self._make_rows, predictor=predictor)
+            for rows, skipped in _at_once(make, batches, 1 + count_processors() // 2):
                 store.add(rows, skipped)
                 errors = [row for row in rows if row[status] == "error"]
-                progress.update(len(batch), len(errors))
+                progress.update(len(rows) + len(skipped), len(errors))
                 for row in errors:
                     diary.info("%s: %s", row[path], row[reason])
             self.interrupted = stop.is_set()
@@ -395,15 +401,33 @@ def _in_batches(answers: Iterable[Answered], size: int) -> Iterator[list[Answere
         yield batch
 
 
+def _at_once(
+    work: Callable[[_Thing], _Result], things: Iterable[_Thing], threads: int
+) -> Iterator[_Result]:
+    """Do some work on things, on several at once; give what came of them in their order.
+
+    With two workers on two processors and small pictures, the network has more to do than either:
+    in one thread it was what everything waited for.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[_Result]] = deque()
+        for thing in things:
+            waiting.append(pool.submit(work, thing))
+            while waiting and (len(waiting) > threads or waiting[0].done()):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
 @contextlib.contextmanager
-def _few_threads() -> Iterator[None]:
-    """Leave the processors to the workers: one for the network, and one more for every four.
+def _one_thread() -> Iterator[None]:
+    """Let each forward pass have one thread: others run beside it, and the workers.
 
     Threads that wait for each other while other processes hold the processors waste both: with
-    two workers on two processors, two threads took twice the processor time of one.
+    two workers on two processors, two threads in a pass took twice the processor time of one.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, count_processors() // 4))
+    torch.set_num_threads(1)
     try:
         yield
     finally:

@@ -19,7 +19,6 @@ import struct
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
 import cv2
@@ -95,7 +94,7 @@ def open_picture(source: PictureSource, *, working_side: int = WORKING_SIDE) -> 
         If it is not a picture, damaged, or pixels of an impossible shape or range.
     """
     if isinstance(source, (str, os.PathLike)):
-        return _open_file(Path(source), working_side)
+        return _open_file(os.fspath(source), working_side)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _decode(bytes(source), "the picture", working_side)
     if isinstance(source, Image.Image):
@@ -110,11 +109,12 @@ def open_picture(source: PictureSource, *, working_side: int = WORKING_SIDE) -> 
     )
 
 
-def _open_file(path: Path, working_side: int) -> Picture:
+def _open_file(path: str, working_side: int) -> Picture:
     """Read and decode a file; every error names it."""
     try:
-        size = path.stat().st_size
-        content = path.read_bytes() if size <= MAX_BYTES else b""
+        with open(path, "rb") as file:  # noqa: PTH123 - Path takes as long again as reading
+            size = os.fstat(file.fileno()).st_size
+            content = file.read() if size <= MAX_BYTES else b""
     except FileNotFoundError as error:
         raise ImageNotFoundError(f"{path}: no such file; check the name and the folder") from error
     except IsADirectoryError as error:
@@ -124,8 +124,8 @@ def _open_file(path: Path, working_side: int) -> Picture:
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{path}: cannot be opened ({reason}); check its permissions") from error
-    _check_bytes(size, str(path))
-    return _decode(content, str(path), working_side)
+    _check_bytes(size, path)
+    return _decode(content, path, working_side)
 
 
 def _decode(content: bytes, name: str, working_side: int) -> Picture:
@@ -136,7 +136,10 @@ def _decode(content: bytes, name: str, working_side: int) -> Picture:
     try:
         image = Image.open(io.BytesIO(content), formats=_known_formats())
     except Image.DecompressionBombError as error:
-        raise ImageTooLargeError(f"{name}: too large to decode ({error})") from error
+        raise ImageTooLargeError(
+            f"{name}: too large; at most {MAX_SIDE:,} pixels on a side and "
+            f"{MAX_PIXELS // 10**6} million in all are read: save a smaller copy"
+        ) from error
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{name}: not a picture in a known format; save it as PNG or JPEG"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ from PIL import Image
 import batch_processor
 import batch_progress
 from batch_processor import BatchProcessor, main
-from batch_rows import Results
+from batch_rows import Results, RowStore
 from errors import DigitError, OutputError
 
 PROJECT = Path(batch_processor.__file__).parent
@@ -153,13 +154,19 @@ def stop_after(processor: BatchProcessor, folder: Path, *, inputs: int) -> Resul
         pass
 
     def in_single_rows(answers, size):
-        for number, answered in enumerate(answers):
-            if number == inputs:
+        return ([answered] for answered in answers)
+
+    class Mortal(RowStore):
+        written = itertools.count()
+
+        def add(self, rows, skipped=()):
+            if next(self.written) == inputs:
                 raise Killed
-            yield [answered]
+            super().add(rows, skipped)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batch_processor, "_in_batches", in_single_rows)
+        patch.setattr(batch_processor, "RowStore", Mortal)
         with pytest.raises(Killed):
             processor.process_folder(folder)
     return processor.results

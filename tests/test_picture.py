@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -90,10 +91,10 @@ def test_an_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     path = tmp_path / "locked.png"
     path.write_bytes(encode(half_red()))
 
-    def refuse(self: Path) -> bytes:
+    def refuse(path: str, mode: str) -> BinaryIO:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(picture_module, "open", refuse, raising=False)
 
     with pytest.raises(ImageError, match=r"locked\.png.*Permission denied"):
         open_picture(path)
