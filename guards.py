@@ -20,6 +20,7 @@ import logging
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -462,6 +463,7 @@ def name_of_host(host: str) -> str:
     return host.rpartition(":")[0].rstrip(".") if ":" in host else host.rstrip(".")
 
 
+@lru_cache(maxsize=1024)
 def _is_remote(client: str) -> bool:
     """Whether an address is surely that of another machine."""
     try:
