@@ -272,7 +272,7 @@ def test_each_row_is_handed_to_whoever_watches(tmp_path, mnist_folder):
 @pytest.mark.parametrize(
     ("words", "small"),
     [
-        ("", 4),
+        ("", 3),
         ("--model cnn2", 0),
         ("--no-augment", 0),
         ("--small-epochs 2", 2),
