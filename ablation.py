@@ -21,13 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from dataset import data_dir
-from errors import DigitError
 from evaluate import read_samples, summarise
 from predict import MNISTPredictor
 from recipes import RECIPES, Settings, check_settings
 from samples import load_samples
 from train import train
-from utils import PROJECT, HelpFormatter, atomic_write, set_up_logging
+from utils import PROJECT, HelpFormatter, atomic_write, report_errors, set_up_logging
 
 log = logging.getLogger(__name__)
 
@@ -204,15 +203,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+@report_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = build_parser().parse_args(argv)
     set_up_logging()
-    try:
-        return run(args)
-    except DigitError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    return run(args)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
-from errors import DigitError
 from screenshots import (
     ANSWER_MS,
     FOLDER,
@@ -34,7 +33,7 @@ from screenshots import (
     serve_page,
     smooth,
 )
-from utils import HelpFormatter, atomic_write
+from utils import HelpFormatter, atomic_write, report_errors
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -149,13 +148,10 @@ def run(args: argparse.Namespace) -> None:
     print(f"{args.output}: {len(frames)} frames, {args.output.stat().st_size / 1000:.0f} kB")
 
 
+@report_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Film; return the exit code."""
-    try:
-        run(build_parser().parse_args(argv))
-    except DigitError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    run(build_parser().parse_args(argv))
     return 0
 
 

@@ -34,10 +34,10 @@ from batch_numbers import make_number_rows, read_numbers
 from batch_rows import COLUMNS, NUMBER_COLUMNS, PRIVATE_COLUMNS
 from batch_sources import Input, Source, open_source
 from batch_workers import Answer, Reader, WorkerPool
-from errors import DigitError, SettingsError
+from errors import SettingsError
 from model import FORWARD_BATCH
 from predict import MNISTPredictor
-from utils import PROJECT, HelpFormatter, atomic_write, set_up_logging
+from utils import PROJECT, HelpFormatter, atomic_write, report_errors, set_up_logging
 
 log = logging.getLogger(__name__)
 
@@ -325,15 +325,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+@report_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
     args = build_parser().parse_args(argv)
     set_up_logging()
-    try:
-        return run(args)
-    except DigitError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    return run(args)
 
 
 if __name__ == "__main__":

@@ -24,13 +24,12 @@ import numpy as np
 import torch
 
 from dataset import data_dir, load_mnist
-from errors import DigitError
 from hands import make_hands, make_non_digits
 from measures import calibration_error, separation, surprise
 from model import DigitNetwork, compute_logits
 from predict import measure_doubt
 from registry import Checkpoint, load_checkpoint, save_checkpoint
-from utils import HelpFormatter, set_up_logging
+from utils import HelpFormatter, report_errors, set_up_logging
 
 # What verdicts may cost, as parts of all digits or of all non-digits. What strangers bring is
 # harder than what we generate: for 5 % of theirs to be called ok, at most 2 % of ours may.
@@ -302,15 +301,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+@report_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
     args = build_parser().parse_args(argv)
     set_up_logging()
-    try:
-        return run(args)
-    except DigitError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    return run(args)
 
 
 if __name__ == "__main__":

@@ -27,11 +27,11 @@ from typing import Any
 import torch
 
 from dataset import Split, data_dir, load_mnist
-from errors import DigitError, SettingsError
+from errors import SettingsError
 from model import DigitNetwork, Ensemble, MNISTNet, build_model, count_parameters
 from registry import MODELS_DIR, Checkpoint, load_checkpoint, save_checkpoint
 from runs import measure
-from utils import HelpFormatter
+from utils import HelpFormatter, report_errors
 
 
 def combine(checkpoints: Sequence[Checkpoint]) -> Ensemble:
@@ -164,14 +164,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+@report_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = build_parser().parse_args(argv)
-    try:
-        return run(args)
-    except DigitError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    return run(args)
 
 
 if __name__ == "__main__":

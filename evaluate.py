@@ -39,7 +39,7 @@ from tqdm import tqdm
 from batch_sources import Input
 from batch_workers import Answer, WorkerPool
 from dataset import Digits, data_dir
-from errors import DigitError, SettingsError
+from errors import SettingsError
 from evaluation_report import Card, write_report
 from hands import NOT_A_DIGIT
 from measures import (
@@ -54,7 +54,7 @@ from model import CLASSES, FORWARD_BATCH
 from predict import MNISTPredictor, Prediction, measure_doubt
 from samples import NONE, Sample, holds_mnist_form, load_mnist_form, load_samples
 from stress import DAMAGES, FORMS, STRENGTHS, as_file, as_picture, damage, middle
-from utils import PROJECT, HelpFormatter, atomic_write, set_up_logging
+from utils import PROJECT, HelpFormatter, atomic_write, report_errors, set_up_logging
 
 OUTPUTS = PROJECT / "outputs"
 DEFAULT_SOURCE = "mnist:validation"
@@ -615,15 +615,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+@report_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
     args = build_parser().parse_args(argv)
     set_up_logging()
-    try:
-        return run(args)
-    except DigitError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    return run(args)
 
 
 if __name__ == "__main__":

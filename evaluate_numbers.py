@@ -26,12 +26,12 @@ import numpy as np
 from tqdm import tqdm
 
 from degrade import photograph
-from errors import DataFormatError, DataNotFoundError, DigitError, ImageError, SettingsError
+from errors import DataFormatError, DataNotFoundError, ImageError, SettingsError
 from measures import Share
 from picture import PictureSource
 from predict import MNISTPredictor
 from strokes import draw_number
-from utils import MAX_SEED, HelpFormatter
+from utils import MAX_SEED, HelpFormatter, report_errors
 
 MOST_DIGITS = 12  # in a generated row; rows of each length from 1 on come equally often
 HEIGHTS = (36, 112)  # pixels; of a generated digit
@@ -249,14 +249,11 @@ def _format(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+@report_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
     args = build_parser().parse_args(argv)
-    try:
-        return run(args)
-    except DigitError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    return run(args)
 
 
 if __name__ == "__main__":

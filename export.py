@@ -30,14 +30,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from errors import CheckpointError, DigitError, SettingsError
+from errors import CheckpointError, SettingsError
 from model import IMAGE_SIZE
 from predict import NOT_A_DIGIT_ABOVE, UNSURE_ABOVE
 from preprocess import to_mnist
 from registry import Checkpoint, load_checkpoint
 from strokes import draw_digit
 from timing import RESULTS, Table, compare_to, describe_conditions, take_turns
-from utils import HelpFormatter, atomic_write
+from utils import HelpFormatter, atomic_write, report_errors
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -349,13 +349,10 @@ def run(args: argparse.Namespace) -> None:
             print(f"\n{table}\n{table.save(RESULTS)}")
 
 
+@report_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Export what the command line names."""
-    try:
-        run(build_parser().parse_args(argv))
-    except DigitError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    run(build_parser().parse_args(argv))
     return 0
 
 

@@ -26,11 +26,11 @@ import numpy as np
 
 import plots
 from degrade import EFFECTS, photograph
-from errors import DataFormatError, DigitError
+from errors import DataFormatError
 from non_digits import NON_DIGITS, draw_non_digit
 from preprocess import prepare
 from strokes import VARIANTS, draw_digit
-from utils import PROJECT, HelpFormatter, atomic_write
+from utils import PROJECT, HelpFormatter, atomic_write, report_errors
 
 DOCS = PROJECT / "docs"
 EVALUATION = "evaluation.json"
@@ -429,13 +429,10 @@ def run(args: argparse.Namespace) -> None:
     print(write_table(evaluation))
 
 
+@report_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says."""
-    try:
-        run(build_parser().parse_args(argv))
-    except DigitError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    run(build_parser().parse_args(argv))
     return 0
 
 

@@ -34,7 +34,7 @@ from picture import Picture, PictureSource, open_picture
 from preprocess import Prepared, prepare
 from registry import MODELS_DIR, Checkpoint, load_checkpoint
 from segment import PAGE_SIDE, choose_candidates, find_lines
-from utils import HelpFormatter, pick_device
+from utils import HelpFormatter, pick_device, report_errors
 
 Verdict = Literal["ok", "unsure", "not a digit"]
 
@@ -589,14 +589,11 @@ def _print_table(names: list[str], answers: list[Prediction | DigitError], *, to
         print(ROW.format(name=name, width=width, **cells))
 
 
+@report_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
     args = build_parser().parse_args(argv)
-    try:
-        return run(args)
-    except DigitError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    return run(args)
 
 
 if __name__ == "__main__":

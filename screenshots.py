@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from errors import DigitError, SettingsError
-from utils import PROJECT, HelpFormatter
+from utils import PROJECT, HelpFormatter, report_errors
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -269,13 +269,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+@report_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Take the pictures; return the exit code."""
-    try:
-        return run(build_parser().parse_args(argv))
-    except DigitError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    return run(build_parser().parse_args(argv))
 
 
 if __name__ == "__main__":

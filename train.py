@@ -33,7 +33,7 @@ import torch
 from corrections import OWN
 from dataset import Split, data_dir, load_mnist
 from distributed import ALONE, Team, join_team
-from errors import DigitError, SettingsError
+from errors import SettingsError
 from handover import hand_over, offer
 from learner import Learner, build_learner
 from learning import PRECISIONS, SCHEDULES
@@ -46,6 +46,7 @@ from utils import (
     PROJECT,
     HelpFormatter,
     pick_device,
+    report_errors,
     set_seed,
     set_up_logging,
     shorten_path,
@@ -378,52 +379,51 @@ def _saved_settings(folder: Path) -> dict[str, Any]:
         raise SettingsError(f"{path} is not the record of a run ({error})") from error
 
 
+def run(args: argparse.Namespace, settings: Settings) -> Outcome | None:
+    """Do what the command line says; None if another process leads and tells of the outcome."""
+    if args.threads < 0:
+        raise SettingsError(f"--threads {args.threads} cannot work: it has to be 0 or more")
+    if args.promote and not args.candidate:
+        raise SettingsError("--promote needs --candidate NAME: the name it stays under if not")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    run_name = args.run or f"{settings.model}-{datetime.now():%Y%m%d-%H%M%S}"
+    folders = {"data_folder": data_dir(args.data_dir), "models_folder": args.models_dir}
+    with join_team("cpu" if args.no_cuda else args.device) as (team, device):
+        if not team.is_leader:
+            assist(settings, team, device=device, **folders)
+            return None
+        outcome = train(
+            settings,
+            **folders,
+            folder=args.resume or args.output / run_name,
+            name=args.name,
+            device=device,
+            team=team,
+            resume=args.resume is not None,
+            test=not args.no_test,
+            replace=args.replace,
+            hand_on=not args.candidate,
+        )
+        if args.candidate and not outcome.interrupted:
+            found = offer(outcome, settings, args.candidate, **folders, promoting=args.promote)
+            print(found["summary"], flush=True)
+    return outcome
+
+
+@report_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Train as the command line says."""
+    args, settings = parse_settings(argv)
+    set_up_logging()
     try:
-        args, settings = parse_settings(argv)
-        set_up_logging()
-        if args.threads < 0:
-            raise SettingsError(f"--threads {args.threads} cannot work: it has to be 0 or more")
-        if args.promote and not args.candidate:
-            raise SettingsError("--promote needs --candidate NAME: the name it stays under if not")
-        if args.threads:
-            torch.set_num_threads(args.threads)
-        run_name = args.run or f"{settings.model}-{datetime.now():%Y%m%d-%H%M%S}"
-        place = "cpu" if args.no_cuda else args.device
-        with _stop_like_ctrl_c(), join_team(place) as (team, device):
-            folders = {"data_folder": data_dir(args.data_dir), "models_folder": args.models_dir}
-            if not team.is_leader:
-                assist(settings, team, device=device, **folders)
-                return 0
-            outcome = train(
-                settings,
-                **folders,
-                folder=args.resume or args.output / run_name,
-                name=args.name,
-                device=device,
-                team=team,
-                resume=args.resume is not None,
-                test=not args.no_test,
-                replace=args.replace,
-                hand_on=not args.candidate,
-            )
-            if args.candidate and not outcome.interrupted:
-                found = offer(
-                    outcome,
-                    settings,
-                    args.candidate,
-                    models_folder=args.models_dir,
-                    data_folder=data_dir(args.data_dir),
-                    promoting=args.promote,
-                )
-                print(found["summary"], flush=True)
-    except DigitError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        with _stop_like_ctrl_c():
+            outcome = run(args, settings)
     except KeyboardInterrupt:
         print("stopped with nothing to keep but what lies in the run's folder", file=sys.stderr)
         return INTERRUPTED
+    if not outcome:
+        return 0
     folder, best_path = shorten_path(outcome.folder), shorten_path(outcome.best_path)
     if outcome.interrupted:
         print(

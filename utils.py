@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import logging
 import os
 import random
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from errors import OutputError, SettingsError
+from errors import DigitError, OutputError, SettingsError
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +27,31 @@ MAX_SEED = 2**32 - 1
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Help text that shows every default and keeps the line breaks of the examples."""
+
+
+Main = TypeVar("Main", bound=Callable[..., int])
+
+
+def report_errors(main: Main) -> Main:
+    """Let a command end with one line on stderr and an exit code where an error of ours is raised.
+
+    Anything else keeps its traceback.
+
+    Parameters
+    ----------
+    main : callable
+        Takes the words of the command line, and returns the exit code.
+    """
+
+    @functools.wraps(main)
+    def report(*args: Any, **options: Any) -> int:
+        try:
+            return main(*args, **options)
+        except DigitError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return error.exit_code
+
+    return cast("Main", report)
 
 
 def set_seed(seed: int) -> None:

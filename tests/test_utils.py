@@ -14,15 +14,17 @@ import numpy as np
 import pytest
 import torch
 
-from errors import OutputError, SettingsError
+from errors import DigitError, ModelNotFoundError, OutputError, SettingsError
 from utils import (
     MAX_SEED,
     PROJECT,
     HelpFormatter,
     atomic_write,
     pick_device,
+    report_errors,
     set_seed,
     set_up_logging,
+    shorten_path,
 )
 
 
@@ -158,6 +160,39 @@ def test_help_shows_defaults_and_keeps_the_lines_of_the_examples() -> None:
 
     assert "guesses to print (default: 3)" in text
     assert "\n  python a.py\n  python b.py\n" in text
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(SettingsError("no such flag"), 2), (ModelNotFoundError("no model"), 1)]
+)
+def test_an_error_of_ours_becomes_one_line_and_an_exit_code(
+    error: DigitError, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @report_errors
+    def main(argv: list[str]) -> int:
+        raise error
+
+    assert main([]) == code
+    assert capsys.readouterr() == ("", f"error: {error}\n")
+
+
+def test_any_other_error_keeps_its_traceback() -> None:
+    @report_errors
+    def main(argv: list[str]) -> int:
+        return 1 // len(argv)
+
+    assert main(["word"]) == 1
+    with pytest.raises(ZeroDivisionError):
+        main([])
+
+
+def test_a_path_is_shown_from_the_current_folder_if_it_lies_below(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert shorten_path(tmp_path / "outputs" / "one") == Path("outputs/one")
+    assert shorten_path(tmp_path.parent) == tmp_path.parent
 
 
 @pytest.mark.parametrize(("verbose", "level"), [(False, logging.INFO), (True, logging.DEBUG)])
