@@ -39,9 +39,8 @@ from PIL import Image
 
 from errors import DataFormatError, DigitError, OutputError, SettingsError
 from picture import PictureSource, open_picture
-from preprocess import prepare
-from reviews import Found, Review, find_pictures, read_reviews
-from utils import PROJECT, HelpFormatter, atomic_write
+from reviews import import_reviews
+from utils import PROJECT, HelpFormatter, atomic_write, report_errors
 
 SIDE = 320  # pixels of the longer side of a stored picture; in PNG at most some 300 kB
 FIELD = 28  # side of what the network saw, pixels
@@ -449,87 +448,6 @@ class FeedbackStore:
         )
 
 
-# --- reviewed tables --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Imported:
-    """What became of the rows of a reviewed table.
-
-    Attributes
-    ----------
-    added, known, unreviewed : int
-        Rows that are new in the store, that it knew already, and that hold no review.
-    problems : tuple of str
-        One line for each row that could not be taken: where it is and why.
-    """
-
-    added: int = 0
-    known: int = 0
-    unreviewed: int = 0
-    problems: tuple[str, ...] = ()
-
-
-def import_reviews(store: FeedbackStore, path: str | os.PathLike[str]) -> Imported:
-    """Take over the corrections of a reviewed table; see `reviews.read_reviews`.
-
-    Raises
-    ------
-    DataNotFoundError
-        If there is no such file.
-    DataFormatError
-        If it is not CSV or lacks the columns.
-    OutputError
-        If the store cannot be written; what was stored before is intact.
-    """
-    reviews = list(read_reviews(Path(path)))
-    problems = {each.line: each.problem for each in reviews if each.problem}
-    reviewed = [each for each in reviews if not (each.problem or each.is_empty)]
-    outcomes = []
-    for review, picture in find_pictures(reviewed, Path(path).parent):
-        try:
-            outcomes.append(_import(store, review, picture).is_new)
-        except OutputError:
-            raise  # the next row would fare no better
-        except DigitError as error:
-            problems[review.line] = str(error).removeprefix("the picture: ")
-    return Imported(
-        added=outcomes.count(True),
-        known=outcomes.count(False),
-        unreviewed=sum(each.is_empty for each in reviews),
-        problems=tuple(
-            f"line {each.line}, {each.path}: {problems[each.line]}"
-            for each in reviews
-            if each.line in problems
-        ),
-    )
-
-
-def _import(store: FeedbackStore, review: Review, picture: Found) -> Correction:
-    """Store one row of a reviewed table."""
-    if isinstance(picture, DigitError):
-        raise picture
-    seen = prepare(picture).digit
-    return store.add(
-        picture,
-        _Known(review.digit, review.confidence, review.verdict, seen),
-        review.correct,
-        model=review.model,
-        model_version=review.model_version,
-        source="import",
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _Known:
-    """An answer that a table remembers."""
-
-    digit: int | None
-    confidence: float | None
-    verdict: str
-    image: np.ndarray
-
-
 # --- values -----------------------------------------------------------------------------------
 
 
@@ -680,14 +598,11 @@ def _print_list(corrections: list[Correction]) -> None:
         )
 
 
+@report_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
     args = build_parser().parse_args(argv)
-    try:
-        return run(args)
-    except DigitError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    return run(args)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Tables that somebody has reviewed: which digit each picture really shows.
 
-    review.csv -> rows -> the pictures themselves, also those in a zip or tar
+    review.csv -> rows -> the pictures themselves, also those in a zip or tar -> a store
 
 Three tables are understood: `review.csv`, which a batch report saves; `results.csv` of a batch,
 with a column `review` filled in; and `corrections.csv` of an export of corrections. A row that
@@ -13,15 +13,20 @@ cannot be used is handed on with the reason, so that nothing is passed over in s
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
+
+import numpy as np
 
 from batch_sources import open_source
-from errors import DataFormatError, DataNotFoundError, DigitError, SettingsError
+from errors import DataFormatError, DataNotFoundError, DigitError, OutputError, SettingsError
+from picture import PictureSource
+from preprocess import prepare
 
 # Where several of these columns are there, the first counts.
 REVIEW_COLUMNS = ("review", "correct", "label")
@@ -64,6 +69,58 @@ class Review:
     verdict: str = ""
     model: str = ""
     model_version: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Remembered:
+    """What the network said about a picture, as a table remembers it."""
+
+    digit: int | None
+    confidence: float | None
+    verdict: str
+    image: np.ndarray
+
+
+class Stored(Protocol):
+    """What a store gives back; `feedback.Correction` is one."""
+
+    @property
+    def is_new(self) -> bool:
+        """Tell whether the store did not know it yet."""
+
+
+class Store(Protocol):
+    """What takes corrections; `feedback.FeedbackStore` is one."""
+
+    def add(
+        self,
+        picture: PictureSource,
+        answer: Remembered,
+        correct: int | None,
+        *,
+        model: str,
+        model_version: str,
+        source: str,
+    ) -> Stored:
+        """Keep what a picture really shows."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of the rows of a reviewed table.
+
+    Attributes
+    ----------
+    added, known, unreviewed : int
+        Rows that are new in the store, that it knew already, and that hold no review.
+    problems : tuple of str
+        One line for each row that could not be taken: where it is and why.
+    """
+
+    added: int = 0
+    known: int = 0
+    unreviewed: int = 0
+    problems: tuple[str, ...] = ()
 
 
 def read_reviews(path: Path) -> Iterator[Review]:
@@ -123,6 +180,63 @@ def find_pictures(reviews: Sequence[Review], folder: Path) -> Iterator[tuple[Rev
             packed[archive][str(path)].append(review)
     for archive, wanted in packed.items():
         yield from _unpack(archive, wanted)
+
+
+def import_reviews(store: Store, path: str | os.PathLike[str]) -> Imported:
+    """Take over the corrections of a reviewed table; see `read_reviews`.
+
+    Parameters
+    ----------
+    store : Store
+        Takes them, such as a `feedback.FeedbackStore`.
+    path : path
+        The table. Pictures are looked for beside it first.
+
+    Raises
+    ------
+    DataNotFoundError
+        If there is no such file.
+    DataFormatError
+        If it is not CSV or lacks the columns.
+    OutputError
+        If the store cannot be written; what was stored before is intact.
+    """
+    reviews = list(read_reviews(Path(path)))
+    problems = {each.line: each.problem for each in reviews if each.problem}
+    reviewed = [each for each in reviews if not (each.problem or each.is_empty)]
+    outcomes = []
+    for review, picture in find_pictures(reviewed, Path(path).parent):
+        try:
+            outcomes.append(_import(store, review, picture).is_new)
+        except OutputError:
+            raise  # the next row would fare no better
+        except DigitError as error:
+            problems[review.line] = str(error).removeprefix("the picture: ")
+    return Imported(
+        added=outcomes.count(True),
+        known=outcomes.count(False),
+        unreviewed=sum(each.is_empty for each in reviews),
+        problems=tuple(
+            f"line {each.line}, {each.path}: {problems[each.line]}"
+            for each in reviews
+            if each.line in problems
+        ),
+    )
+
+
+def _import(store: Store, review: Review, picture: Found) -> Stored:
+    """Store one row of a reviewed table."""
+    if isinstance(picture, DigitError):
+        raise picture
+    seen = prepare(picture).digit
+    return store.add(
+        picture,
+        Remembered(review.digit, review.confidence, review.verdict, seen),
+        review.correct,
+        model=review.model,
+        model_version=review.model_version,
+        source="import",
+    )
 
 
 def _find_column(path: Path, names: Sequence[str]) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from batch_processor import BatchProcessor
-from feedback import FeedbackStore, import_reviews
+from feedback import FeedbackStore
+from reviews import import_reviews
 
 
 @pytest.fixture

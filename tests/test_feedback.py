@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import multiprocessing
 import os
@@ -12,7 +11,6 @@ import sqlite3
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,14 +19,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from batch_processor import BatchProcessor
 from batch_sources import open_source
 from errors import DataFormatError, DataNotFoundError, ImageError, OutputError, SettingsError
-from feedback import SIDE, Correction, FeedbackStore, import_reviews, main
+from feedback import SIDE, Correction, FeedbackStore, main
+from reviews import import_reviews
 from utils import PROJECT
 
 if TYPE_CHECKING:
-    from predict import MNISTPredictor
+    pass
 
 RNG = np.random.default_rng(0)
 
@@ -433,9 +431,6 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path):
         add(FeedbackStore(tmp_path / "file" / "feedback.sqlite"), 1, 7)
 
 
-# --- reviewed tables --------------------------------------------------------------------------
-
-
 def test_an_export_is_taken_back_without_a_loss(store: FeedbackStore, tmp_path: Path):
     add(store, 0b1111100000, 7, digit=1, confidence=0.75, verdict="unsure")
     add(store, 0b0000111111, None, digit=3, confidence=0.25, verdict="not a digit")
@@ -449,78 +444,6 @@ def test_an_export_is_taken_back_without_a_loss(store: FeedbackStore, tmp_path: 
     assert (second.added, second.known) == (0, 2)
     assert [_about(each) for each in other] == [_about(each) for each in store]
     assert {each.source for each in other} == {"import"}
-
-
-def test_a_batch_comes_back_reviewed(
-    store: FeedbackStore,
-    tmp_path: Path,
-    digit_png: Callable[..., Path],
-    tiny_predictor: MNISTPredictor,
-    monkeypatch: pytest.MonkeyPatch,
-):
-    """Folder -> results.csv -> somebody fills a column "review" -> corrections."""
-    digit_png(3, name="scans/a.png")
-    digit_png(4, name="scans/=b.png")
-    with zipfile.ZipFile(tmp_path / "scans.zip", "w") as archive:
-        archive.write(digit_png(7), "7/c.png")
-    monkeypatch.chdir(tmp_path)  # the rows of a batch name files from where it was started
-    reviews = {"scans": {"scans/a.png": "8", "'scans/=b.png": "", "scans/=b.png": ""}}
-    reviews["scans.zip"] = {
-        str(tmp_path / "scans.zip/7/c.png"): "none",
-        "scans.zip/7/c.png": "none",
-    }
-    processor = BatchProcessor(tiny_predictor, output="out", workers=0, progress=False)
-    taken = []
-
-    for source, said in reviews.items():
-        processor.process(source)
-        table = processor.save_results_csv()
-        _review(table, said)
-        taken.append(import_reviews(store, table))
-
-    assert [(each.added, each.unreviewed, each.problems) for each in taken] == [
-        (1, 1, ()),
-        (1, 0, ()),
-    ]
-    assert [(each.correct, each.digit, each.verdict) for each in store] == [
-        (8, 3, "ok"),
-        (None, 7, "ok"),
-    ]
-    assert {each.model_version for each in store} == {tiny_predictor.checkpoint.version}
-
-
-def _review(table: Path, said: dict[str, str]) -> None:
-    """Fill in a column as one does in a spreadsheet."""
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    with table.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [*rows[0], "review"])
-        writer.writeheader()
-        writer.writerows({**row, "review": said[row["path"]]} for row in rows)
-
-
-def test_each_row_that_cannot_be_taken_is_named(
-    store: FeedbackStore, tmp_path: Path, digit_png: Callable[..., Path]
-):
-    digit_png(3, name="three.png")
-    (tmp_path / "letter.png").write_bytes(b"Dear Sir")
-    Image.new("L", (40, 40), 255).save(tmp_path / "blank.png")
-    rows = ["three.png,3", "three.png,", "gone.png,3", "letter.png,3", "blank.png,3", "x.png,seven"]
-    table = tmp_path / "review.csv"
-    table.write_text("path,label\n" + "\n".join(rows), encoding="utf-8")
-
-    imported = import_reviews(store, table)
-
-    assert (imported.added, imported.known, imported.unreviewed) == (1, 0, 1)
-    places = [problem.split(": ")[0] for problem in imported.problems]
-    assert places == [
-        "line 4, gone.png",
-        "line 5, letter.png",
-        "line 6, blank.png",
-        "line 7, x.png",
-    ]
-    assert "no such file" in imported.problems[0]
-    assert "'seven' is not a digit" in imported.problems[3]
 
 
 # --- command line -----------------------------------------------------------------------------

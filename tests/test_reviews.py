@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
+from batch_processor import BatchProcessor
 from errors import DataFormatError, DataNotFoundError, DigitError
-from reviews import Review, find_pictures, read_reviews
+from feedback import FeedbackStore
+from reviews import Review, find_pictures, import_reviews, read_reviews
+
+if TYPE_CHECKING:
+    from predict import MNISTPredictor
 
 
 def table(folder: Path, text: str) -> Path:
@@ -150,3 +158,83 @@ def test_an_archive_that_cannot_be_read_is_the_problem_of_its_rows(tmp_path: Pat
     [(_, found)] = find_pictures([row], tmp_path)
 
     assert isinstance(found, DataFormatError)
+
+
+# --- into the store ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeedbackStore:
+    return FeedbackStore(tmp_path / "deep" / "feedback.sqlite")
+
+
+def test_a_batch_comes_back_reviewed(
+    store: FeedbackStore,
+    tmp_path: Path,
+    digit_png: Callable[..., Path],
+    tiny_predictor: MNISTPredictor,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Folder -> results.csv -> somebody fills a column "review" -> corrections."""
+    digit_png(3, name="scans/a.png")
+    digit_png(4, name="scans/=b.png")
+    with zipfile.ZipFile(tmp_path / "scans.zip", "w") as archive:
+        archive.write(digit_png(7), "7/c.png")
+    monkeypatch.chdir(tmp_path)  # the rows of a batch name files from where it was started
+    reviews = {"scans": {"scans/a.png": "8", "'scans/=b.png": "", "scans/=b.png": ""}}
+    reviews["scans.zip"] = {
+        str(tmp_path / "scans.zip/7/c.png"): "none",
+        "scans.zip/7/c.png": "none",
+    }
+    processor = BatchProcessor(tiny_predictor, output="out", workers=0, progress=False)
+    taken = []
+
+    for source, said in reviews.items():
+        processor.process(source)
+        table = processor.save_results_csv()
+        _review(table, said)
+        taken.append(import_reviews(store, table))
+
+    assert [(each.added, each.unreviewed, each.problems) for each in taken] == [
+        (1, 1, ()),
+        (1, 0, ()),
+    ]
+    assert [(each.correct, each.digit, each.verdict) for each in store] == [
+        (8, 3, "ok"),
+        (None, 7, "ok"),
+    ]
+    assert {each.model_version for each in store} == {tiny_predictor.checkpoint.version}
+
+
+def _review(table: Path, said: dict[str, str]) -> None:
+    """Fill in a column as one does in a spreadsheet."""
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with table.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [*rows[0], "review"])
+        writer.writeheader()
+        writer.writerows({**row, "review": said[row["path"]]} for row in rows)
+
+
+def test_each_row_that_cannot_be_taken_is_named(
+    store: FeedbackStore, tmp_path: Path, digit_png: Callable[..., Path]
+):
+    digit_png(3, name="three.png")
+    (tmp_path / "letter.png").write_bytes(b"Dear Sir")
+    Image.new("L", (40, 40), 255).save(tmp_path / "blank.png")
+    rows = ["three.png,3", "three.png,", "gone.png,3", "letter.png,3", "blank.png,3", "x.png,seven"]
+    table = tmp_path / "review.csv"
+    table.write_text("path,label\n" + "\n".join(rows), encoding="utf-8")
+
+    imported = import_reviews(store, table)
+
+    assert (imported.added, imported.known, imported.unreviewed) == (1, 0, 1)
+    places = [problem.split(": ")[0] for problem in imported.problems]
+    assert places == [
+        "line 4, gone.png",
+        "line 5, letter.png",
+        "line 6, blank.png",
+        "line 7, x.png",
+    ]
+    assert "no such file" in imported.problems[0]
+    assert "'seven' is not a digit" in imported.problems[3]
