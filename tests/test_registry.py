@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import re
@@ -501,3 +502,13 @@ def test_what_a_network_softens_is_kept_and_old_checkpoints_soften_nothing(tmp_p
 
     assert kept == InputScaling(0.5, 0.5, 0.125)
     assert old == InputScaling(0.5, 0.5, 0.0)
+
+
+@pytest.mark.parametrize(
+    "name", ["mnist_cnn", "mnist_cnn_best", *sorted(set(list_models()) - {"mnistnet"})]
+)
+def test_a_shipped_checkpoint_holds_no_path_of_the_machine_that_made_it(name):
+    checkpoint = load_checkpoint(name)
+
+    kept = (checkpoint.settings, checkpoint.metrics, checkpoint.data, checkpoint.extra)
+    assert not re.search(r'"(/|~|\w:)', json.dumps(kept))
