@@ -6,7 +6,7 @@ Settings are plain values. They are saved with the run, so that it can be resume
 weights, so that a checkpoint says how it was made.
 
     >>> Settings(**RECIPES["fast"]).epochs
-    5
+    4
 """
 
 from __future__ import annotations
