@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 
 import bench_batch
+import bench_page
 import bench_predict
 import bench_serve
 import bench_start
@@ -35,6 +36,7 @@ PARTS: dict[str, ModuleType] = {
     "start": bench_start,
     "batch": bench_batch,
     "serve": bench_serve,
+    "page": bench_page,
 }
 
 # What `python bench.py` and `python bench.py scale` measure, in this order.

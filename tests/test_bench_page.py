@@ -1,0 +1,39 @@
+"""The page's speed: measured once in real Chromium, and put into a table."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench import build_parser
+from bench_page import GOAL_MS, Stroke, run, tabulate
+from errors import DigitError
+
+CONDITIONS = {"cores": 2, "load at start": 0.0}
+
+
+def test_medians_and_slow_strokes_are_told_beside_those_of_the_api():
+    strokes = [Stroke(page_ms=10.0 * number, api_ms=5.0 * number) for number in range(1, 22)]
+
+    table = tabulate(strokes, CONDITIONS)
+
+    assert table.rows["ours"] == {"ms": 110.0, "p95 ms": 200.0, "this / floor": 2.0}
+    assert table.rows["floor"]["ms"] == 55.0
+    assert table.conditions["strokes"] == 21
+    (goal,) = table.goals
+    assert (goal.measured, goal.limit, goal.is_met) == (110.0, GOAL_MS, True)
+
+
+def test_one_stroke_is_too_few_to_say_anything():
+    with pytest.raises(DigitError, match="at least 2"):
+        tabulate([Stroke(20.0, 10.0)], CONDITIONS)
+
+
+@pytest.mark.browser
+def test_strokes_are_drawn_and_timed_on_the_page(chromium: str):
+    (table,) = run(build_parser().parse_args(["page", "--strokes", "2"]))
+
+    assert table.name == "page"
+    assert len(table.samples["ours"]) == len(table.samples["floor"]) == 2
+    assert min(table.samples["floor"]) > 0
+    assert min(table.samples["ours"]) > 0
+    assert "Chromium" in table.conditions["browser"]
