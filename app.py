@@ -69,7 +69,7 @@ def build_page(service: Service) -> gr.Blocks:
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=CACHE_S
     ) as page:
         gr.HTML(HEADER, apply_default_css=False)
-        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap"):
+        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
             with gr.Tab("Recognise", id="recognise"):
                 pad = build_recognise_tab(service, partial(build_feedback_row, service))
             with gr.Tab("Number", id="number"):
@@ -85,10 +85,18 @@ def build_page(service: Service) -> gr.Blocks:
             with gr.Tab("Train", id="train") as tab:
                 build_train_tab(service, tab)
             with gr.Tab("Models", id="models") as tab:
-                build_models_tab(service, tab)
+                told = build_models_tab(service, tab)
         foot = gr.HTML(apply_default_css=False)
-        # Told anew to each visitor: the model may have been changed since the server started.
-        page.load(lambda: footer(service), None, foot, queue=False, api_visibility="private")
+        # The model may be changed here, on another page, or by a run that has ended.
+        gr.on(
+            [page.load, tabs.change, told.change],
+            lambda: footer(service),
+            None,
+            foot,
+            queue=False,
+            show_progress="hidden",
+            api_visibility="private",
+        )
         build_endpoints(service)
     return page
 
@@ -97,7 +105,7 @@ def footer(service: Service) -> str:
     """Say which model reads, and what becomes of the pictures."""
     checkpoint = service.predictor.checkpoint
     return render_hint(
-        f"Read by {checkpoint.name}, a {checkpoint.architecture}. "
+        f"Model in use: {checkpoint.name} ({checkpoint.architecture}). "
         "Pictures are read in memory, and kept only if you press a button that says so."
     )
 

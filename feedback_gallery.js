@@ -2,7 +2,8 @@
 // trigger, props, watch); the cards come from `tab_feedback.browse` as HTML.
 //
 // It asks for what it shows by {digit, page, delete} as the event "ask": whenever it comes into
-// sight, when a digit or another page is chosen, and when a picture is to be deleted.
+// sight, when a digit or another page is chosen, and when a picture is to be deleted. The event "pack"
+// asks for all of them as a file.
 
 const box = element.querySelector(".gallery");
 let shown = { digit: "all", page: 1 };
@@ -35,6 +36,7 @@ element.addEventListener("click", (event) => {
   if (button.matches(".delete-ask")) confirm(place, true);
   else if (button.matches(".delete-no")) confirm(place, false);
   else if (button.matches(".delete-yes")) ask({ delete: Number(place.dataset.id) });
+  else if (button.matches(".pack")) trigger("pack");
   else if (button.dataset.page) ask({ page: Number(button.dataset.page) });
   else if (button.dataset.digit) {
     const digit = button.dataset.digit;

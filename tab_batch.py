@@ -33,7 +33,7 @@ from batch_uploads import MAX_BYTES, MAX_FILES, check_uploads, read_uploads
 from batch_workers import WorkerPool
 from errors import DigitError, ImageError, OutputError
 from picture import open_picture
-from widgets import confidence_words, render_hint, render_notice
+from widgets import confidence_words, render_hint, render_notice, short_percent
 
 if TYPE_CHECKING:
     from service import Service
@@ -54,6 +54,10 @@ CHIPS = {
     "error": "Not read",
 }
 
+INTRODUCTION = (
+    "Many pictures at once, each with one digit: you get a table with every answer and how sure it "
+    "is, to look through here and to download."
+)
 LIMITS = (
     f"Up to {MAX_FILES} pictures or {MAX_BYTES // 2**20} MB in one go, as files or in zips. "
     "They are read in memory and deleted when the table is there."
@@ -264,7 +268,8 @@ def _line(row: Row, thumbnail: str) -> str:
     sure = ""
     if status in ("ok", "unsure"):
         sure = (
-            f"{100 * row['confidence']:.1f} %<small>{confidence_words(row['confidence'])}</small>"
+            f"{escape(short_percent(row['confidence']))}"
+            f"<small>{confidence_words(row['confidence'])}</small>"
         )
     verdict = {"ok": "sure", "error": "not read"}.get(status, status)
     picture = f'<img src="{thumbnail}" alt="" width="48" height="48">' if thumbnail else ""
@@ -291,12 +296,15 @@ def build_batch_tab(service: Service) -> None:
     """Lay out the tab, and wire it."""
     import gradio as gr
 
+    gr.HTML(render_hint(f"{INTRODUCTION} {LIMITS}"), apply_default_css=False)
     files = gr.File(
-        label="Pictures, or zips of pictures", file_count="multiple", elem_id="batch-files"
+        label="Pictures, or zips of pictures",
+        file_count="multiple",
+        height=180,
+        elem_id="batch-files",
     )
-    gr.HTML(render_hint(LIMITS), apply_default_css=False)
-    with gr.Row():
-        example = gr.Button("Try it with drawn digits", size="md", elem_classes="page-action")
+    with gr.Row(elem_classes="actions"):
+        example = gr.Button("Try it with drawn digits", size="md")
         stop = gr.Button("Stop", size="md", visible=False, elem_id="batch-stop")
         csv, json = (
             gr.DownloadButton(f"Download {kind}", size="md", visible=False, elem_id=f"batch-{kind}")

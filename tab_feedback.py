@@ -22,10 +22,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from errors import AccessError, DataFormatError, DigitError, OutputError, SettingsError
-from feedback import NO_DIGIT, PAGE_SIZE, Correction, FeedbackStore, check_digit
+from feedback import NO_DIGIT, PAGE_SIZE, Correction, check_digit
 from picture import open_picture
 from utils import PROJECT
-from widgets import build_unlock, explain_error, picture_url, read_picture, render_hint
+from widgets import (
+    build_unlock,
+    explain_error,
+    percent,
+    picture_url,
+    read_picture,
+    render_empty,
+    render_hint,
+)
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -39,6 +47,10 @@ HERE = Path(__file__).resolve().parent
 THUMBNAIL = 160  # pixels; a card shows them at half that, on screens with fine pixels too
 CHOICES = ["all", *range(10), None]  # of which digit corrections are shown
 
+NO_CORRECTIONS = (
+    "There are no corrections yet",
+    "Read a digit on the first tab, and say below the answer whether it was right.",
+)
 NOT_LEARNED = (
     "Test pictures are not kept: a network must not learn from the pictures it is measured with."
 )
@@ -134,7 +146,8 @@ def _row_html(place: str) -> str:
         for digit in range(10)
     )
     return f"""
-<section class="teach" aria-label="Was the answer right?">
+<section class="teach" aria-label="Was that right?">
+  <h3 class="teach-title">Was that right?</h3>
   <button type="button" class="teach-yes">Correct</button>
   <button type="button" data-said="none">Not a digit</button>
   <div class="teach-digits" role="group" aria-label="If not, what was it?">
@@ -223,20 +236,18 @@ def _show_page(service: Service, digit: int | Literal["all"] | None, page: int) 
     """Render a page of the corrections, or the last one if there are fewer."""
     store = service.feedback
     counts = store.count_by_digit()
+    if not any(counts.values()):
+        return {"html": render_empty(*NO_CORRECTIONS), "digit": "all", "page": 1}
     count = sum(counts.values()) if digit == "all" else counts[digit]
     pages = max(1, -(-count // PAGE_SIZE))
     page = min(page, pages)
     cards = "".join(_card(each) for each in store.list_page(page, correct=digit))
-    empty = "" if cards else render_hint(_nothing(store, digit))
-    html = f"{_chips(counts, digit)}<ul class='cards'>{cards}</ul>{empty}{_pager(page, pages)}"
+    empty = "" if cards else render_hint("Nobody has corrected such a picture.")
+    html = (
+        f"{_chips(counts, digit)}<ul class='cards'>{cards}</ul>{empty}{_pager(page, pages)}"
+        '<button type="button" class="pack">Download all as a zip</button>'
+    )
     return {"html": html, "digit": digit, "page": page}
-
-
-def _nothing(store: FeedbackStore, digit: int | str | None) -> str:
-    """Say that there is nothing to see, and what to do."""
-    if digit != "all" and len(store):
-        return "Nobody has corrected such a picture."
-    return "There are no corrections yet. Read a digit on the first tab, and say what it was."
 
 
 def _chips(counts: Mapping[int | None, int], chosen: int | str | None) -> str:
@@ -262,7 +273,7 @@ def _card(each: Correction) -> str:
     right = each.correct == read_digit
     read = "not known as what it was read"
     if each.digit is not None:
-        sure = "" if each.confidence is None else f", {100 * each.confidence:.0f} %"
+        sure = "" if each.confidence is None else f", {percent(each.confidence).lower()}"
         read = f"read as {name_digit(read_digit)}{sure}"
     model = escape(f"{each.model} {each.model_version}".strip() or "model unknown")
     return f"""
@@ -332,7 +343,6 @@ def build_feedback_tab(service: Service) -> None:
         apply_default_css=False,
         elem_id="corrections",
     )
-    make = gr.Button("Download all as a zip", size="md", elem_classes="page-action")
     # The file is made when it is asked for; the browser then takes it from this hidden button.
     download = gr.DownloadButton(visible="hidden", elem_id="corrections-zip")
 
@@ -340,7 +350,7 @@ def build_feedback_tab(service: Service) -> None:
     show = partial(browse, service)
     gallery.ask(show, [gallery, token], [gallery], queue=False, **quiet)
     gr.on([look.click, token.submit], show, [gallery, token], [gallery], queue=False, **quiet)
-    made = make.click(partial(export, service), [token], [download], api_visibility="private")
+    made = gallery.pack(partial(export, service), [token], [download], api_visibility="private")
     made.success(None, js="() => document.querySelector('#corrections-zip').click()", **quiet)
 
 

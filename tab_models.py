@@ -42,10 +42,15 @@ if TYPE_CHECKING:
 CSS = PROJECT / "training.css"
 MB = 1e6
 ABOUT = {
-    shelf.BEST: "what “best” means",
+    shelf.BEST: "the best",
     shelf.PREVIOUS: "the best one before",
-    "mnist_cnn": "what “last” means",
+    "mnist_cnn": "the last one trained",
 }
+LEGEND = (
+    "MNIST test: read right of MNIST's 10,000 test pictures. Held out: of 5,000 training pictures "
+    "that no network learned from. Other hands: of digits that this program draws in hands MNIST "
+    "does not have. Calibrated: whether its confidence was measured, and can be taken at its word."
+)
 INTRODUCTION = (
     "Every trained network is a file here. One of them reads for all visitors; choosing another "
     "takes effect at once, and nothing is lost by it."
@@ -270,8 +275,8 @@ def render_table(listings: list[Listing], used: Checkpoint) -> str:
         HTML.
     """
     heads = (
-        *("Model", "Network", "Parameters", "Test", "Held out", "Other hands"),
-        *("Calibrated", "Size", "Made (UTC)"),
+        *("Model", "MNIST test", "Held out", "Other hands", "Network", "Parameters"),
+        *("Size", "Calibrated", "Made (UTC)"),
     )
     rows = "".join(
         _row(each, each.checkpoint, in_use=each.name == used.name)
@@ -283,7 +288,7 @@ def render_table(listings: list[Listing], used: Checkpoint) -> str:
     head = "".join(f"<th>{title}</th>" for title in heads)
     return (
         f'<div class="models"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-        "</div>"
+        f"</div>{render_hint(LEGEND)}"
     )
 
 
@@ -296,17 +301,17 @@ def _row(listing: Listing, checkpoint: Checkpoint, *, in_use: bool) -> str:
     """Show one model."""
     notes = ["in use"] if in_use else []
     notes += [ABOUT[listing.name]] if listing.name in ABOUT else []
-    cells = [
-        f"{count_parameters(checkpoint.model):,}",
-        *map(_share, shelf.find_shares(checkpoint)),
-    ]
-    numbers = "".join(f'<td class="number">{cell}</td>' for cell in cells)
+    shares = "".join(
+        f'<td class="number">{_share(share)}</td>' for share in shelf.find_shares(checkpoint)
+    )
     calibrated = "yes" if checkpoint.refusal else "no: its doubt means little"
     return (
         f"<tr{' class=model-used' if in_use else ''}><td>{escape(listing.name)}"
-        f"<small>{escape(', '.join(notes))}</small></td><td>{escape(checkpoint.architecture)}</td>"
-        f"{numbers}<td>{calibrated}</td>"
-        f'<td class="number">{_size(listing.path)}</td><td>{_date(checkpoint.created)}</td></tr>'
+        f"<small>{escape(', '.join(notes))}</small></td>{shares}"
+        f"<td>{escape(checkpoint.architecture)}</td>"
+        f'<td class="number">{count_parameters(checkpoint.model):,}</td>'
+        f'<td class="number">{_size(listing.path)}</td><td>{calibrated}</td>'
+        f"<td>{_date(checkpoint.created)}</td></tr>"
     )
 
 
@@ -333,7 +338,7 @@ def _date(created: str) -> str:
 # ------------------------------------------------------------------------------------------------
 
 
-def build_models_tab(service: Service, tab: gr.Tab) -> None:
+def build_models_tab(service: Service, tab: gr.Tab) -> gr.HTML:
     """Lay out the table, the actions and the comparison, and wire them.
 
     Parameters
@@ -341,6 +346,11 @@ def build_models_tab(service: Service, tab: gr.Tab) -> None:
     service : Service
     tab : gr.Tab
         The tab that this is; when it is opened, the models are listed anew.
+
+    Returns
+    -------
+    gr.HTML
+        What was done last, in words; it changes whenever the model in use may have changed.
     """
     import gradio as gr
 
@@ -350,24 +360,27 @@ def build_models_tab(service: Service, tab: gr.Tab) -> None:
     token = build_unlock(service.access)
     table = gr.HTML("", css_template=css, apply_default_css=False, elem_id="models-table")
     said = gr.HTML("", css_template=css, apply_default_css=False, elem_id="models-said")
-    chosen = gr.Dropdown(
-        [service.predictor.checkpoint.name], label="Model", elem_id="models-chosen"
-    )
-    with gr.Row():
-        use_it = gr.Button(
-            "Use it", variant="primary", interactive=may_change, elem_id="models-use"
+    with gr.Row(elem_classes="recognise"), gr.Column(min_width=0):
+        chosen = gr.Dropdown(
+            [service.predictor.checkpoint.name], label="Model", elem_id="models-chosen"
         )
-        best = gr.Button("Make it the best", interactive=may_change, elem_id="models-best")
-        download = gr.DownloadButton("Download", interactive=False, elem_id="models-download")
-        remove = gr.Button("Delete", interactive=may_change, elem_id="models-delete")
-    with gr.Column(visible=False, elem_id="models-question") as question:
-        words = gr.HTML("", apply_default_css=False)
-        with gr.Row():
-            sure = gr.Button("Delete", variant="stop", elem_id="models-sure")
-            keep = gr.Button("Keep")
-    with gr.Row():
-        add = gr.UploadButton("Upload a model", file_types=[".pth"], interactive=may_change)
-        back = gr.Button("Go back to the best one before", interactive=False, elem_id="models-back")
+        with gr.Row(elem_classes="actions"):
+            use_it = gr.Button(
+                "Use it", variant="primary", interactive=may_change, elem_id="models-use"
+            )
+            best = gr.Button("Make it the best", interactive=may_change, elem_id="models-best")
+            download = gr.DownloadButton("Download", interactive=False, elem_id="models-download")
+            remove = gr.Button("Delete", interactive=may_change, elem_id="models-delete")
+        with gr.Column(visible=False, elem_id="models-question") as question:
+            words = gr.HTML("", apply_default_css=False)
+            with gr.Row(elem_classes="actions"):
+                sure = gr.Button("Delete", variant="stop", elem_id="models-sure")
+                keep = gr.Button("Keep")
+        with gr.Row(elem_classes="actions"):
+            add = gr.UploadButton("Upload a model", file_types=[".pth"], interactive=may_change)
+            back = gr.Button(
+                "Go back to the best one before", interactive=False, elem_id="models-back"
+            )
     with gr.Accordion("When is a model the best?", open=False):
         gr.Markdown(
             f"{RULE} Otherwise it stays in the list under its own name and can still be used. "
@@ -387,6 +400,7 @@ def build_models_tab(service: Service, tab: gr.Tab) -> None:
     add.upload(partial(upload, service), [add, token], shown, trigger_mode="once", **wire)
     chosen.input(partial(offer, service), [chosen], [download], queue=False, **wire)
     tab.select(partial(show, service), [chosen], shown, show_progress="hidden", queue=False, **wire)
+    return said
 
 
 def _build_comparison(service: Service) -> tuple[gr.Dropdown, gr.Dropdown]:
@@ -394,24 +408,15 @@ def _build_comparison(service: Service) -> tuple[gr.Dropdown, gr.Dropdown]:
     import gradio as gr
 
     name = service.predictor.checkpoint.name
-    with gr.Accordion("Compare two models on the same drawing", open=False, elem_id="compare"):
-        with gr.Row():
-            first, second = (
-                gr.Dropdown([name], value=name, label=label, elem_id=f"compare-{place}")
-                for place, label in enumerate(("One model", "The other"), start=1)
-            )
-        with gr.Row(elem_classes="recognise looking"):
-            with gr.Column(min_width=0, elem_classes="side-pad"):
-                pad = build_pad(elem_id="compare-pad", samples=False)
-            with gr.Column(min_width=0, elem_classes="recognise-answer"):
-                answers = [
-                    gr.HTML(
-                        render_message("Draw a digit", "Both models read it."),
-                        apply_default_css=False,
-                        elem_id=f"compare-answer-{place}",
-                    )
-                    for place in (1, 2)
-                ]
+    with (
+        gr.Accordion("Compare two models on the same drawing", open=False, elem_id="compare"),
+        gr.Row(elem_classes="recognise looking compare"),
+    ):
+        with gr.Column(min_width=0, elem_classes="side-pad"):
+            pad = build_pad(elem_id="compare-pad", samples=False)
+        sides = [_build_side(name, place) for place in (1, 2)]
+    (first, one), (second, other) = sides
+    answers = [one, other]
     quiet: dict[str, Any] = {
         "show_progress": "hidden",
         "queue": False,
@@ -421,3 +426,18 @@ def _build_comparison(service: Service) -> tuple[gr.Dropdown, gr.Dropdown]:
     pad.ink(read, [pad, first, second], answers, trigger_mode="always_last", **quiet)
     gr.on([first.input, second.input], read, [pad, first, second], answers, **quiet)
     return first, second
+
+
+def _build_side(name: str, place: int) -> tuple[gr.Dropdown, gr.HTML]:
+    """Lay out the choice of a model, and its answer below."""
+    import gradio as gr
+
+    label = ("One model", "The other")[place - 1]
+    with gr.Column(min_width=0, elem_classes=["recognise-answer", "compact"]):
+        choice = gr.Dropdown([name], value=name, label=label, elem_id=f"compare-{place}")
+        answer = gr.HTML(
+            render_message("Draw a digit", "Both models read it."),
+            apply_default_css=False,
+            elem_id=f"compare-answer-{place}",
+        )
+    return choice, answer

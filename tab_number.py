@@ -40,6 +40,7 @@ TURNS: list[tuple[str, Turn]] = [
     ("upside down", 180),
     ("to the right", 270),
 ]
+ABOUT = "Digits may stand in several lines and on lined paper. Words are left out."
 SHOWN_SIDE = 960  # pixels of the picture that is sent back with boxes on it
 LETTER = 0.036  # of the picture's longer side; height of the numbers beside the boxes
 SAMPLE_DIGITS = (3, 9)  # how many a test picture has
@@ -146,7 +147,7 @@ def _summary(reading: Reading) -> tuple[str, str]:
     if lines > 1:
         title += f" in {lines} lines"
     least = min(digit.prediction.confidence for digit in reading.digits)
-    sure = f"the least sure: <b>{percent(least).lower()}</b>"
+    sure = f"The least sure: <b>{percent(least).lower()}</b>"
     if reading.turn:
         turned = next(name for name, turn in TURNS if turn == reading.turn)
         sure += f"; the picture was turned {turned}"
@@ -224,22 +225,21 @@ def _legend(reading: Reading) -> str:
     if reading.left_out:
         count = len(reading.left_out)
         notes.append(f"dotted: left out, rather {'no digit' if count == 1 else 'no digits'}")
-    return escape("; ".join(notes))
+    return escape(_sentence("; ".join(notes)))
 
 
 def _table(reading: Reading) -> str:
-    """List the digits in reading order; reasons only if there are any."""
+    """List the digits in reading order, and why one is unsure."""
     if not reading.digits:
         return ""
-    heads = ["Place", "Digit", "Confidence", "Verdict"]
-    if any(digit.prediction.reason for digit in reading.digits):
-        heads.append("Reason")
+    heads = ("Place", "Digit", "Confidence", "Verdict")
     rows = []
     for place, digit in enumerate(reading.digits, start=1):
         read = digit.prediction
-        cells = [str(place), f"<b>{read.digit}</b>", percent(read.confidence), read.verdict]
-        cells.append(escape(_sentence(read.reason)))
-        rows.append("".join(f"<td>{cell}</td>" for cell in cells[: len(heads)]))
+        verdict = "sure" if read.verdict == "ok" else read.verdict  # as in a batch
+        reason = f"<small>{escape(_sentence(read.reason))}</small>" if read.reason else ""
+        cells = (place, f"<b>{read.digit}</b>", percent(read.confidence), verdict + reason)
+        rows.append("".join(f"<td>{cell}</td>" for cell in cells))
     return f"""
   <div class="number-table" tabindex="0" role="region" aria-label="Digit by digit"><table>
     <thead><tr>{"".join(f'<th scope="col">{head}</th>' for head in heads)}</tr></thead>
@@ -289,12 +289,9 @@ def build_number_tab(service: Service) -> gr.HTML:
                 elem_id="number-turn",
                 elem_classes="choice",
             )
+            gr.HTML(render_hint(ABOUT), apply_default_css=False)
         with gr.Column(min_width=0, elem_classes="recognise-answer"):
             answer = gr.HTML(blank_panel(), apply_default_css=False, elem_id="number-answer")
-    gr.HTML(
-        render_hint("Digits may stand in several lines and on lined paper. Words are left out."),
-        apply_default_css=False,
-    )
 
     quiet: dict[str, Any] = {
         "show_progress": "hidden",

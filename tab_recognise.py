@@ -127,22 +127,23 @@ def build_recognise_tab(
     """
     import gradio as gr
 
-    with gr.Row(elem_classes="recognise"):
+    samples = [make_sample(*example) for example in draw_gallery()]
+    with gr.Row(elem_classes="recognise first"):
         with gr.Column(min_width=0, elem_classes="recognise-pad"):
             pad = build_pad()
         with gr.Column(min_width=0, elem_classes="recognise-answer"):
             answer = gr.HTML(blank_answer(), apply_default_css=False, elem_id="answer")
             if below_answer:
                 below_answer(pad)
-    samples = [make_sample(*example) for example in draw_gallery()]
-    gallery = build_gallery(samples)
+        with gr.Column(min_width=0, elem_classes="recognise-tryouts"):
+            gallery = build_gallery(samples)
     with gr.Accordion("What happened to my picture", open=False, elem_id="steps") as how:
         steps = gr.HTML("", apply_default_css=False)
     steps_are_open = gr.State(False)
 
     # A new answer replaces the old one as it is: a spinner would flicker at each stroke. Without
     # the queue an answer is there in half the time (70 instead of 150 ms after a stroke, medians
-    # of 25 strokes on 2 busy cores); there is nothing to wait in line for.
+    # of 25 strokes on 2 busy cores; `bench.py page` measures it): there is nothing to wait for.
     quiet: dict[str, Any] = {
         "show_progress": "hidden",
         "queue": False,

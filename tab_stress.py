@@ -238,14 +238,20 @@ def build_stress_tab(service: Service, tab: gr.Tab, source: gr.HTML) -> None:
     """
     import gradio as gr
 
-    with gr.Row(elem_classes="recognise looking"):
+    with gr.Row(elem_classes="recognise looking stress"):
         with gr.Column(min_width=0, elem_classes="side-pad"):
             pad = build_pad(elem_id="stress-pad")
         with gr.Column(min_width=0, elem_classes="recognise-answer"):
             answer = gr.HTML(blank_panel(), apply_default_css=False, elem_id="stress-answer")
-    with gr.Row(elem_classes="recognise looking"):
+    with gr.Row(elem_classes="recognise looking stress"):
         with gr.Column(min_width=0, elem_classes="side-pad sliders"):
-            presets = gr.Dropdown(list(PRESETS), value="No damage", label="Damage")
+            presets = gr.Radio(
+                list(PRESETS),
+                value="No damage",
+                label="Damage",
+                elem_id="stress-presets",
+                elem_classes="choice",
+            )
             sliders = [_build_slider(name) for name in SLIDERS]
         with gr.Column(min_width=0, elem_classes="recognise-answer"):
             reader = gr.Radio(
@@ -279,6 +285,7 @@ def build_stress_tab(service: Service, tab: gr.Tab, source: gr.HTML) -> None:
     pad.sample(partial(show_sample, service), rest, [pad, *outputs], trigger_mode="once", **quiet)
     for slider in sliders:
         slider.input(show, [pad, *rest], outputs, **latest)
+        slider.input(None, None, [presets], js="() => null", **quiet)  # now it is none of them
     reader.input(show, [pad, *rest], outputs, **latest)
     axis = kind.input(lambda name: gr.LinePlot(**_axis(name)), [kind], [curve], **latest)
     axis.then(show, [pad, *rest], outputs, **quiet)

@@ -21,7 +21,7 @@ from model import DEFAULT_ARCHITECTURE, list_models
 from promotion import RULE
 from registry import ALIASES, list_names
 from utils import PROJECT
-from widgets import build_unlock, render_hint
+from widgets import build_unlock, render_empty, render_hint
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -237,10 +237,7 @@ def render_status(service: Service, job: Job | None) -> str:
         HTML.
     """
     if job is None:
-        return (
-            '<section class="run run-none" role="status"><h2>No run yet</h2>'
-            f"<p>{escape(_first_words(service))}</p></section>"
-        )
+        return f'<div class="run-none">{render_empty("No run yet", _first_words(service))}</div>'
     done, planned = len(job.history), job.settings.epochs
     best = max((row.get("validation_accuracy", 0.0) for row in job.history), default=None)
     facts = [f"{done} of {planned} epochs"]
@@ -425,6 +422,7 @@ def _build_choices(service: Service) -> dict[str, Any]:
             step=1,
             label="Epochs",
             info="How many times every picture is looked at.",
+            buttons=[],
             elem_id="train-epochs",
         ),
         "lr": gr.Number(

@@ -125,8 +125,8 @@ def render_why(
         parts.append(
             render_notice(
                 f"The model in use, {architecture}, has no convolutions: it looks at all 784 "
-                "pixels at once, wherever they are. So there is no place where it looked and there are "
-                "no maps of layers; but how much each pixel counted can be told of any model."
+                "pixels at once. So there is no place where it looked, and layers have no maps. "
+                "But how much each pixel counted can be told of any model."
             )
         )
     parts += [
@@ -265,7 +265,7 @@ def build_why_tab(service: Service, tab: gr.Tab, source: gr.HTML) -> None:
     """
     import gradio as gr
 
-    with gr.Row(elem_classes="recognise looking"):
+    with gr.Row(elem_classes="recognise looking why"):
         with gr.Column(min_width=0, elem_classes="side-pad"):
             pad = build_pad(elem_id="why-pad")
             about = gr.Radio(

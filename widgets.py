@@ -197,7 +197,7 @@ def _pad_html(elem_id: str, *, pen: int, hint: str, label: str, samples: bool) -
   {_button("upload", "Upload", "Upload a picture")}
   {_button("paste", "Paste", "Paste a picture (Ctrl+V)")}
   {_button("photo", "Camera", "Take a picture with the camera")}
-  {_button("sample", "Test image", "Random test image") if samples else ""}
+  {_button("sample", "Random", "Random test image") if samples else ""}
 </div>
 <input class="pad-file" type="file" accept="image/*" hidden>
 <p class="pad-note" role="status"></p>
@@ -329,7 +329,8 @@ def build_gallery(samples: Sequence[Mapping[str, Any]]) -> gr.HTML:
     )
     return gr.HTML(
         value=None,
-        html_template=f'<div class="tryouts" role="group" aria-label="Examples">{buttons}</div>',
+        html_template='<p class="tryouts-title" aria-hidden="true">Or try one of these</p>'
+        f'<div class="tryouts" role="group" aria-label="Examples">{buttons}</div>',
         js_on_load="""element.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (!button) return;
@@ -405,6 +406,11 @@ def percent(share: float) -> str:
     return "Over 99.9 %" if share > 0.999 else f"{100 * share:.1f} %"
 
 
+def short_percent(share: float) -> str:
+    """Write a confidence where there is little room; never 100 %, which nobody can promise."""
+    return "> 99.9 %" if share >= 0.9995 else f"{100 * share:.1f} %"
+
+
 def confidence_words(confidence: float) -> str:
     """Say in words how sure the model is."""
     return next(words for least, words in CONFIDENCE_WORDS if confidence >= least)
@@ -435,7 +441,7 @@ def render_answer(prediction: Prediction, *, label: int | None = None, name: str
         title, figure = f"Perhaps {prediction.name}", str(digit)
     else:
         title, figure = "Not a digit, it seems", "?"
-        sure = f"if it is one, <b>{prediction.name}</b>: {percent(prediction.confidence).lower()}"
+        sure = f"If it is one, <b>{prediction.name}</b>: {percent(prediction.confidence).lower()}"
     truth = ""
     if label is not None:
         outcome = ("right", "read correctly") if label == digit else ("wrong", "misread")
@@ -499,7 +505,7 @@ def _bars(probabilities: np.ndarray | None) -> str:
     rows = []
     for digit in range(10):
         share = 0.0 if probabilities is None else float(probabilities[digit])
-        text = "–" if probabilities is None else f"{100 * share:.1f} %"
+        text = "–" if probabilities is None else escape(short_percent(share))
         rows.append(
             f'<li class="bar{" bar-best" if digit == best else ""}">'
             f'<span class="bar-digit">{digit}</span>'

@@ -106,18 +106,20 @@ def test_the_noise_slider_changes_the_answer_and_the_curve_follows_the_choice(pa
     expect(damaged).to_have_attribute("src", str(before))
 
 
-def test_a_preset_moves_the_sliders(page: Page):
+def test_a_preset_moves_the_sliders_and_is_left_when_one_is_moved(page: Page):
     draw_and_wait(page, 7)
     open_tab(page, "Stress test")
     stress(page).to_contain_text(" a 7")
     damaged = page.locator(".stress-damaged img")
     before = damaged.get_attribute("src")
 
-    page.get_by_label("Damage", exact=True).click()
-    page.get_by_role("option", name="Crooked scan").click()
+    crooked = page.get_by_role("radio", name="Crooked scan")
+    crooked.check()
 
     expect(page.get_by_label("range slider for Rotation, degrees")).to_have_value("30")
     expect(damaged).not_to_have_attribute("src", str(before))
+    page.get_by_label("range slider for Noise").fill("0.3")
+    expect(crooked).not_to_be_checked()
 
 
 # ---- All tabs -----------------------------------------------------------------------------------

@@ -150,8 +150,7 @@ def test_a_short_run_from_the_page_leaves_a_model_that_can_be_chosen(page: Page,
 
     expect(page.locator("#models-said")).to_have_text("trial reads from now on.")
     expect(page.locator("#models-table .model-used")).to_contain_text("trial")
-    reload(page)
-    expect(page.get_by_text("Read by trial, a mlp")).to_be_visible()
+    expect(page.get_by_text("Model in use: trial (mlp)")).to_be_visible()
     assert load_checkpoint("trial", server.models).refusal is not None
 
 

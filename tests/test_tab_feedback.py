@@ -197,8 +197,8 @@ def test_the_gallery_shows_pictures_counts_and_what_was_read(make_service: Calla
 
     text = text_of(shown["html"])
     assert "All 2 0 0 1 0 2 0 3 0 4 0 5 0 6 0 7 1 8 0 9 0 no digit 1" in text
-    assert "no digit read as a 3, 50 %" in text
-    assert "7 read as a 1, 75 %" in text
+    assert "no digit read as a 3, 50.0 %" in text
+    assert "7 read as a 1, 75.0 %" in text
     assert "best 0123456789ab" in text
     assert shown["html"].count('<img src="data:image/png;base64,') == 2
     assert (shown["digit"], shown["page"]) == ("all", 1)

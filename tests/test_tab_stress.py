@@ -28,7 +28,7 @@ def drawing(content: bytes, kind: str = "drawing") -> dict[str, Any]:
 
 
 def bars(html: str) -> list[float]:
-    return [float(value) for value in re.findall(r'bar-value">([\d.]+) %', html)]
+    return [float(value) for value in re.findall(r'bar-fill" style="width:([\d.]+)%', html)]
 
 
 def damaged(html: str) -> np.ndarray:

@@ -72,6 +72,14 @@ def test_only_a_digit_is_taken_for_a_label(label: Any, kept: int | None):
 # ---- What the page shows ------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [(0.0, "0.0 %"), (0.42, "42.0 %"), (0.9994, "99.9 %"), (0.9995, "> 99.9 %"), (1, "> 99.9 %")],
+)
+def test_no_bar_promises_certainty(share: float, shown: str):
+    assert widgets.short_percent(share) == shown
+
+
 def test_the_bars_stand_in_fixed_order_and_say_their_values():
     html = widgets.render_answer(prediction(3, 0.91))
 
@@ -93,7 +101,7 @@ def test_the_bars_stand_in_fixed_order_and_say_their_values():
         ),
         (
             prediction(0, 0.5, "not a digit", "it looks like nothing we know"),
-            "? Not a digit, it seems if it is one, a 0 : 50.0 % It looks like nothing we know",
+            "? Not a digit, it seems If it is one, a 0 : 50.0 % It looks like nothing we know",
         ),
     ],
 )
