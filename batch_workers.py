@@ -67,9 +67,10 @@ _FOREIGN_SUFFIXES = {
 }
 _APPLE_DOUBLE = "._"  # macOS puts these beside the files of an archive; they hold no picture
 
+# At the end the process goes at once: to take its libraries apart would keep the parent waiting.
 _START = (
-    "import importlib, sys; sys.path.insert(0, sys.argv[1]); "
-    "importlib.import_module(sys.argv[2]).serve(*sys.argv[3:])"
+    "import importlib, os, sys; sys.path.insert(0, sys.argv[1]); "
+    "importlib.import_module(sys.argv[2]).serve(*sys.argv[3:]); sys.stderr.flush(); os._exit(0)"
 )
 # One thread each: the workers themselves are what fills the processors. (NumPy's own threads
 # made the preparation of a small picture ten times slower on two cores.)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.IcoImagePlugin import IcoFile
 
 from errors import ImageError, ImageNotFoundError, ImageTooLargeError
 
@@ -37,9 +38,15 @@ PictureSource: TypeAlias = Union[
 MAX_BYTES = 64 * 2**20  # an encoded file; the largest phone photographs have about 40 MB
 MAX_PIXELS = 80_000_000  # below the 89 million at which Pillow starts to warn
 MAX_SIDE = 16_384
-# What people have. Pillow reads thirty more, and starts other programs for some of them (EPS): not
-# for a stranger's file. Photographs of some phones (MPO) count as JPEG.
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "ICO", "JPEG2000")
+# What cameras, scanners, fax and drawing programs write. Pillow reads twenty more, of games and
+# laboratories, and starts other programs for some of them (EPS): not for a stranger's file.
+# Photographs of some phones (MPO) count as JPEG. Targa has no mark of its own, so it comes last.
+# Icons are read too, see `_open_image`.
+FORMATS = (
+    *("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000"),
+    *("PSD", "PCX", "DCX", "QOI", "SGI", "DDS", "TGA"),
+)
+_ICON_MARK = b"\0\0\1\0"
 WORKING_SIDE = 320  # pixels; longer sides are reduced to this before anything else is done
 
 _UNIT = np.arange(256, dtype=np.float32) / 255  # what each byte means
@@ -50,7 +57,10 @@ _SHEET_CONTRAST = 0.1  # of the full range; a bar of one colour is a stroke, not
 
 # A file can be damaged in as many ways as there are formats, and Pillow passes on whatever its
 # decoders raise. MemoryError is not among them: it says something about us, not about the file.
-_DAMAGE = (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, struct.error, zlib.error)
+_DAMAGE = (
+    *(OSError, ValueError, SyntaxError, EOFError, ArithmeticError, LookupError, AssertionError),
+    *(struct.error, zlib.error),
+)
 
 
 @dataclass(frozen=True)
@@ -134,7 +144,7 @@ def _decode(content: bytes, name: str, working_side: int) -> Picture:
         raise ImageError(f"{name}: the file is empty; save or copy it again")
     _check_bytes(len(content), name)
     try:
-        image = Image.open(io.BytesIO(content), formats=_known_formats())
+        image = _open_image(content)
     except Image.DecompressionBombError as error:
         raise ImageTooLargeError(
             f"{name}: too large; at most {MAX_SIDE:,} pixels on a side and "
@@ -148,6 +158,15 @@ def _decode(content: bytes, name: str, working_side: int) -> Picture:
         raise ImageError(f"{name}: the file is damaged ({error}); save or copy it again") from error
     with image:
         return _from_image(image, name, working_side, reduce=True)
+
+
+def _open_image(content: bytes) -> Image.Image:
+    """Read the header of a picture."""
+    file = io.BytesIO(content)
+    if content.startswith(_ICON_MARK):
+        # Pillow decodes an icon while it opens it, and the PNG in one may have any size.
+        return IcoFile(file).frame(0)
+    return Image.open(file, formats=_known_formats())
 
 
 @lru_cache(maxsize=1)

@@ -26,6 +26,23 @@ def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     return buffer.getvalue()
 
 
+def dcx(grey: np.ndarray) -> bytes:
+    """Write a fax of one page: a list of places, and a PCX at each."""
+    return struct.pack("<III", 0x3ADE68B1, 12, 0) + encode(Image.fromarray(grey), "PCX")
+
+
+def psd(grey: np.ndarray) -> bytes:
+    """Write what Photoshop does for a grey picture without layers."""
+    height, width = grey.shape
+    header = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 1, height, width, 8, 1)
+    return header + bytes(12) + struct.pack(">H", 0) + grey.tobytes()
+
+
+def icon(png: bytes) -> bytes:
+    """Put a PNG into an icon that claims to have 16x16 pixels."""
+    return struct.pack("<3H4B2H2I", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(png), 22) + png
+
+
 def png_header(width: int, height: int) -> bytes:
     """Write the beginning of a PNG that claims to be so large."""
     body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
@@ -54,6 +71,10 @@ BAD_FILES = [
     ("truncated JPEG", encode(half_red().resize((400, 300)), "JPEG")[:400], ImageError, "damaged"),
     ("0x0", png_header(0, 0), ImageError, "damaged|nothing|known format"),
     ("bomb", png_header(60_000, 60_000), ImageTooLargeError, "too large"),
+    ("truncated QOI", encode(half_red(), "QOI")[:60], ImageError, "damaged"),
+    ("icon with a bomb", icon(png_header(9_000, 9_000)), ImageTooLargeError, "9000x9000"),
+    ("icon of nothing", struct.pack("<3H", 0, 1, 0), ImageError, "damaged"),
+    ("Photoshop cut off", psd(np.zeros((9, 9), np.uint8))[:60], ImageError, "damaged"),
     ("20,000 px wide", encode(Image.new("1", (20_000, 4))), ImageTooLargeError, "16,384"),
 ]
 
@@ -168,6 +189,15 @@ SAME_PICTURE: list[tuple[str, Callable[[np.ndarray], object]]] = [
     ("palette", lambda grey: encode(Image.fromarray(grey).convert("P"))),
     ("grey with alpha", lambda grey: encode(Image.fromarray(grey).convert("LA"))),
     ("lossless WebP", lambda grey: encode(Image.fromarray(grey), "WEBP", lossless=True)),
+    ("PCX", lambda grey: encode(Image.fromarray(grey), "PCX")),
+    ("DCX", lambda grey: dcx(grey)),
+    ("SGI", lambda grey: encode(Image.fromarray(grey), "SGI")),
+    ("Targa", lambda grey: encode(Image.fromarray(grey), "TGA")),
+    ("packed Targa", lambda grey: encode(Image.fromarray(grey), "TGA", compression="tga_rle")),
+    ("QOI", lambda grey: encode(Image.fromarray(grey).convert("RGB"), "QOI")),
+    ("DDS", lambda grey: encode(Image.fromarray(grey).convert("RGB"), "DDS")),
+    ("Photoshop", lambda grey: psd(grey)),
+    ("icon", lambda grey: icon(encode(Image.fromarray(grey)))),
     ("CMYK", lambda grey: Image.fromarray(grey).convert("RGB").convert("CMYK")),
     ("memoryview", lambda grey: memoryview(encode(Image.fromarray(grey)))),
 ]
