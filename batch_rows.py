@@ -114,8 +114,8 @@ class RowStore:
             # Held until the end, so that a second run of the same name is refused.
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._db.execute("PRAGMA synchronous = FULL")
-            self._db.executescript(_SCHEMA.format(types=types))
-            self._db.execute("BEGIN IMMEDIATE")
+            # One transaction, as each has to wait for the disk.
+            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA.format(types=types)}")
             self._set_aside()
             self._db.execute("COMMIT")
         except (OSError, sqlite3.Error) as error:
