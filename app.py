@@ -23,7 +23,7 @@ from batch_uploads import MAX_BYTES
 from errors import DigitError, SettingsError
 from server import add_options, choose_rules, open_port, serve, stop
 from theme import CSS, HEAD, HEADER, TITLE, build_theme
-from uploads import keep_swept, own_folder
+from uploads import keep_swept, open_only_uploads, own_folder, relay_nothing
 from utils import HelpFormatter, set_up_logging
 from widgets import render_hint
 
@@ -136,8 +136,10 @@ def build_app(
 
     if mcp:
         check_mcp()
+    api = build_api(service, rules, log_requests=log_requests)
+    relay_nothing(api)
     app = gr.mount_gradio_app(
-        build_api(service, rules, log_requests=log_requests),
+        api,
         page,
         path="/",
         theme=build_theme(),
@@ -151,6 +153,7 @@ def build_app(
         max_file_size=MAX_BYTES,
     )
     answer_like_api(app)
+    open_only_uploads(page)
     keep_swept(app, Path(get_upload_folder()))
     return app
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +119,63 @@ def test_no_handler_of_the_page_changes_anything_without_the_token(
     refusal = "changes are off" if access.changes_are == "off" else "administrator token is wrong"
     assert sum(refusal in answer for answer in answers) >= 4
     assert not any(TOKEN in answer for answer in answers)
+
+
+@pytest.fixture
+def stranger() -> Iterator[ThreadingHTTPServer]:
+    """Start another server, which notes what it is asked for."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.server.asked.append(self.path)  # type: ignore[attr-defined]
+            self.send_error(404)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *rest: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.asked = []  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_the_page_opens_no_path_and_no_address_that_a_client_names(
+    watch: Callable[[Access], Watched], stranger: ThreadingHTTPServer, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(b"a secret of the server")
+    address = f"http://127.0.0.1:{stranger.server_port}/seven.png"
+    meta = {"meta": {"_type": "gradio.FileData"}}
+    files = [
+        {"path": str(secret), **meta},
+        {"path": f"../../../../../..{secret}", **meta},
+        {"path": address, **meta},
+        {"path": "seven.png", "url": address, **meta},
+    ]
+    watched = watch(Access())
+
+    answers, calls = [], 0
+    with TestClient(watched.app, base_url=HERE) as client:
+        config = client.get("/config").json()
+        taking = {each["id"] for each in config["components"] if "file" in each["type"]}
+        taking |= {each["id"] for each in config["components"] if each["type"] == "uploadbutton"}
+        for dependency in config["dependencies"]:
+            if not taking & set(dependency["inputs"]):
+                continue
+            for file in files:
+                for given in (file, [file]):
+                    data = [given if number in taking else "" for number in dependency["inputs"]]
+                    answers.append(call(client, dependency["id"], data))
+                    calls += 1
+        shown = client.get(f"/gradio_api/file={secret}")
+        fetched = client.get(f"/gradio_api/file={address}")
+
+    assert calls >= 16
+    assert stranger.asked == []  # type: ignore[attr-defined]
+    assert not any("a secret" in answer for answer in answers)
+    assert not any('"success": true' in answer for answer in answers)
+    assert shown.status_code in {403, 404}
+    assert fetched.status_code in {403, 404}
