@@ -54,15 +54,15 @@ def document(models_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> A
 
 
 @pytest.mark.timeout(7200 if EXAMPLES > 100 else 180)
-def test_the_api_keeps_to_its_document(document: Any) -> None:
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_the_api_keeps_to_its_document(document: Any, mode: GenerationMode) -> None:
     operations = [each.ok() for each in document.get_all_operations()]
 
-    good = {each.label: send_many(each, GenerationMode.POSITIVE) for each in operations}
-    bad = {each.label: send_many(each, GenerationMode.NEGATIVE) for each in operations}
+    counts = {each.label: send_many(each, mode) for each in operations}
 
     assert len(operations) == 15
-    assert all(good.values())
-    assert {label for label, count in bad.items() if not count} <= WITHOUT_INPUT
+    silent = {label for label, count in counts.items() if not count}
+    assert silent <= (WITHOUT_INPUT if mode is GenerationMode.NEGATIVE else set())
 
 
 def send_many(operation: Any, mode: GenerationMode) -> int:
