@@ -70,7 +70,9 @@ docs: $(DEV_STAMP) ## build the documentation into outputs/docs
 	@echo '==> Open outputs/docs/index.html'
 
 notebook: $(DEV_STAMP) ## run the walkthrough from top to bottom and keep its outputs
-	@$(PY) -m jupyter execute --inplace mnist_walkthrough.ipynb
+	@$(PY) -c "import nbclient, nbformat; \
+	name = 'mnist_walkthrough.ipynb'; book = nbformat.read(name, as_version=4); \
+	nbclient.NotebookClient(book, record_timing=False).execute(); nbformat.write(book, name)"
 
 clean: ## delete the environment and what the tools left behind; data, models and results stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .gradio
