@@ -88,7 +88,7 @@ def test_the_examples_of_the_documentation_are_good(service: Service):
 
     assert service.predictor.predict(content).probabilities.shape == (10,)
     for schema in (Answer, Choice, Training):
-        example = schema.model_config["json_schema_extra"]["example"]  # type: ignore[index, call-overload]
+        example = schema.model_config["json_schema_extra"]["example"]  # type: ignore[index]
         assert schema.model_validate(example)
 
 

@@ -38,7 +38,7 @@ def ask(application: Any, scope: dict[str, Any], *, log_requests: bool = False) 
     """Send one request through an observer, and return what was counted."""
     metrics = Metrics()
     observer = Observer(application, metrics, log_requests=log_requests)
-    asyncio.run(observer(scope, drop, drop))  # type: ignore[arg-type]
+    asyncio.run(observer(scope, drop, drop))
     return metrics
 
 
@@ -66,7 +66,7 @@ def test_a_request_that_fails_is_counted_as_our_mistake_and_the_failure_goes_on(
     observer = Observer(fail, metrics)
 
     with pytest.raises(ValueError, match="a mistake"):
-        asyncio.run(observer(scope_of("/predict"), drop, drop))  # type: ignore[arg-type]
+        asyncio.run(observer(scope_of("/predict"), drop, drop))
 
     text = metrics.to_text().decode()
     assert f'digits_requests_total{{method="GET",route="{PAGE}",status="500"}} 1.0' in text
