@@ -145,7 +145,7 @@ def run_and_kill(order: list[str], kills: int, batches: int, seed: int) -> int:
     rng = random.Random(seed)
     output = Path(order[order.index("--output") + 1])
     killed = 0
-    for _ in range(kills):
+    while killed < kills:  # a run may be done before its turn comes
         process = subprocess.Popen([*order, "--resume"], stdout=subprocess.DEVNULL)
         writes, last = rng.randint(1, batches), changed(output)
         while writes and process.poll() is None:
