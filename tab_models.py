@@ -212,11 +212,11 @@ def offer(service: Service, name: str | None) -> gr.DownloadButton:
 
 
 def ask(name: str | None) -> list[Any]:
-    """Ask before deleting."""
+    """Ask before deleting; what is deleted is what was asked about, whatever is chosen then."""
     import gradio as gr
 
     question = f"Delete {name} for good?" if name else "Choose a model first."
-    return [gr.Column(visible=True), render_notice(question), gr.Button(visible=bool(name))]
+    return [gr.Column(visible=True), render_notice(question), gr.Button(visible=bool(name)), name]
 
 
 def compare(service: Service, value: object, first: str, second: str) -> tuple[str, str]:
@@ -389,13 +389,19 @@ def build_models_tab(service: Service, tab: gr.Tab) -> gr.HTML:
     first, second = _build_comparison(service)
 
     shown = [table, said, chosen, download, first, second, back, question]
+    asked = gr.State()
     wire: dict[str, Any] = {"api_visibility": "private"}
-    actions = [(use_it, use), (best, make_best), (back, go_back), (sure, delete)]
-    for button, action in actions:
+    actions = [
+        (use_it, use, chosen),
+        (best, make_best, chosen),
+        (back, go_back, chosen),
+        (sure, delete, asked),
+    ]
+    for button, action, name in actions:
         button.click(
-            partial(change, service, action), [chosen, token], shown, trigger_mode="once", **wire
+            partial(change, service, action), [name, token], shown, trigger_mode="once", **wire
         )
-    remove.click(ask, [chosen], [question, words, sure], queue=False, **wire)
+    remove.click(ask, [chosen], [question, words, sure, asked], queue=False, **wire)
     keep.click(lambda: gr.Column(visible=False), None, [question], queue=False, **wire)
     add.upload(partial(upload, service), [add, token], shown, trigger_mode="once", **wire)
     chosen.input(partial(offer, service), [chosen], [download], queue=False, **wire)

@@ -125,8 +125,16 @@ def test_a_preset_moves_the_sliders_and_is_left_when_one_is_moved(page: Page):
 # ---- All tabs -----------------------------------------------------------------------------------
 
 
+# What a reader of the screen could only call "button" or "edit".
+NAMELESS = """() => [...document.querySelectorAll("button, input, select, textarea, a[href]")]
+  .filter((each) => each.checkVisibility() && each.type !== "file")
+  .filter((each) => ![each.ariaLabel, each.title, each.textContent,
+    ...[...(each.labels || [])].map((label) => label.textContent)].some((name) => name?.trim()))
+  .map((each) => each.outerHTML.slice(0, 200))"""
+
+
 @pytest.mark.parametrize("width", [390, 1440])
-def test_every_tab_fits_into_the_window_and_reports_no_error(
+def test_every_tab_fits_into_the_window_names_its_controls_and_reports_no_error(
     open_page: Callable[..., Page], width: int
 ):
     page = open_page(viewport={"width": width, "height": 844})
@@ -138,6 +146,7 @@ def test_every_tab_fits_into_the_window_and_reports_no_error(
         open_tab(page, name)
         expect(page.get_by_role("tabpanel").locator("visible=true").first).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        assert page.evaluate(NAMELESS) == [], name
 
     expect(page.locator(".toast-body.error")).to_have_count(0)
 

@@ -178,10 +178,12 @@ def test_a_model_is_deleted_only_when_asked_twice(page: Page, server: Server):
     assert "waste" in list_names(server.models)
     page.locator("#models-delete").click()
     expect(page.locator("#models-question")).to_contain_text("Delete waste for good?")
+    choose(page, "#models-chosen", "other")  # the question is still about the first one
     page.locator("#models-sure").click()
 
     expect(page.locator("#models-said")).to_have_text("waste is deleted.")
     assert "waste" not in list_names(server.models)
+    assert "other" in list_names(server.models)
 
 
 def test_a_worse_model_is_not_promoted_and_files_go_out_and_come_in(page: Page, server: Server):

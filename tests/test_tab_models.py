@@ -189,11 +189,12 @@ def test_with_the_token_the_models_can_be_changed(service: Service) -> None:
 
 
 def test_before_deleting_it_is_asked(service: Service) -> None:
-    question, words, button = ask("other")
+    question, words, button, asked = ask("other")
     nothing = ask(None)
 
     assert (question.visible, button.visible) == (True, True)
     assert "Delete other for good?" in words
+    assert asked == "other"
     assert not nothing[2].visible
 
 
