@@ -155,13 +155,13 @@ def _summary(reading: Reading) -> tuple[str, str]:
 
 
 def _boxes(reading: Reading, pixels: np.ndarray, size: tuple[int, int]) -> str:
-    """Draw a box around each digit, with its place in the number; sure or not shows in the line."""
+    """Draw a box around each digit, with what it was read as; sure or not shows in the line."""
     upright = np.rot90(pixels, reading.turn // 90)
     width, height = size if reading.turn in (0, 180) else size[::-1]
     letter = LETTER * max(width, height)
     marks = [
-        _box(digit, str(place), size, reading.turn, letter)
-        for place, digit in enumerate(reading.digits, start=1)
+        _box(mark, str(mark.prediction.digit), size, reading.turn, letter)
+        for mark in reading.digits
     ]
     marks += [_box(mark, "", size, reading.turn, letter) for mark in reading.left_out]
     return f"""
@@ -176,16 +176,16 @@ def _boxes(reading: Reading, pixels: np.ndarray, size: tuple[int, int]) -> str:
   </figure>"""
 
 
-def _box(mark: FoundDigit, place: str, size: tuple[int, int], turn: int, letter: float) -> str:
-    """Draw one box; a question mark beside its number if the digit is unsure."""
+def _box(mark: FoundDigit, name: str, size: tuple[int, int], turn: int, letter: float) -> str:
+    """Draw one box; a question mark beside its name if the digit is unsure."""
     left, top, right, bottom = turn_box(mark.box, size, turn)
-    unsure = bool(place) and mark.prediction.verdict != "ok"
-    kind = "unsure" if unsure else "ok" if place else "left-out"
+    unsure = bool(name) and mark.prediction.verdict != "ok"
+    kind = "unsure" if unsure else "ok" if name else "left-out"
     label = ""
-    if place:
+    if name:
         # Above the box, or inside it where there is no room above.
         baseline = top - 0.25 * letter if top > 1.25 * letter else top + letter
-        label = f'<text x="{left}" y="{baseline:.1f}">{place}{"?" if unsure else ""}</text>'
+        label = f'<text x="{left}" y="{baseline:.1f}">{name}{"?" if unsure else ""}</text>'
     return (
         f'<g class="number-box number-{kind}"><rect x="{left}" y="{top}" '
         f'width="{right - left}" height="{bottom - top}"/>{label}</g>'
