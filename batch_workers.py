@@ -15,7 +15,6 @@ about 60 MB. (Those that read numbers, see `batch_numbers.py`, hold the network 
 from __future__ import annotations
 
 import contextlib
-import copyreg
 import hashlib
 import logging
 import os
@@ -43,7 +42,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from batch_sources import Input, is_address, open_store, printable
 from errors import BlankImageError, DigitError, ImageError
 from picture import MAX_BYTES
-from preprocess import FIELD, Prepared, prepare
+from preprocess import Prepared, prepare
 
 log = logging.getLogger(__name__)
 
@@ -126,20 +125,6 @@ class Answer:
     def __reduce__(self) -> tuple[type[Answer], tuple]:
         """Travel to the parent as plain values, which takes a third of the usual time."""
         return Answer, tuple(getattr(self, name) for name in self.__slots__)
-
-
-def _pack(prepared: Prepared) -> tuple[Callable[..., Prepared], tuple]:
-    """Let a prepared digit, too, travel as plain values and bytes: an array takes far longer."""
-    about = (prepared.width, prepared.height, prepared.box, prepared.dark_ink, prepared.others)
-    return _unpack, (prepared.digit.tobytes(), *about)
-
-
-def _unpack(digit: bytes, *about: Any) -> Prepared:
-    """Undo `_pack`."""
-    return Prepared(np.frombuffer(digit, np.float32).reshape(FIELD, FIELD), *about)
-
-
-copyreg.pickle(Prepared, _pack)
 
 
 def find_digit(item: Input) -> Prepared:

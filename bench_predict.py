@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import io
 import statistics
 import subprocess
 import sys
@@ -36,6 +37,16 @@ SIZES = (1, 4, 16, 64, 256, 1024)  # of batches
 ROUND = 2048  # pictures in each round of each batch size
 GOAL_FILE = 1.6  # times decoding and the bare network
 
+# What people hand over: the size of the picture, and whether it is a photograph in colour.
+KINDS = {
+    "28x28 PNG, off centre": ((28, 28), False),
+    "280x280 PNG of a drawing": ((280, 280), False),
+    "640x480 JPEG": ((640, 480), True),
+    "12-megapixel JPEG": ((4000, 3000), True),
+}
+NOISE = 3.0  # of a camera, in levels of 255
+DISTINCT = 10  # pictures of each kind
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
@@ -58,13 +69,14 @@ def run(args: argparse.Namespace) -> list[Table]:
         try:
             one_by_one = read_files(predictor, paths, rounds=args.rounds)
             stages = time_stages(predictor, paths, rounds=args.rounds)
+            kinds = time_kinds(paths[:DISTINCT], rounds=args.rounds)
         finally:
             torch.set_num_threads(threads)
         batches = read_batches(
             predictor, [prepare(path) for path in paths], count=args.batches, rounds=args.rounds
         )
         memory = measure_memory(args.model, paths)
-    return [one_by_one, stages, batches, *memory]
+    return [one_by_one, stages, kinds, batches, *memory]
 
 
 def draw_files(folder: Path, count: int) -> list[Path]:
@@ -149,6 +161,68 @@ def time_stages(predictor: MNISTPredictor, paths: list[Path], *, rounds: int) ->
         ],
         samples=seconds,
     )
+
+
+def time_kinds(paths: list[Path], *, rounds: int) -> Table:
+    """Time what comes before the network for pictures of several kinds, from bytes in memory."""
+    conditions = describe_conditions("cpu")
+    pictures = {"28x28 PNG in MNIST's form": [path.read_bytes() for path in paths]}
+    rng = np.random.default_rng(0)
+    for name, (size, is_photo) in KINDS.items():
+        pictures[name] = [_draw(digit % 10, size, is_photo, rng) for digit in range(len(paths))]
+    work: dict[str, Callable[[bytes], object]] = {
+        "decoding": _decode_fully,
+        "opening": open_picture,
+        "all": prepare,
+    }
+    seconds = take_turns(
+        {
+            f"{name}: {what}": functools.partial(_do_all, do, contents)
+            for name, contents in pictures.items()
+            for what, do in work.items()
+        },
+        rounds=rounds,
+    )
+    each = 1000 / len(paths)
+    return Table(
+        "predict-kinds",
+        "milliseconds",
+        {
+            name: {what: each * statistics.median(seconds[f"{name}: {what}"]) for what in work}
+            for name in pictures
+        },
+        {**conditions, "rounds": rounds, "pictures": len(paths)},
+        [
+            "decoding: every pixel, by PIL; opening: as we do it, large photographs reduced",
+            "all: opening, finding the digit, and bringing it to MNIST's form",
+        ],
+    )
+
+
+def _do_all(do: Callable[[bytes], object], contents: list[bytes]) -> None:
+    """Call a function with each picture."""
+    for content in contents:
+        do(content)
+
+
+def _decode_fully(content: bytes) -> None:
+    from PIL import Image
+
+    Image.open(io.BytesIO(content)).load()
+
+
+def _draw(digit: int, size: tuple[int, int], is_photo: bool, rng: np.random.Generator) -> bytes:
+    """Draw a digit in the middle of a sheet; as a photograph in lamplight, with noise."""
+    side = min(size)
+    beside = (size[0] - side) // 2
+    ink = cv2.resize(draw_digit(digit, rng), (side, side))
+    sheet = 255 - cv2.copyMakeBorder(ink, 0, 0, beside, beside, cv2.BORDER_CONSTANT)
+    if not is_photo:
+        return cv2.imencode(".png", sheet)[1].tobytes()
+    light = np.linspace(0.5, 0.8, size[0])[:, None] * (0.94, 0.98, 1.0)  # OpenCV puts blue first
+    noise = rng.normal(0, NOISE, (*sheet.shape, 3)).astype(np.float32)
+    photo = np.clip(sheet[..., None] * light + noise, 0, 255).astype(np.uint8)
+    return cv2.imencode(".jpg", photo)[1].tobytes()
 
 
 class NaiveReader:

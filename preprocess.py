@@ -15,7 +15,9 @@ Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits".
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -71,6 +73,16 @@ class Prepared:
     dark_ink: bool
     others: int = 0
     steps: tuple[tuple[str, np.ndarray], ...] = field(default=(), repr=False)
+
+    def __reduce__(self) -> tuple[Callable[..., Prepared], tuple]:
+        """Travel between processes as bytes, which takes a fraction of an array's time."""
+        about = (self.width, self.height, self.box, self.dark_ink, self.others, self.steps)
+        return _unpack, (self.digit.tobytes(), *about)
+
+
+def _unpack(digit: bytes, *about: Any) -> Prepared:
+    """Undo `Prepared.__reduce__`."""
+    return Prepared(np.frombuffer(digit, np.float32).reshape(FIELD, FIELD).copy(), *about)
 
 
 def to_mnist(source: PictureSource) -> np.ndarray:

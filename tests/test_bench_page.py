@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+
 import pytest
 
 from bench import build_parser
 from bench_page import GOAL_MS, Stroke, run, tabulate
-from errors import DigitError
+from errors import DigitError, SettingsError
 
 CONDITIONS = {"cores": 2, "load at start": 0.0}
 
@@ -26,6 +29,22 @@ def test_medians_and_slow_strokes_are_told_beside_those_of_the_api():
 def test_one_stroke_is_too_few_to_say_anything():
     with pytest.raises(DigitError, match="at least 2"):
         tabulate([Stroke(20.0, 10.0)], CONDITIONS)
+
+
+def test_without_the_library_that_drives_browsers_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setitem(sys.modules, "playwright.sync_api", None)
+
+    with pytest.raises(SettingsError, match=r"requirements-dev\.txt"):
+        run(build_parser().parse_args(["page"]))
+
+
+def test_without_a_browser_it_says_which_one_is_missing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+
+    with pytest.raises(SettingsError, match="no program called chromium"):
+        run(build_parser().parse_args(["page"]))
 
 
 @pytest.mark.browser

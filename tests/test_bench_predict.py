@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bench import build_parser
-from bench_predict import BareReader, NaiveReader, draw_files, run
+from bench_predict import KINDS, BareReader, NaiveReader, draw_files, run
 from model import build_model
 from predict import MNISTPredictor
 from registry import save_checkpoint
@@ -36,6 +36,13 @@ def test_the_stages_of_reading_are_measured_beside_the_whole(tables):
 
     assert list(rows) == ["decode", "prepare", "network", "network, judged", "all"]
     assert rows["all"]["part / all"] == 1
+
+
+def test_pictures_of_every_kind_are_prepared(tables):
+    rows = tables["predict-kinds"].rows
+
+    assert list(rows) == ["28x28 PNG in MNIST's form", *KINDS]
+    assert all(0 < row["opening"] < row["all"] for row in rows.values())
 
 
 def test_batches_of_every_size_up_to_the_number_of_pictures_are_measured(tables):

@@ -46,10 +46,13 @@ WITHOUT_INPUT = {
 }
 
 
-@pytest.fixture(scope="module")
-def document(models_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Return the document of an API whose trainings are never started."""
-    service = make_service(models_folder, tmp_path_factory.mktemp("fuzz"))
+@pytest.fixture
+def document(models_folder: Path, tmp_path: Path) -> Any:
+    """Return the document of an API whose trainings are never started.
+
+    One for each test: Schemathesis ends what it has sent to when the test ends.
+    """
+    service = make_service(models_folder, tmp_path)
     return schemathesis.openapi.from_asgi("/openapi.json", build_api(service, Rules()))
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from utils import PROJECT
 
-FOR_MAINTAINERS = {"screenshots.py", "animation.py"}  # programs that need what the tests need
+# Programs that need what the tests need, and say so.
+FOR_MAINTAINERS = {"screenshots.py", "animation.py", "bench_page.py"}
 TOOLS = {  # started from the Makefile or by another tool, not imported
     *("pytest", "pytest-timeout", "ruff", "mypy"),
     *("ipykernel", "mkdocs-material", "mkdocstrings"),
