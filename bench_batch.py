@@ -174,14 +174,14 @@ def compare_ways(
         ],
         [
             Goal(
-                f"{kind.name}: as fast as the naive loop",
+                "as fast as the naive loop",
                 rows["ours"]["naive / this"],
                 kind.goal,
                 "times",
                 at_least=True,
             ),
             Goal(
-                f"{kind.name}: of the rate of decoding alone",
+                "of the rate of decoding alone",
                 rows["ours"]["floor / this"],
                 GOAL_DECODING,
                 at_least=True,

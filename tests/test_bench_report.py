@@ -50,8 +50,8 @@ def test_the_report_begins_with_the_goals_and_ends_with_the_conditions():
     text = to_markdown(tables)
 
     lines = text.splitlines()
-    assert lines[2] == "| start | at most 1.3 | 1.1 | met |"
-    assert lines[3] == "| training | at most 45 s | 50 s | **missed** |"
+    assert lines[2] == "| a | start | at most 1.3 | 1.1 | met |"
+    assert lines[3] == "| a | training | at most 45 s | 50 s | **missed** |"
     assert "| 1 | 1 | 2.5 |" in lines
     assert lines[-2] == "Conditions: cores 2, load at start 0.1, torch 2.12.1."
     assert lines[-1] == "b: rounds 7."
@@ -82,7 +82,7 @@ def test_goals_and_curves_are_written_between_the_marks_of_a_file(tmp_path):
 
     text = path.read_text()
     assert "old" not in text
-    assert "| start | at most 1.3 | 1.1 | met |" in text
+    assert "| curve | start | at most 1.3 | 1.1 | met |" in text
     assert "![curve](docs/pictures/curve.png)" in text
     assert text.startswith(f"# Title\n\n{BEGIN}\n")
     assert text.endswith(f"\n{END}\n\nrest\n")
