@@ -26,6 +26,7 @@ import io
 import os
 import sqlite3
 import sys
+import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -47,6 +48,7 @@ FIELD = 28  # side of what the network saw, pixels
 MAX_BYTES = 2 * 2**30  # of the database: strangers may add to it, and must not fill the disk
 PAGE_BYTES = 4096  # in which SQLite counts
 BUSY_S = 30.0  # how long one writer waits for another
+RETRY_S = 0.01
 VERSION = 1  # of the tables below
 PAGE_SIZE = 24  # corrections on one page of the list
 NO_DIGIT = "not a digit"
@@ -418,9 +420,9 @@ class FeedbackStore:
         """Make the tables where there are none, and say how safe we want to be."""
         # Readers and the writer do not wait for each other; a commit is on the disk when it
         # returns; what is erased is overwritten.
-        for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        _write_ahead(db)
+        for setting in ("synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
             db.execute(f"PRAGMA {setting}")
-        db.execute("PRAGMA secure_delete=ON")
         db.execute(f"PRAGMA max_page_count={max(1, self.max_bytes // PAGE_BYTES)}")
         if _version(db) == 0:
             with db:
@@ -446,6 +448,22 @@ class FeedbackStore:
             f"cannot keep corrections in {self.path}: {error}; what was stored before is intact: "
             f"make room or allow writing, {advice}"
         )
+
+
+def _write_ahead(db: sqlite3.Connection) -> None:
+    """Keep what is written in a log of its own (WAL); a new file has to be told so once.
+
+    While somebody else tells it so SQLite does not wait, as it does everywhere else.
+    """
+    until = time.monotonic() + BUSY_S
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+        time.sleep(RETRY_S)
 
 
 # --- values -----------------------------------------------------------------------------------

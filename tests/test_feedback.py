@@ -21,7 +21,7 @@ from PIL import Image
 
 from batch_sources import open_source
 from errors import DataFormatError, DataNotFoundError, ImageError, OutputError, SettingsError
-from feedback import SIDE, Correction, FeedbackStore, main
+from feedback import SIDE, Correction, FeedbackStore, _write_ahead, main
 from reviews import import_reviews
 from utils import PROJECT
 
@@ -398,6 +398,35 @@ def test_many_processes_write_at_once_and_nothing_is_double_or_missing(tmp_path:
     assert len(store) == 12 + 6 * 5
     assert all(len(store.history(each.id)) == 1 for each in store)
     assert _integrity(store) == "ok"
+
+
+class BusyAtFirst:
+    """A connection to a new file that others are setting up at the same moment."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        self.reasons = reasons
+
+    def execute(self, statement: str) -> None:
+        assert statement == "PRAGMA journal_mode=WAL"
+        if self.reasons:
+            raise sqlite3.OperationalError(self.reasons.pop(0))
+
+
+def test_who_sets_up_a_new_file_at_the_same_moment_is_waited_for():
+    db = BusyAtFirst(["database is locked", "database is locked"])
+
+    _write_ahead(db)
+
+    assert db.reasons == []
+
+
+def test_what_waiting_does_not_cure_is_told_at_once():
+    db = BusyAtFirst(["disk I/O error", "never asked for"])
+
+    with pytest.raises(sqlite3.OperationalError, match="disk"):
+        _write_ahead(db)
+
+    assert db.reasons == ["never asked for"]
 
 
 @pytest.mark.parametrize(
