@@ -115,7 +115,8 @@ def fill_in(path: Path, tables: Mapping[str, Table]) -> None:
 def _goals_to_markdown(tables: Iterable[Table]) -> str:
     """Write the goals of all tables as one table; nothing if there are none."""
     rows = [
-        f"| {table.name} | {goal.what} | {goal.limit_text} | {f'{_show(goal.measured)} {goal.unit}'.strip()} "
+        f"| {table.name} | {goal.what} | {goal.limit_text} "
+        f"| {f'{_show(goal.measured)} {goal.unit}'.strip()} "
         f"| {'met' if goal.is_met else '**missed**'} |"
         for table in tables
         for goal in table.goals
