@@ -18,7 +18,7 @@ from utils import atomic_write
 
 RATIO = " / "  # in the names of columns that compare contenders of one run
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
-PICTURES = "docs/pictures"
+CURVES = "docs/curves"
 SAME = 0.05  # ratios of two runs that differ by less say nothing
 
 
@@ -86,7 +86,7 @@ def fill_in(path: Path, tables: Mapping[str, Table]) -> None:
     ----------
     path : Path
         Holds `BEGIN` and, later, `END`; what stands between them is replaced. The curves are drawn
-        into the folder `docs/pictures` beside it.
+        into the folder `docs/curves` beside it.
     tables : mapping of str to Table
         At least one.
 
@@ -103,8 +103,8 @@ def fill_in(path: Path, tables: Mapping[str, Table]) -> None:
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise DataFormatError(f"{path} has to hold the marks {BEGIN} and {END}, in this order")
-    pictures = draw_curves(tables.values(), path.parent / PICTURES)
-    links = [f"![{each.stem}]({PICTURES}/{each.name})" for each in pictures]
+    pictures = draw_curves(tables.values(), path.parent / CURVES)
+    links = [f"![{each.stem}]({CURVES}/{each.name})" for each in pictures]
     shared, _ = _split_conditions(tables.values())
     parts = [_goals_to_markdown(tables.values()), " ".join(links), _name_conditions(shared)]
     with atomic_write(path) as temporary:

@@ -83,11 +83,11 @@ def test_goals_and_curves_are_written_between_the_marks_of_a_file(tmp_path):
     text = path.read_text()
     assert "old" not in text
     assert "| curve | start | at most 1.3 | 1.1 | met |" in text
-    assert "![curve](docs/pictures/curve.png)" in text
+    assert "![curve](docs/curves/curve.png)" in text
     assert text.startswith(f"# Title\n\n{BEGIN}\n")
     assert text.endswith(f"\n{END}\n\nrest\n")
     assert text.count("Conditions:") == 1
-    assert (tmp_path / "docs" / "pictures" / "curve.png").is_file()
+    assert (tmp_path / "docs" / "curves" / "curve.png").is_file()
 
 
 @pytest.mark.parametrize("text", ["no marks", f"{END} {BEGIN}"])
