@@ -25,7 +25,7 @@ STROKE_WINDOW = 0.45  # of the shorter side; ink is never wider than this, shado
 MIN_CONTRAST = 3 / 255  # nearly white ink on white is read; less is the rounding of one grey level
 NOISE_FACTOR = 6.0  # ink has to stand out from the noise of the paper by so many deviations
 STRONG, WEAK = 0.42, 0.20  # of full ink: where ink surely is, and how far it then reaches
-TINY = 1e-4 * np.eye(3, dtype=np.float32)
+RIDGE = 1e-4 * np.eye(3, dtype=np.float32)  # keeps least squares solvable in one row or column
 
 
 def to_grey(pixels: np.ndarray) -> np.ndarray:
@@ -112,7 +112,7 @@ def ink_mask(ink: np.ndarray) -> np.ndarray:
 
 
 def full_ink(height: np.ndarray) -> float:
-    """Estimate how far full ink stands out: the upper quartile of what is above half the peak."""
+    """Estimate how far full ink stands out: what 60 % of all above half the peak do not exceed."""
     peak = float(height.max())
     if peak <= 0:
         return 0.0
@@ -154,8 +154,7 @@ def _slope_of_light(grey: np.ndarray) -> np.ndarray:
     keep = distance <= quantile(distance, 0.7)
     for _ in range(2):
         kept = points[keep]
-        # Least squares; the small addend helps where all points lie in one row or column.
-        slope = np.linalg.solve(kept.T @ kept + TINY, kept.T @ values[keep])
+        slope = np.linalg.solve(kept.T @ kept + RIDGE, kept.T @ values[keep])
         distance = np.abs(values - points @ slope)
         keep = distance <= 3 * median(distance) + 1e-6
     return everywhere @ slope

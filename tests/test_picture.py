@@ -271,6 +271,15 @@ def test_a_page_may_be_kept_larger_than_a_digit(working_side: int, tmp_path: Pat
         assert (photo.width, photo.height) == (3000, 1500)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("size", [(16_000, 10), (10, 16_000), (5_000, 1), (1, 1)])
+def test_a_picture_as_narrow_as_a_thread_is_opened(size: tuple[int, int], kind: str) -> None:
+    thread = open_picture(encode(Image.new("RGB", size, "white"), kind))
+
+    assert (thread.width, thread.height) == size
+    assert max(thread.pixels.shape) == min(WORKING_SIDE, max(size))
+
+
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (200, 30, 30)])
 def test_strokes_that_live_in_the_alpha_channel_stand_out(colour: tuple[int, int, int]) -> None:
     drawing = np.zeros((60, 60, 4), np.uint8)
