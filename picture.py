@@ -4,8 +4,8 @@
              -> (height, width), or (height, width, 3) where there is colour
 
 What comes out is small: a photograph is reduced to `WORKING_SIDE` pixels, partly while it is
-decoded, because nothing later needs more. The size of the original is kept, so that boxes found in the
-small picture can be drawn on the large one.
+decoded, because nothing later needs more. The size of the original is kept, so that boxes found in
+the small picture can be drawn on the large one.
 
     >>> open_picture(np.zeros((4, 6), np.uint8)).pixels.shape
     (4, 6)
