@@ -6,8 +6,9 @@
 //
 // What the pad sends is null (nothing on it) or
 //   {kind: "drawing" | "picture" | "sample", name, size, data: "data:image/png;base64,...", at}
-// as the event "ink"; `at` is when it came onto the pad, in milliseconds. A press of the button for
-// a test picture is the event "sample"; the answer to it arrives as a new `props.value`.
+// as the event "input"; `at` is when it came onto the pad, in milliseconds. A press of the button for
+// a test picture is the event "sample". Whatever the page puts on the pad arrives as a new
+// `props.value` and is announced as "input" too; with `again` in it, even if the pad has it already.
 
 // The pad's own unit: the sheet is so many high and wide, however large it is shown.
 const HIGH = 280;
@@ -84,7 +85,7 @@ function send() {
   const value = currentValue();
   latest = value ? value.at : null;
   props.value = value;
-  trigger("ink");
+  trigger("input");
 }
 
 function sendSoon() {
@@ -475,14 +476,20 @@ function takeValue() {
   waitForSample(false);
   if (!props.value) {
     latest = null;
-    if (!isEmpty()) add({ kind: "clear" });
+    if (!isEmpty()) clear();
     return;
   }
-  if (props.value.at && props.value.at === latest) return; // our own, or sent twice
-  const value = { ...props.value, at: props.value.at || Date.now() };
-  latest = value.at;
-  add({ kind: "picture", value });
-  if (value.at !== props.value.at) props.value = value;
+  const { again, ...value } = props.value;
+  const isNew = !value.at || value.at !== latest; // else our own, or sent twice
+  if (isNew) {
+    value.at = value.at || Date.now();
+    latest = value.at;
+    add({ kind: "picture", value });
+  }
+  if (isNew || again) {
+    props.value = value;
+    trigger("input");
+  }
 }
 watch("value", takeValue);
 

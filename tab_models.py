@@ -24,9 +24,11 @@ from promotion import RULE, promote
 from registry import Checkpoint, Listing, resolve
 from utils import PROJECT
 from widgets import (
+    QUIET,
     build_pad,
     build_unlock,
     explain_error,
+    keep_current,
     read_picture,
     render_answer,
     render_hint,
@@ -405,7 +407,8 @@ def build_models_tab(service: Service, tab: gr.Tab) -> gr.HTML:
     keep.click(lambda: gr.Column(visible=False), None, [question], queue=False, **wire)
     add.upload(partial(upload, service), [add, token], shown, trigger_mode="once", **wire)
     chosen.input(partial(offer, service), [chosen], [download], queue=False, **wire)
-    tab.select(partial(show, service), [chosen], shown, show_progress="hidden", queue=False, **wire)
+    # A slow list that arrives just after "Delete" leaves its question open.
+    tab.select(lambda name: show(service, name)[:-1], [chosen], shown[:-1], **QUIET)
     return said
 
 
@@ -423,14 +426,8 @@ def _build_comparison(service: Service) -> tuple[gr.Dropdown, gr.Dropdown]:
         sides = [_build_side(name, place) for place in (1, 2)]
     (first, one), (second, other) = sides
     answers = [one, other]
-    quiet: dict[str, Any] = {
-        "show_progress": "hidden",
-        "queue": False,
-        "api_visibility": "private",
-    }
-    read = partial(compare, service)
-    pad.ink(read, [pad, first, second], answers, trigger_mode="always_last", **quiet)
-    gr.on([first.input, second.input], read, [pad, first, second], answers, **quiet)
+    triggers = [pad.input, first.input, second.input]
+    keep_current(triggers, partial(compare, service), [pad, first, second], answers)
     return first, second
 
 

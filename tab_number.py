@@ -18,7 +18,9 @@ from picture import open_picture
 from widgets import (
     build_pad,
     explain_error,
+    keep_current,
     make_sample,
+    offer_samples,
     percent,
     picture_url,
     read_picture,
@@ -93,8 +95,8 @@ def blank_panel() -> str:
     return _message("Write a number", "Or upload, paste or photograph one; several lines are fine.")
 
 
-def show_sample(service: Service, turn: Turn) -> tuple[dict[str, Any], str]:
-    """Put a written number on the pad, photographed, and read it."""
+def make_number_sample() -> dict[str, Any]:
+    """Write a number in some hand, and photograph it: a value for the pad."""
     from degrade import photograph
     from strokes import draw_number
 
@@ -102,8 +104,7 @@ def show_sample(service: Service, turn: Turn) -> tuple[dict[str, Any], str]:
     digits = "".join(map(str, rng.integers(0, 10, rng.integers(*SAMPLE_DIGITS))))
     ink, _ = draw_number(digits, rng, height=SAMPLE_HEIGHT)
     pixels = photograph(ink, rng, strength=SAMPLE_STRENGTH, keep_layout=True)
-    sample = make_sample(pixels, None, f"{digits}, written by this program")
-    return sample, read_number(service, sample, turn)
+    return make_sample(pixels, None, f"{digits}, written by this program")
 
 
 # ------------------------------------------------------------------------------------------------
@@ -293,13 +294,6 @@ def build_number_tab(service: Service) -> gr.HTML:
         with gr.Column(min_width=0, elem_classes="recognise-answer"):
             answer = gr.HTML(blank_panel(), apply_default_css=False, elem_id="number-answer")
 
-    quiet: dict[str, Any] = {
-        "show_progress": "hidden",
-        "queue": False,
-        "api_visibility": "private",
-    }
-    read = partial(read_number, service)
-    pad.ink(read, [pad, turn], answer, trigger_mode="always_last", **quiet)
-    turn.input(read, [pad, turn], answer, trigger_mode="always_last", **quiet)
-    pad.sample(partial(show_sample, service), [turn], [pad, answer], trigger_mode="once", **quiet)
+    offer_samples(pad, make_number_sample)
+    keep_current([pad.input, turn.input], partial(read_number, service), [pad, turn], [answer])
     return pad

@@ -11,15 +11,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from errors import BlankImageError, DigitError
-from tryouts import draw_gallery, pick_example
+from tryouts import draw_gallery
 from widgets import (
+    QUIET,
     build_gallery,
     build_pad,
     explain_error,
+    keep_current,
     make_sample,
+    offer_samples,
+    pick_sample,
     read_picture,
     render_answer,
     render_hint,
@@ -92,21 +94,9 @@ def show_steps(value: object) -> str:
         return render_hint(f"There is nothing to show: {error}.")
 
 
-def show_sample(service: Service, with_steps: bool) -> tuple[dict[str, Any], str, str]:
-    """Put a test picture with a known label on the pad, and read it."""
-    from dataset import data_dir
-
-    folder = service.data_folder or data_dir()
-    sample = make_sample(*pick_example(np.random.default_rng(), folder))
-    return sample, *read_pad(service, sample, with_steps)
-
-
-def show_example(
-    service: Service, samples: Sequence[dict[str, Any]], place: object, with_steps: bool
-) -> tuple[dict[str, Any], str, str]:
-    """Put the example that was clicked on the pad, and read it."""
-    number = place if isinstance(place, int) and 0 <= place < len(samples) else 0
-    return samples[number], *read_pad(service, samples[number], with_steps)
+def choose_example(samples: Sequence[dict[str, Any]], place: object) -> dict[str, Any]:
+    """Give the example that was clicked, by its number."""
+    return samples[place if isinstance(place, int) and 0 <= place < len(samples) else 0]
 
 
 def build_recognise_tab(
@@ -141,35 +131,18 @@ def build_recognise_tab(
         steps = gr.HTML("", apply_default_css=False)
     steps_are_open = gr.State(False)
 
-    # A new answer replaces the old one as it is: a spinner would flicker at each stroke. Without
-    # the queue an answer is there in half the time (70 instead of 150 ms after a stroke, medians
-    # of 25 strokes on 2 busy cores; `bench.py page` measures it): there is nothing to wait for.
-    quiet: dict[str, Any] = {
-        "show_progress": "hidden",
-        "queue": False,
-        "api_visibility": "private",
-    }
-    pad.ink(
+    offer_samples(pad, partial(pick_sample, service.data_folder))
+    gallery.pick(
+        partial(choose_example, samples), [gallery], [pad], trigger_mode="always_last", **QUIET
+    )
+    # Through the queue, as a state outside it changes without an event.
+    queued = {**QUIET, "queue": True}
+    how.expand(lambda: True, None, [steps_are_open], **queued)
+    how.collapse(lambda: False, None, [steps_are_open], **queued)
+    keep_current(
+        [pad.input, steps_are_open.change],
         partial(read_pad, service),
         [pad, steps_are_open],
         [answer, steps],
-        trigger_mode="always_last",
-        **quiet,
     )
-    pad.sample(
-        partial(show_sample, service),
-        [steps_are_open],
-        [pad, answer, steps],
-        trigger_mode="once",
-        **quiet,
-    )
-    gallery.pick(
-        partial(show_example, service, samples),
-        [gallery, steps_are_open],
-        [pad, answer, steps],
-        trigger_mode="always_last",
-        **quiet,
-    )
-    how.expand(lambda value: (True, show_steps(value)), [pad], [steps_are_open, steps], **quiet)
-    how.collapse(lambda: (False, ""), None, [steps_are_open, steps], **quiet)
     return pad

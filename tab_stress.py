@@ -19,13 +19,15 @@ import numpy as np
 from errors import BlankImageError, DigitError
 from preprocess import Prepared
 from stress import Damages, as_picture, middle, spoil
-from tryouts import pick_example
 from widgets import (
-    TAKE_NEWER,
+    QUIET,
     build_pad,
     explain_error,
-    make_sample,
+    keep_current,
+    offer_samples,
+    open_with_newer,
     percent,
+    pick_sample,
     picture_url,
     read_picture,
     render_answer,
@@ -182,15 +184,6 @@ def _confidence_in(digit: int, answer: Prediction | DigitError) -> float:
     return 0.0 if isinstance(answer, DigitError) else float(answer.probabilities[digit])
 
 
-def show_sample(service: Service, *rest: Any) -> tuple[dict[str, Any], str, pd.DataFrame | None]:
-    """Put a test picture on the pad, and spoil it."""
-    from dataset import data_dir
-
-    folder = service.data_folder or data_dir()
-    sample = make_sample(*pick_example(np.random.default_rng(), folder))
-    return sample, *spoil_pad(service, sample, *rest)
-
-
 # ------------------------------------------------------------------------------------------------
 # Panels
 # ------------------------------------------------------------------------------------------------
@@ -271,28 +264,24 @@ def build_stress_tab(service: Service, tab: gr.Tab, source: gr.HTML) -> None:
             )
             curve = _build_curve("noise")
 
-    quiet: dict[str, Any] = {
-        "show_progress": "hidden",
-        "queue": False,
-        "api_visibility": "private",
-    }
-    latest: dict[str, Any] = {**quiet, "trigger_mode": "always_last"}
-    rest, outputs = [reader, kind, *sliders], [answer, curve]
-    show = partial(spoil_pad, service)
-    opened = tab.select(None, [source, pad], [pad], js=TAKE_NEWER, **quiet)
-    opened.then(show, [pad, *rest], outputs, **quiet)
-    pad.ink(show, [pad, *rest], outputs, **latest)
-    pad.sample(partial(show_sample, service), rest, [pad, *outputs], trigger_mode="once", **quiet)
-    for slider in sliders:
-        slider.input(show, [pad, *rest], outputs, **latest)
-        slider.input(None, None, [presets], js="() => null", **quiet)  # now it is none of them
-    reader.input(show, [pad, *rest], outputs, **latest)
-    axis = kind.input(lambda name: gr.LinePlot(**_axis(name)), [kind], [curve], **latest)
-    axis.then(show, [pad, *rest], outputs, **quiet)
-    chosen = presets.input(
-        lambda name: [getattr(PRESETS[name], each) for each in SLIDERS], [presets], sliders, **quiet
+    open_with_newer(tab, source, pad)
+    offer_samples(pad, partial(pick_sample, service.data_folder))
+    latest: dict[str, Any] = {**QUIET, "trigger_mode": "always_last"}
+    presets.input(
+        lambda name: [getattr(PRESETS[name], each) for each in SLIDERS],
+        [presets],
+        sliders,
+        **latest,
     )
-    chosen.then(show, [pad, *rest], outputs, **quiet)
+    for slider in sliders:
+        slider.input(None, None, [presets], js="() => null", **QUIET)  # now it is none of them
+    kind.input(lambda name: gr.LinePlot(**_axis(name)), [kind], [curve], **latest)
+    keep_current(
+        [pad.input, reader.input, kind.input, *(slider.change for slider in sliders)],
+        partial(spoil_pad, service),
+        [pad, reader, kind, *sliders],
+        [answer, curve],
+    )
 
 
 def _build_slider(name: str) -> gr.Slider:

@@ -11,20 +11,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import partial
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from errors import BlankImageError, DigitError
 from explain import Explanation, Filters, LayerView, explain, first_filters
 from tiles import colour_heat, colour_signs, enlarge, lay_out, lay_over
-from tryouts import pick_example
 from widgets import (
-    TAKE_NEWER,
     build_pad,
     explain_error,
-    make_sample,
+    keep_current,
+    offer_samples,
+    open_with_newer,
     percent,
+    pick_sample,
     picture_url,
     read_picture,
     render_empty,
@@ -96,15 +97,6 @@ def blank_panel() -> str:
         "You will see where the model looked, which ink spoke for its answer and which against, "
         "and what every layer made of the picture.",
     )
-
-
-def show_sample(service: Service, about: str) -> tuple[dict[str, Any], str]:
-    """Put a test picture on the pad, and explain it."""
-    from dataset import data_dir
-
-    folder = service.data_folder or data_dir()
-    sample = make_sample(*pick_example(np.random.default_rng(), folder))
-    return sample, explain_pad(service, sample, about)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -279,14 +271,6 @@ def build_why_tab(service: Service, tab: gr.Tab, source: gr.HTML) -> None:
         with gr.Column(min_width=0, elem_classes="recognise-answer"):
             answer = gr.HTML(blank_panel(), apply_default_css=False, elem_id="why")
 
-    quiet: dict[str, Any] = {
-        "show_progress": "hidden",
-        "queue": False,
-        "api_visibility": "private",
-    }
-    show = partial(explain_pad, service)
-    opened = tab.select(None, [source, pad], [pad], js=TAKE_NEWER, **quiet)
-    opened.then(show, [pad, about], [answer], **quiet)
-    pad.ink(show, [pad, about], [answer], trigger_mode="always_last", **quiet)
-    about.input(show, [pad, about], [answer], trigger_mode="always_last", **quiet)
-    pad.sample(partial(show_sample, service), [about], [pad, answer], trigger_mode="once", **quiet)
+    open_with_newer(tab, source, pad)
+    offer_samples(pad, partial(pick_sample, service.data_folder))
+    keep_current([pad.input, about.input], partial(explain_pad, service), [pad, about], [answer])

@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -22,9 +22,11 @@ import numpy as np
 from PIL import Image
 
 from errors import DigitError, ImageError, ImageTooLargeError
+from tryouts import pick_example
 
 if TYPE_CHECKING:
     import gradio as gr
+    from gradio.components import Component
 
     from access import Access
     from predict import Prediction
@@ -41,8 +43,17 @@ PEN, WIDE_PEN = 20, 14  # how wide the pen is at first, in that unit
 
 CONFIDENCE_WORDS = ((0.99, "very sure"), (0.9, "sure"), (0.6, "fairly sure"), (0.0, "not sure"))
 
-# Run in the browser when a tab is opened, with two pads' values: the second gets the newer one.
-TAKE_NEWER = "(source, own) => (source && (!own || source.at > own.at) ? source : own)"
+# How a tab asks about what is on it. Not through the queue, which would hold up answers that are
+# there in milliseconds; without a spinner, which would flicker at each stroke; and not as a part of
+# the public interface.
+QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+
+# Run in the browser when a tab is opened, with two pads' values: the second gets the newer one, and
+# says "input" even if that is its own, as another model may be in use by now.
+_TAKE_NEWER = (
+    "(source, own) => { const newer = source && (!own || source.at > own.at) ? source : own; "
+    "return newer && { ...newer, again: true }; }"
+)
 
 CHANGES_OFF = (
     "You can look at everything here, but nothing can be changed: this server can be reached from "
@@ -124,8 +135,8 @@ def build_pad(
     -------
     gr.HTML
         Its value is None while it is empty, else what `read_picture` takes. It has two events:
-        `ink` when its value has changed, `sample` when a test picture is asked for. A handler may
-        set its value, to None or to what `make_sample` gives.
+        `input` when its value has changed, `sample` when a test picture is asked for. A handler may
+        set its value, to None or to what `make_sample` gives; that is announced as `input` too.
     """
     import gradio as gr
 
@@ -140,6 +151,47 @@ def build_pad(
         max_bytes=MAX_PICTURE_BYTES,
         sheet_width=SHEET * (2 if wide else 1),
     )
+
+
+def keep_current(
+    triggers: Sequence[Callable[..., Any]],
+    show: Callable[..., Any],
+    inputs: Sequence[Component],
+    outputs: Sequence[Component],
+) -> None:
+    """Show the answer to what stands on a tab, whenever anything on it changes.
+
+    One question is asked at a time, and then one about how things are by then. Listeners of their
+    own for each trigger could overtake each other, and leave an older answer on the page.
+
+    Parameters
+    ----------
+    triggers : sequence of events
+        Such as `pad.input` and `slider.change`.
+    show : callable
+        From the values of `inputs` to those of `outputs`.
+    inputs, outputs : sequences of gr components
+    """
+    import gradio as gr
+
+    gr.on(triggers, show, inputs, outputs, trigger_mode="always_last", **QUIET)
+
+
+def open_with_newer(tab: gr.Tab, source: gr.HTML, pad: gr.HTML) -> None:
+    """Put what is on another pad onto a tab's own when the tab is opened, if it is newer."""
+    tab.select(None, [source, pad], [pad], js=_TAKE_NEWER, **QUIET)
+
+
+def offer_samples(pad: gr.HTML, make: Callable[[], dict[str, Any]]) -> None:
+    """Put a test picture onto a pad whenever one is asked for; the pad then says `input`.
+
+    Parameters
+    ----------
+    pad : gr.HTML
+    make : callable
+        Gives a picture as `make_sample` does.
+    """
+    pad.sample(make, None, [pad], trigger_mode="once", **QUIET)
 
 
 def _button(name: str, text: str, title: str, *, primary: bool = False) -> str:
@@ -305,6 +357,19 @@ def make_sample(pixels: np.ndarray, label: int | None, name: str) -> dict[str, A
     """
     url = picture_url(pixels)
     return {"kind": "sample", "name": name, "size": len(url), "data": url, "label": label}
+
+
+def pick_sample(folder: Path | None) -> dict[str, Any]:
+    """Make the pad's value for a test picture with a known label.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where data sets are; None means the usual place.
+    """
+    from dataset import data_dir
+
+    return make_sample(*pick_example(np.random.default_rng(), folder or data_dir()))
 
 
 def build_gallery(samples: Sequence[Mapping[str, Any]]) -> gr.HTML:

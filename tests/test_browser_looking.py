@@ -106,6 +106,24 @@ def test_the_noise_slider_changes_the_answer_and_the_curve_follows_the_choice(pa
     expect(damaged).to_have_attribute("src", str(before))
 
 
+def test_whoever_moves_fast_sees_the_last_answer(page: Page):
+    draw_and_wait(page, 7)
+    open_tab(page, "Stress test")
+    stress(page).to_contain_text(" a 7")
+    damaged = page.locator(".stress-damaged img")
+    before = damaged.get_attribute("src")
+
+    for kind in ("Blur", "Rotation", "Contrast"):
+        page.get_by_label("range slider for Noise").fill("0.5")
+        page.locator("#stress-kind").get_by_label(kind).check()
+        page.get_by_role("radio", name="Crooked scan").check()
+        page.get_by_role("radio", name="No damage").check()
+
+    expect(page.get_by_label("range slider for Noise")).to_have_value("0")
+    expect(page.locator("#stress-curve")).to_contain_text("Contrast")
+    expect(damaged).to_have_attribute("src", str(before))
+
+
 def test_a_preset_moves_the_sliders_and_is_left_when_one_is_moved(page: Page):
     draw_and_wait(page, 7)
     open_tab(page, "Stress test")

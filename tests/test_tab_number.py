@@ -141,7 +141,8 @@ def test_a_turn_that_nobody_offered_is_refused(service: Service, number: np.ndar
 
 
 def test_a_test_picture_is_named_after_what_was_written(service: Service):
-    sample, answer = tab_number.show_sample(service, "auto")
+    sample = tab_number.make_number_sample()
+    answer = tab_number.read_number(service, sample, "auto")
 
     digits = re.match(r"\d+", sample["name"])
     assert digits

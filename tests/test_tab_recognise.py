@@ -173,7 +173,8 @@ def test_the_steps_lead_from_the_picture_to_what_the_model_sees(digit_png: Calla
 def test_an_example_that_is_clicked_is_read(service: Service, place: int):
     samples = [widgets.make_sample(*example) for example in draw_gallery()]
 
-    sample, answer, steps = tab_recognise.show_example(service, samples, place, False)
+    sample = tab_recognise.choose_example(samples, place)
+    answer, steps = tab_recognise.read_pad(service, sample, False)
 
     assert sample is samples[place]
     assert f"Labelled {place}" in answer
@@ -181,12 +182,10 @@ def test_an_example_that_is_clicked_is_read(service: Service, place: int):
 
 
 @pytest.mark.parametrize("place", [None, -1, 99, "3", {}])
-def test_an_example_that_is_not_there_is_no_error(service: Service, place: Any):
+def test_an_example_that_is_not_there_is_no_error(place: Any):
     samples = [widgets.make_sample(*example) for example in draw_gallery()]
 
-    sample, _, _ = tab_recognise.show_example(service, samples, place, False)
-
-    assert sample is samples[0]
+    assert tab_recognise.choose_example(samples, place) is samples[0]
 
 
 def test_a_test_picture_comes_with_its_answer(
@@ -194,7 +193,8 @@ def test_a_test_picture_comes_with_its_answer(
 ):
     monkeypatch.setenv("DIGITS_DATA", str(tmp_path))
 
-    sample, answer, steps = tab_recognise.show_sample(service, False)
+    sample = widgets.pick_sample(None)
+    answer, steps = tab_recognise.read_pad(service, sample, False)
 
     assert f"Labelled {sample['label']}" in answer
     assert steps == ""

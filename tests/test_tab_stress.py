@@ -157,18 +157,6 @@ def test_paper_without_ink_is_not_spoiled(service: Service, kind: str, words: st
     assert words in html
 
 
-def test_a_test_picture_comes_with_its_answer_and_curve(
-    service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
-    monkeypatch.setenv("DIGITS_DATA", str(tmp_path))
-
-    sample, html, curve = tab_stress.show_sample(service, "whole reader", "blur", *NO_DAMAGE)
-
-    assert sample["label"] in range(10)
-    assert len(bars(html)) == 10
-    assert curve is not None
-
-
 def test_the_network_alone_reads_even_an_empty_field(service: Service):
     empty = np.zeros((56, 56), np.float32)
 
