@@ -411,7 +411,7 @@ def compute_logits(model: nn.Module, pixels: Tensor, *, batch_size: int = FORWAR
     try:
         parts = [
             model(to_unit_pixels(part.to(device)).contiguous(memory_format=torch.channels_last))
-            for part in pixels.split(batch_size)
+            for part in (pixels.split(batch_size) if len(pixels) > batch_size else [pixels])
             if len(part)
         ]
     finally:

@@ -47,12 +47,18 @@ FORMATS = (
     *("PSD", "PCX", "DCX", "QOI", "SGI", "DDS", "TGA"),
 )
 _ICON_MARK = b"\0\0\1\0"
+# How a PNG begins whose pixels come first: its header with the size, five bytes that say how pixels
+# are coded, and a checksum; then the length and the name of the block of pixels.
+_PNG_HEAD = struct.Struct(">16sII5B4xI4s")
+_PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+_GREY_BYTES = [8, 0, 0, 0, 0]  # eight bits, grey, the usual packing, row after row
+_PNG_REST = 4 + 12  # bytes after the pixels: their checksum, and an empty block that ends the file
 WORKING_SIDE = 320  # pixels; longer sides are reduced to this before anything else is done
 
 _UNIT = np.arange(256, dtype=np.float32) / 255  # what each byte means
 _DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # more than eight bits for each value
 _CHANNELS = (1, 3, 4)
-_FIRST_SIDEWAYS_ORIENTATION = 5  # EXIF 5 to 8 turn the picture by 90 degrees
+_UPRIGHT, _FIRST_SIDEWAYS_ORIENTATION = 1, 5  # of EXIF; 5 to 8 turn the picture by 90 degrees
 _SHEET_CONTRAST = 0.1  # of the full range; a bar of one colour is a stroke, not a sheet
 
 # A file can be damaged in as many ways as there are formats, and Pillow passes on whatever its
@@ -143,6 +149,9 @@ def _decode(content: bytes, name: str, working_side: int) -> Picture:
     if not content:
         raise ImageError(f"{name}: the file is empty; save or copy it again")
     _check_bytes(len(content), name)
+    plain = _decode_plain_png(content, working_side)
+    if plain is not None:
+        return Picture(_to_pixels(plain), plain.shape[1], plain.shape[0])
     try:
         image = _open_image(content)
     except Image.DecompressionBombError as error:
@@ -158,6 +167,28 @@ def _decode(content: bytes, name: str, working_side: int) -> Picture:
         raise ImageError(f"{name}: the file is damaged ({error}); save or copy it again") from error
     with image:
         return _from_image(image, name, working_side, reduce=True)
+
+
+def _decode_plain_png(content: bytes, most: int) -> np.ndarray | None:
+    """Decode a small grey PNG that holds nothing but its pixels, in a fifth of Pillow's time.
+
+    Such are the millions of files that data sets of digits are kept in. Anything else, and whatever
+    is wrong with the file, is left to Pillow: the answer is None.
+
+    Parameters
+    ----------
+    content : bytes
+    most : int
+        Pixels on a side up to which a picture counts as small.
+    """
+    if len(content) < _PNG_HEAD.size:
+        return None
+    start, width, height, *coding, length, kind = _PNG_HEAD.unpack_from(content)
+    is_plain = (start, kind, coding) == (_PNG_START, b"IDAT", _GREY_BYTES)
+    is_all = len(content) == _PNG_HEAD.size + length + _PNG_REST
+    if not (is_plain and is_all and 0 < width <= most and 0 < height <= most):
+        return None
+    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
 
 
 def _open_image(content: bytes) -> Image.Image:
@@ -191,15 +222,16 @@ def _from_image(
             scale = working_side / max(width, height)
             image.draft(None, (max(1, int(width * scale)), max(1, int(height * scale))))
         image.load()  # turns TIFF files upright by itself, and takes the orientation away
-        if image.getexif().get(ExifTags.Base.Orientation, 1) >= _FIRST_SIDEWAYS_ORIENTATION:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, _UPRIGHT)
+        if orientation >= _FIRST_SIDEWAYS_ORIENTATION:
             width, height = height, width
-        values = _values_of(image, working_side)
+        values = _values_of(image, working_side, is_upright=orientation == _UPRIGHT)
     except _DAMAGE as error:
         raise ImageError(f"{name}: the file is damaged ({error}); save or copy it again") from error
     return Picture(_to_pixels(_reduce(values, working_side)), width, height)
 
 
-def _values_of(image: Image.Image, working_side: int) -> np.ndarray:
+def _values_of(image: Image.Image, working_side: int, *, is_upright: bool) -> np.ndarray:
     """Decode to grey, three channels, or four where there is transparency; uint8 or float32."""
     if image.mode in _DEEP_MODES:
         return _deep_to_unit(np.asarray(ImageOps.exif_transpose(image)))
@@ -211,13 +243,8 @@ def _values_of(image: Image.Image, working_side: int) -> np.ndarray:
         image = image.reduce(shrinkage)
         image.info["exif"] = exif.tobytes()
     # Turning and converting copy a picture even where there is nothing to do.
-    upright = ImageOps.exif_transpose(image) if _is_turned(image) else image
+    upright = image if is_upright else ImageOps.exif_transpose(image)
     return np.asarray(upright if upright.mode == mode else upright.convert(mode))
-
-
-def _is_turned(image: Image.Image) -> bool:
-    """Whether a picture has to be turned or mirrored to be upright."""
-    return image.getexif().get(ExifTags.Base.Orientation, 1) != 1
 
 
 def _deep_to_unit(values: np.ndarray) -> np.ndarray:

@@ -312,3 +312,93 @@ def test_an_image_that_belongs_to_the_caller_is_left_as_it_was() -> None:
 
     assert image.size == (3000, 1500)
     assert image.getpixel((2999, 1499)) == (255, 255, 255)
+
+
+# ---- Small grey PNG files, which are decoded without Pillow --------------------------------------
+
+
+def png(*, rows: bytes | None = None, header: tuple[int, ...] = (8, 0, 0, 0, 0)) -> bytes:
+    """Write a PNG of 12x9 grey pixels; `rows` are its pixels before they are packed."""
+    noise = np.random.default_rng(1).integers(0, 256, (9, 12), dtype=np.uint8)
+    plain = b"".join(b"\0" + row.tobytes() for row in noise)
+    blocks = [
+        (b"IHDR", struct.pack(">II5B", 12, 9, *header)),
+        (b"IDAT", zlib.compress(plain if rows is None else rows)),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in blocks
+    )
+
+
+def with_damage(content: bytes, place: int) -> bytes:
+    """Change one byte."""
+    return content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :]
+
+
+def grey_image(*, mode: str = "L") -> Image.Image:
+    """Draw 12x9 pixels of noise."""
+    noise = np.random.default_rng(2).integers(0, 256, (9, 12), dtype=np.uint8)
+    return Image.fromarray(noise).convert(mode)
+
+
+def sideways() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encode(grey_image(), exif=exif)
+
+
+PLAIN = png()
+PNG_FILES = {
+    "plain": PLAIN,
+    "plain, by Pillow": encode(grey_image()),
+    "colour": encode(grey_image(mode="RGB")),
+    "two colours": encode(grey_image(mode="1")),
+    "palette": encode(grey_image(mode="P")),
+    "alpha": encode(grey_image(mode="LA")),
+    "one grey is transparent": encode(grey_image(), transparency=7),
+    "sideways": sideways(),
+    "16 bits": encode(Image.fromarray(np.arange(108, dtype=np.uint16).reshape(9, 12) * 500)),
+    "with its resolution": encode(grey_image(), dpi=(300, 300)),
+    "larger than needed": encode(grey_image().resize((WORKING_SIDE + 1, 50))),
+    "interlaced as it says": png(header=(8, 0, 0, 0, 1)),
+    "of an unknown packing": png(header=(8, 0, 1, 0, 0)),
+    "with something behind it": PLAIN + b"more",
+    "cut off": PLAIN[:-1],
+    "only its head": PLAIN[:41],
+    "without its head": PLAIN[:40],
+    "without pixels": png(rows=b""),
+    "with rows that are missing": png(rows=bytes(5 * 13)),
+    "with rows of an unknown kind": png(rows=b"\x09" + bytes(9 * 13 - 1)),
+    **{f"with byte {place} changed": with_damage(PLAIN, place) for place in (17, 23, 29, 35, 60)},
+    **{f"with byte {place} changed": with_damage(PLAIN, place) for place in (-30, -14, -6, -2)},
+}
+
+
+def outcome(content: bytes) -> np.ndarray | str:
+    """Open a picture; give its pixels, or the first words of its error."""
+    try:
+        return open_picture(content).pixels
+    except ImageError as error:
+        return str(error).split("(")[0]
+
+
+def test_a_plain_png_is_decoded_without_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(picture_module, "_open_image")
+
+    opened = open_picture(PLAIN)
+
+    assert (opened.width, opened.height) == (12, 9)
+
+
+@pytest.mark.parametrize("content", PNG_FILES.values(), ids=PNG_FILES)
+def test_without_pillow_the_pixels_and_the_errors_are_the_same(
+    content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = outcome(content)
+    monkeypatch.setattr(picture_module, "_decode_plain_png", lambda *_: None)
+    usual = outcome(content)
+
+    assert type(quick) is type(usual)
+    assert np.array_equal(quick, usual)
