@@ -135,6 +135,7 @@ class _Client(asyncio.Protocol):
         self._take, self._outcome, self._done = take, outcome, done
         self._data = b""
         self._awaited = 0  # bytes of the answer, once its head is there
+        self._is_finished = False
         self._since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -144,6 +145,7 @@ class _Client(asyncio.Protocol):
     def _send(self) -> None:
         request = self._take()
         if request is None:
+            self._is_finished = True
             self._transport.close()
             return
         self._data, self._awaited, self._since = b"", 0, time.perf_counter()
@@ -166,7 +168,7 @@ class _Client(asyncio.Protocol):
             self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self._transport.is_closing() or exc is not None:
+        if not self._is_finished:
             self._outcome.statuses[0] += 1
         if not self._done.done():
             self._done.set_result(None)

@@ -54,12 +54,16 @@ def test_a_time_ends_the_asking(port: int) -> None:
     assert outcome.seconds >= 0.1
 
 
-def test_a_server_that_hangs_up_is_counted_and_not_waited_for() -> None:
+@pytest.mark.parametrize("heard", [True, False], ids=["after the request", "at once"])
+def test_a_server_that_hangs_up_is_counted_and_not_waited_for(heard: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def hang_up() -> None:
             for _ in range(3):
-                listener.accept()[0].close()
+                connection, _ = listener.accept()
+                if heard:
+                    connection.recv(4096)
+                connection.close()
 
         thread = threading.Thread(target=hang_up)
         thread.start()
