@@ -24,6 +24,11 @@ STROKE_WINDOW = 0.45  # of the shorter side; ink is never wider than this, shado
 
 MIN_CONTRAST = 3 / 255  # nearly white ink on white is read; less is the rounding of one grey level
 NOISE_FACTOR = 6.0  # ink has to stand out from the noise of the paper by so many deviations
+# What stands out by less than this is blurred, as little as will do: noise becomes weaker by that,
+# and ink hardly does. What noise is left has broad grains, and is told by how far the paper strays.
+CLEAR_FACTOR, BLURRED_FACTOR = 10.0, 4.0
+BLURS = (0.01, 0.015, 0.022)  # deviations of the blur, of the longer side
+DEVIATION = 1.4826  # of a normal distribution, over the median of its absolute values
 STRONG, WEAK = 0.42, 0.20  # of full ink: where ink surely is, and how far it then reaches
 RIDGE = 1e-4 * np.eye(3, dtype=np.float32)  # keeps least squares solvable in one row or column
 
@@ -80,13 +85,32 @@ def find_ink(grey: np.ndarray) -> tuple[np.ndarray, bool]:
     ground = cv2.resize(ground, grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
     height = np.subtract(ground, grey, out=ground) if dark_ink else np.subtract(grey, ground)
     height -= median(_sample(height))
-    grain = np.abs(_sample(height) - _sample(cv2.GaussianBlur(height, (0, 0), 1.5)))
-    noise = 1.4826 * float(median(grain))
+    heights = _sample(height)
+    grain = np.abs(heights - _sample(cv2.GaussianBlur(height, (0, 0), 1.5)))
+    noise = DEVIATION * float(median(grain))
     full = full_ink(height)
-    if full < max(MIN_CONTRAST, NOISE_FACTOR * noise):
+    stands_out = full >= NOISE_FACTOR * noise
+    # Coarse noise has little grain. It is told by what lies below the ground, where no ink is.
+    coarse = DEVIATION * float(median(-heights[heights < 0])) if (heights < 0).any() else 0.0
+    if full < CLEAR_FACTOR * max(noise, coarse):
+        height, full, noise = _blur_noise(height)
+        stands_out |= full >= BLURRED_FACTOR * noise
+    if full < MIN_CONTRAST or not stands_out:
         raise BlankImageError
     height /= full
     return np.clip(height, 0, 1, out=height), dark_ink
+
+
+def _blur_noise(height: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Blur a noisy picture until its ink is clear; give it, its full ink, and the noise left."""
+    for share in BLURS:
+        blurred = cv2.GaussianBlur(height, (0, 0), share * max(height.shape))
+        blurred -= median(_sample(blurred))
+        full = full_ink(blurred)
+        noise = DEVIATION * float(median(np.abs(_sample(blurred))))
+        if full >= CLEAR_FACTOR * noise:
+            break
+    return blurred, full, noise
 
 
 def ink_mask(ink: np.ndarray) -> np.ndarray:

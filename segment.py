@@ -27,16 +27,25 @@ import numpy as np
 
 from cuts import cut_apart
 from errors import BlankImageError, ImageError
-from ink import MIN_CONTRAST, NOISE_FACTOR, full_ink, ink_mask, to_grey
+from ink import (
+    BLURRED_FACTOR,
+    DEVIATION,
+    MIN_CONTRAST,
+    NOISE_FACTOR,
+    full_ink,
+    ink_mask,
+    to_grey,
+)
 from masks import bounding_box, stroke_width
 from picture import Picture
 from preprocess import Prepared, centre_by_mass, scale_to_box
 from ruling import LARGE, remove_ruling, usual_height, weighted_median
 
-PAGE_SIDE = 1280  # pixels; a page is read at twice the size of a single digit
+PAGE_SIDE = 1280  # pixels; a page is read at four times the size of a single digit
 SMALLEST_SIDE = 96  # pixels; smaller pictures are enlarged, so that masks have smooth edges
 MOST_MARKS = 1500  # a picture with more is a page of print, or noise
 
+PAGE_BLUR = 2.0  # pixels, deviations; where noise hides the ink
 POLARITY_BLUR = 0.1  # of the shorter side; light changes over more than this, ink over less
 WINDOW = 0.45  # of the shorter side: no stroke is as wide
 WINDOW_IN_STROKES = 5  # stroke widths: the same, once we know the pen
@@ -265,10 +274,22 @@ def find_page_ink(grey: np.ndarray) -> tuple[np.ndarray, bool]:
     BlankImageError
         If nothing stands out from the ground.
     """
+    noise = DEVIATION * float(np.median(np.abs(grey - cv2.GaussianBlur(grey, (0, 0), 1.5))))
+    try:
+        return _find_ink_above(grey, NOISE_FACTOR * noise)
+    except BlankImageError:
+        # Perhaps only for the noise. See `ink.BLURRED_FACTOR`.
+        calm = cv2.GaussianBlur(grey, (0, 0), PAGE_BLUR)
+        wide = max(POLARITY_BLUR * min(grey.shape), 4 * PAGE_BLUR)
+        strays = np.abs(calm - cv2.GaussianBlur(calm, (0, 0), wide))
+        return _find_ink_above(calm, BLURRED_FACTOR * DEVIATION * float(np.median(strays)))
+
+
+def _find_ink_above(grey: np.ndarray, least: float) -> tuple[np.ndarray, bool]:
+    """As `find_page_ink`, for ink that stands out at least so far."""
+    least = max(MIN_CONTRAST, least)
     dark_ink = _is_minority_dark(grey)
     bright = -grey if dark_ink else grey
-    noise = 1.4826 * float(np.median(np.abs(grey - cv2.GaussianBlur(grey, (0, 0), 1.5))))
-    least = max(MIN_CONTRAST, NOISE_FACTOR * noise)
     window = WINDOW * min(grey.shape)
     ink = _stand_out(bright, window, least)
     # Now that the strokes are known, narrower shadows and reflections can be told from them.

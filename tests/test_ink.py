@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from errors import BlankImageError
-from ink import find_ink, is_ink_dark, median, quantile, to_grey
+from ink import find_ink, ink_mask, is_ink_dark, median, quantile, to_grey
 from strokes import draw_digit
 
 
@@ -53,3 +54,38 @@ def test_red_ink_on_equally_bright_grey_stands_out() -> None:
     grey = to_grey(ground)
 
     assert abs(grey[30, 30] - grey[5, 5]) > 0.2
+
+
+# ---- Noise --------------------------------------------------------------------------------------
+
+
+def likeness(first: np.ndarray, second: np.ndarray) -> float:
+    """Correlate two pictures of ink."""
+    return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
+
+
+@pytest.mark.parametrize("dark_ink", [True, False])
+@pytest.mark.parametrize("side", [120, 320])
+@pytest.mark.parametrize("noise", [0.02, 0.1, 0.2, 0.3])
+def test_ink_is_found_under_the_noise_of_a_camera(noise: float, side: int, dark_ink: bool) -> None:
+    rng = np.random.default_rng(4)
+    written = draw_digit(5, rng, size=side).astype(np.float32) / 255
+    paper = 0.85 - 0.7 * written if dark_ink else 0.15 + 0.7 * written
+    grey = np.clip(paper + rng.normal(0, noise, paper.shape), 0, 1).astype(np.float32)
+
+    ink, is_dark = find_ink(grey)
+
+    assert is_dark == dark_ink
+    assert likeness(ink_mask(ink), written) > 0.85
+
+
+@pytest.mark.parametrize("grain", [0, 1])  # coarser grains are for the network to refuse
+@pytest.mark.parametrize("side", [112, 320])
+def test_noise_alone_is_not_ink(side: int, grain: int) -> None:
+    noise = np.random.default_rng(5).normal(0, 1, (side, side)).astype(np.float32)
+    if grain:
+        noise = cv2.GaussianBlur(noise, (0, 0), grain)
+    grey = np.clip(0.6 + 0.1 * noise / noise.std(), 0, 1)
+
+    with pytest.raises(BlankImageError):
+        find_ink(grey)

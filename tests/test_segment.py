@@ -220,6 +220,17 @@ def test_a_page_with_too_many_marks_is_refused_with_advice():
         lines_of(dots)
 
 
+@pytest.mark.parametrize("noise", [0.05, 0.15, 0.3])
+def test_digits_are_found_under_the_noise_of_a_camera(noise: float):
+    written, _ = write("4071", seed=11)
+    paper = 0.2 + 0.6 * written / 255
+    noisy = np.clip(paper + np.random.default_rng(2).normal(0, noise, paper.shape), 0, 1)
+
+    (line,) = lines_of(np.rint(255 * noisy).astype(np.uint8))
+
+    assert len(line.candidates) >= 4
+
+
 @pytest.mark.parametrize("shape", [(2, 2), (28, 28), (1, 400), (400, 1), (16, 1200), (900, 20)])
 def test_in_nothing_but_noise_there_is_no_ink(shape: tuple[int, int]):
     pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
