@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from screenshots import HAND, draw, open_tab, wait_for_answer
 
@@ -87,31 +87,32 @@ def test_without_a_drawing_the_tab_says_what_it_will_show(page: Page):
 # ---- Stress test --------------------------------------------------------------------------------
 
 
-def test_the_noise_slider_changes_the_answer_and_the_curve_follows_the_choice(page: Page):
+def stress_a_seven(page: Page) -> tuple[Locator, str]:
+    """Draw a 7 and open the tab; give the picture of the damaged digit, and what it shows."""
     draw_and_wait(page, 7)
     open_tab(page, "Stress test")
     stress(page).to_contain_text(" a 7")
     damaged = page.locator(".stress-damaged img")
-    before = damaged.get_attribute("src")
+    return damaged, str(damaged.get_attribute("src"))
+
+
+def test_the_noise_slider_changes_the_answer_and_the_curve_follows_the_choice(page: Page):
+    damaged, before = stress_a_seven(page)
     expect(page.locator("#stress-curve .mark-line path")).to_have_count(2)
 
     page.get_by_label("range slider for Noise").fill("0.5")
-    expect(damaged).not_to_have_attribute("src", str(before))
+    expect(damaged).not_to_have_attribute("src", before)
     stress(page).not_to_have_text("This is a 7")
 
     page.locator("#stress-kind").get_by_label("Rotation").check()
     expect(page.locator("#stress-curve")).to_contain_text("Rotation, degrees")
 
     page.get_by_label("range slider for Noise").fill("0")
-    expect(damaged).to_have_attribute("src", str(before))
+    expect(damaged).to_have_attribute("src", before)
 
 
 def test_whoever_moves_fast_sees_the_last_answer(page: Page):
-    draw_and_wait(page, 7)
-    open_tab(page, "Stress test")
-    stress(page).to_contain_text(" a 7")
-    damaged = page.locator(".stress-damaged img")
-    before = damaged.get_attribute("src")
+    damaged, before = stress_a_seven(page)
 
     for kind in ("Blur", "Rotation", "Contrast"):
         page.get_by_label("range slider for Noise").fill("0.5")
@@ -121,21 +122,17 @@ def test_whoever_moves_fast_sees_the_last_answer(page: Page):
 
     expect(page.get_by_label("range slider for Noise")).to_have_value("0")
     expect(page.locator("#stress-curve")).to_contain_text("Contrast")
-    expect(damaged).to_have_attribute("src", str(before))
+    expect(damaged).to_have_attribute("src", before)
 
 
 def test_a_preset_moves_the_sliders_and_is_left_when_one_is_moved(page: Page):
-    draw_and_wait(page, 7)
-    open_tab(page, "Stress test")
-    stress(page).to_contain_text(" a 7")
-    damaged = page.locator(".stress-damaged img")
-    before = damaged.get_attribute("src")
+    damaged, before = stress_a_seven(page)
 
     crooked = page.get_by_role("radio", name="Crooked scan")
     crooked.check()
 
     expect(page.get_by_label("range slider for Rotation, degrees")).to_have_value("30")
-    expect(damaged).not_to_have_attribute("src", str(before))
+    expect(damaged).not_to_have_attribute("src", before)
     page.get_by_label("range slider for Noise").fill("0.3")
     expect(crooked).not_to_be_checked()
 
