@@ -7,13 +7,17 @@ Every engine makes its rows here, so all engines give the same ones, to the last
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from batch_rows import relabel
 from batch_sources import Input
 from batch_workers import Answer
-from predict import MNISTPredictor, Prediction
 from preprocess import Prepared
+
+if TYPE_CHECKING:
+    from predict import MNISTPredictor, Prediction
 
 DECIMALS = 6  # of probabilities; more would show the rounding of the arithmetic
 

@@ -15,18 +15,19 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 import batch_workers
 from batch_rows import NUMBER_COLUMNS, relabel
 from batch_sources import Input
 from batch_workers import Answer, Reader, measure_size, source_of
 from errors import CheckpointError
-from model import IMAGE_SIZE
-from predict import MNISTPredictor
+from preprocess import FIELD
+
+if TYPE_CHECKING:
+    from predict import MNISTPredictor
 
 CHUNK_FILES = 4  # a page takes up to a second
 DECIMALS = 6  # as in batch_answers.py
@@ -73,10 +74,10 @@ def find_number(item: Input, predictor: MNISTPredictor) -> FoundNumber:
     source = source_of(item)
     if item.is_raw:
         assert isinstance(source, bytes)  # what is raw is in memory
-        reading = predictor.read(np.frombuffer(source, np.uint8).reshape(IMAGE_SIZE, IMAGE_SIZE))
+        reading = predictor.read(np.frombuffer(source, np.uint8).reshape(FIELD, FIELD))
     else:
         reading = predictor.read(source)
-    width, height = (IMAGE_SIZE, IMAGE_SIZE) if item.is_raw else measure_size(source)
+    width, height = (FIELD, FIELD) if item.is_raw else measure_size(source)
     least = min((digit.prediction.confidence for digit in reading.digits), default=None)
     return FoundNumber(
         text=" ".join(reading.lines),
@@ -114,6 +115,10 @@ def _load(path: str, version: str, device: str) -> Callable[[Input], Any]:
     CheckpointError
         If the file has been replaced since the parent loaded it.
     """
+    import torch
+
+    from predict import MNISTPredictor
+
     torch.set_num_threads(1)
     predictor = MNISTPredictor(path, device=device)
     if predictor.checkpoint.version != version:

@@ -36,8 +36,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-
 from batch_answers import Answered, make_rows
 from batch_numbers import make_number_rows, read_numbers
 from batch_progress import Progress, stop_on_signal
@@ -56,12 +54,11 @@ from batch_runs import Run, diary, find_run, make_run
 from batch_sources import LABEL_RULES, Source, open_source
 from batch_workers import Reader, WorkerPool
 from errors import DataNotFoundError, DigitError, OutputError, SettingsError
-from model import FORWARD_BATCH
-from predict import MNISTPredictor
 from utils import HelpFormatter, atomic_write, set_up_logging
 
 if TYPE_CHECKING:
     from batch_ray import RayPool
+    from predict import MNISTPredictor
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +67,7 @@ _Result = TypeVar("_Result")
 
 OUTPUT = Path("predictions")
 ENGINES = ("local", "ray")
+BATCH_SIZE = 256  # as model.FORWARD_BATCH; importing that would bring PyTorch along
 FLUSH_SECONDS = 1.0  # rows of slow pictures do not wait until a batch is full
 
 
@@ -91,7 +89,7 @@ class BatchSettings:
         Whether pictures show numbers of several digits; rows then have `NUMBER_COLUMNS`.
     """
 
-    batch_size: int = FORWARD_BATCH
+    batch_size: int = BATCH_SIZE
     recursive: bool = True
     labels: str = "auto"
     with_hash: bool = False
@@ -262,6 +260,10 @@ class BatchProcessor:
 
     def _load(self) -> MNISTPredictor:
         """Load the network, once for all runs."""
+        # PyTorch takes a second or more to import: meanwhile the workers start, and whoever asks
+        # for help or names a folder that is not there does not wait for it.
+        from predict import MNISTPredictor
+
         if not isinstance(self.model, MNISTPredictor):
             self.model = MNISTPredictor(self.model, device=self.device)
         return self.model
@@ -426,6 +428,8 @@ def _one_thread() -> Iterator[None]:
     Threads that wait for each other while other processes hold the processors waste both: with
     two workers on two processors, two threads in a pass took twice the processor time of one.
     """
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -512,7 +516,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="processes that open pictures (default: one for each processor)",
     )
     parser.add_argument(
-        "--batch-size", type=int, default=FORWARD_BATCH, metavar="N", help="pictures in one pass"
+        "--batch-size", type=int, default=BATCH_SIZE, metavar="N", help="pictures in one pass"
     )
     parser.add_argument(
         "--engine", choices=ENGINES, default="local", help="ray = on a cluster, see batch_ray.py"

@@ -19,8 +19,13 @@ import batch_progress
 from batch_processor import BatchProcessor, main
 from batch_rows import Results, RowStore
 from errors import DigitError, OutputError
+from model import FORWARD_BATCH
 
 PROJECT = Path(batch_processor.__file__).parent
+
+
+def test_a_batch_is_what_the_network_reads_at_once() -> None:
+    assert batch_processor.BATCH_SIZE == FORWARD_BATCH
 
 
 @pytest.fixture

@@ -153,8 +153,9 @@ def test_the_way_to_a_prediction_is_light(tmp_path: Path, digit_png: Callable[..
     assert HEAVY & modules == set()
 
 
-def test_a_page_that_cannot_start_says_so_without_waiting_for_pytorch(tmp_path: Path) -> None:
-    done = _import_in_a_fresh_python(["app"], tmp_path)
+@pytest.mark.parametrize("stem", ["app", "batch_processor"])
+def test_what_cannot_start_says_so_without_waiting_for_pytorch(stem: str, tmp_path: Path) -> None:
+    done = _import_in_a_fresh_python([stem], tmp_path)
 
     modules = {name.split(".")[0] for name in done.stderr.split()}
     assert (HEAVY | {"torch"}) & modules == set()
