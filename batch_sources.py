@@ -387,6 +387,9 @@ def _manifest_columns(path: Path) -> tuple[str, str]:
 
 def _header(path: Path) -> list[str]:
     """Read the names of a table's columns."""
+    with path.open("rb") as file:
+        if b"\0" in file.readline():  # some versions of csv refuse it, others read nonsense
+            raise DataFormatError(f"{path}: not CSV in UTF-8; save it again as CSV in UTF-8")
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         try:
             return next(csv.reader(file), [])

@@ -221,16 +221,17 @@ def load_kaggle(path: Path) -> Digits:
     path = Path(path)
     columns = _kaggle_columns(path)
     try:
-        table = np.loadtxt(path, dtype=np.int32, delimiter=",", skiprows=1, ndmin=2)
-    except (ValueError, OverflowError) as error:
+        # Not as integers: to NumPy before 2.3 "0.5" was the integer 0.
+        table = np.loadtxt(path, dtype=np.float32, delimiter=",", skiprows=1, ndmin=2)
+    except ValueError as error:
         raise DataFormatError(_first_fault(path, columns)) from error
     if table.shape[1] != len(columns):
         raise DataFormatError(_first_fault(path, columns))
     labelled = columns[0] == "label"
-    limits = np.full(len(columns), FULL_INK)
+    limits = np.full(len(columns), FULL_INK, np.float32)
     limits[:labelled] = 9
-    wrong = np.argwhere((table < 0) | (table > limits))
-    if len(wrong):
+    is_right = (table >= 0) & (table <= limits) & (table == np.floor(table))  # NaN is not
+    if not is_right.all():
         raise DataFormatError(_first_fault(path, columns))
     labels = torch.from_numpy(table[:, 0].astype(np.int64)) if labelled else None
     pixels = table[:, int(labelled) :].astype(np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE)

@@ -16,6 +16,7 @@ FOR_MAINTAINERS = {"screenshots.py", "animation.py", "bench_page.py"}
 TOOLS = {  # started from the Makefile or by another tool, not imported
     *("pytest", "pytest-timeout", "ruff", "mypy"),
     *("ipykernel", "mkdocs-material", "mkdocstrings"),
+    "pymdown-extensions",  # brought by mkdocs-material; only its version is asked for
 }
 
 
@@ -52,7 +53,8 @@ def find_libraries(paths: Iterable[Path], *, optional: bool = False) -> set[str]
                 continue
             (tried if node in guarded else needed).update(name.split(".")[0] for name in names)
     own = {path.stem for path in PROJECT.glob("*.py")} | {"tests"} | sys.stdlib_module_names
-    packages = packages_distributions()
+    # Python 3.10 does not find out which package "sklearn" belongs to.
+    packages = {"sklearn": ["scikit-learn"], **packages_distributions()}
     modules = (tried - needed if optional else needed) - own
     return {packages.get(m, [m])[0].lower().replace("_", "-") for m in modules}
 
