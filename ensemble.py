@@ -1,6 +1,6 @@
 """Put trained networks together to one that is more often right.
 
-    three networks    -> the mean of their answers -> models/ensemble.pth, three times the work
+    several networks  -> the mean of their answers -> models/ensemble.pth, the work of all of them
     stages of one run -> the mean of their weights -> one network of the usual size
 
 Networks that were trained apart make different mistakes; the mean of their answers makes fewer
@@ -18,6 +18,7 @@ Source: Wortsman et al. 2022, "Model soups: averaging weights of multiple fine-t
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,7 +29,7 @@ import torch
 
 from dataset import Split, data_dir, load_mnist
 from errors import SettingsError
-from model import DigitNetwork, Ensemble, MNISTNet, build_model, count_parameters
+from model import MAX_MEMBERS, DigitNetwork, Ensemble, build_model, count_parameters
 from registry import MODELS_DIR, Checkpoint, load_checkpoint, save_checkpoint
 from runs import measure
 from utils import HelpFormatter, report_errors
@@ -40,7 +41,7 @@ def combine(checkpoints: Sequence[Checkpoint]) -> Ensemble:
     Parameters
     ----------
     checkpoints : sequence of Checkpoint
-        `Ensemble.MEMBERS` of the default network.
+        From 2 to `MAX_MEMBERS`, of any networks with the same scaling.
 
     Returns
     -------
@@ -50,24 +51,25 @@ def combine(checkpoints: Sequence[Checkpoint]) -> Ensemble:
     Raises
     ------
     SettingsError
-        If there are more or fewer, one is given twice, or one is of another network.
+        If there are more or fewer, one is given twice, or they do not fit together.
     """
-    if len(checkpoints) != Ensemble.MEMBERS:
+    if not 2 <= len(checkpoints) <= MAX_MEMBERS:
         raise SettingsError(
-            f"an ensemble is made of {Ensemble.MEMBERS} checkpoints, not of {len(checkpoints)}"
+            f"an ensemble is made of 2 to {MAX_MEMBERS} checkpoints, not of {len(checkpoints)}"
         )
     if len({checkpoint.version for checkpoint in checkpoints}) < len(checkpoints):
         raise SettingsError("the same weights are given twice; train with another --seed")
     scaling = checkpoints[0].scaling
-    ensemble = Ensemble(scaling)
-    for member, checkpoint in zip(ensemble.members, checkpoints, strict=True):
-        if (checkpoint.architecture, checkpoint.scaling) != (MNISTNet.name, scaling):
+    for checkpoint in checkpoints:
+        if isinstance(checkpoint.model, Ensemble):
+            raise SettingsError(f"{checkpoint.path} is an ensemble itself; give its members")
+        if checkpoint.scaling != scaling:
             raise SettingsError(
-                f"{checkpoint.path} is a {checkpoint.architecture} with {checkpoint.scaling!r}; "
-                f"an ensemble is made of {MNISTNet.name}, all with {scaling!r}"
+                f"{checkpoint.path} scales its input by {checkpoint.scaling!r}, and "
+                f"{checkpoints[0].path} by {scaling!r}; all members must do the same"
             )
-        member.load_state_dict(checkpoint.model.state_dict())
-    return ensemble.eval()
+    members = [copy.deepcopy(checkpoint.model) for checkpoint in checkpoints]
+    return Ensemble(members, scaling).eval()
 
 
 def average(checkpoints: Sequence[Checkpoint]) -> DigitNetwork:
@@ -124,7 +126,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=HelpFormatter,
     )
     add = parser.add_argument
-    add("models", nargs="+", metavar="MODEL", help=f"{Ensemble.MEMBERS} names in models/, or files")
+    add("models", nargs="+", metavar="MODEL", help="names in models/, or files")
     add("--average", action="store_true", help="mean of the weights instead of the answers")
     add("--test", action="store_true", help="measure on the test pictures, too: once, at the end")
     add("--name", help='of the result; by default "ensemble" or "average"')
@@ -137,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
     """Combine, measure on the validation pictures, save."""
     checkpoints = [load_checkpoint(name, args.models_dir) for name in args.models]
     model = average(checkpoints) if args.average else combine(checkpoints)
-    name = args.name or ("average" if args.average else Ensemble.name)
+    name = args.name or ("average" if args.average else "ensemble")
     metrics: dict[str, Any] = {}
     splits: list[Split] = ["validation", "test"] if args.test else ["validation"]
     for split in splits:

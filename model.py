@@ -35,6 +35,9 @@ LEAKY_SLOPE = 0.01
 FORWARD_BATCH = 256
 
 
+MEMBER_MARK = "+"  # between the names of the networks that answer together
+MAX_MEMBERS = 16
+
 MAX_SOFTEN = 0.25  # a quarter of each neighbour along each axis is a full blur
 
 
@@ -260,24 +263,51 @@ class BatchNormCNN(DigitNetwork):
         )
 
 
-class Ensemble(DigitNetwork):
-    """Three default networks that were trained apart, and the mean of their probabilities.
+class DeepCNN(DigitNetwork):
+    """Six convolutions in three blocks, then two dense layers: slower than the default."""
 
-    It is not trained but put together, see `ensemble.py`.
-    """
-
-    name = "ensemble"
-    summary = "the mean of 3 mnistnet"
-    MEMBERS = 3
+    name = "cnn_deep"
+    summary = "3 blocks of 2 conv-BN-ReLU, pool, dropout (32, 64, 128), dense 256-10"
 
     def __init__(self, scaling: InputScaling | None = None) -> None:
         super().__init__(scaling)
-        self.members = nn.ModuleList(MNISTNet(scaling) for _ in range(self.MEMBERS))
+        self.layers = nn.Sequential(
+            _double_block(1, 32, dropout=0.25),  # (B, 32, 14, 14)
+            _double_block(32, 64, dropout=0.25),  # (B, 64, 7, 7)
+            _double_block(64, 128, dropout=0.25),  # (B, 128, 3, 3)
+            nn.Flatten(),
+            nn.Linear(128 * 3 * 3, 256),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Linear(256, CLASSES),
+        )
+
+
+class Ensemble(DigitNetwork):
+    """Networks that were trained apart, and the mean of their probabilities.
+
+    It is not trained but put together, see `ensemble.py`. Its name lists its members, as in
+    "mnistnet+cnn_deep".
+
+    Parameters
+    ----------
+    members : sequence of DigitNetwork
+    scaling : InputScaling, optional
+        As of all members.
+    """
+
+    def __init__(
+        self, members: Sequence[DigitNetwork], scaling: InputScaling | None = None
+    ) -> None:
+        super().__init__(scaling)
+        self.members = nn.ModuleList(members)
+        self.name = MEMBER_MARK.join(member.name for member in members)
+        self.summary = f"the mean of {len(members)} networks"
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Compute logits whose softmax is the mean probability; see `DigitNetwork.forward`."""
         answers = [torch.log_softmax(member(pixels), dim=1) for member in self.members]
-        return torch.logsumexp(torch.stack(answers), dim=0) - math.log(self.MEMBERS)  # (B, 10)
+        return torch.logsumexp(torch.stack(answers), dim=0) - math.log(len(answers))  # (B, 10)
 
 
 def _conv_block(wide_in: int, wide_out: int, *, dropout: float) -> nn.Sequential:
@@ -291,12 +321,17 @@ def _conv_block(wide_in: int, wide_out: int, *, dropout: float) -> nn.Sequential
     )
 
 
+def _double_block(wide_in: int, wide_out: int, *, dropout: float) -> nn.Sequential:
+    """As `_conv_block`, with a second convolution before the pooling."""
+    first = nn.Conv2d(wide_in, wide_out, 3, padding=1), nn.BatchNorm2d(wide_out), nn.ReLU()
+    return nn.Sequential(*first, *_conv_block(wide_out, wide_out, dropout=dropout))
+
+
 DEFAULT_ARCHITECTURE = MNISTNet.name
 _NETWORKS: dict[str, Callable[[InputScaling | None], DigitNetwork]] = {
     network.name: network
-    for network in (MNISTNet, CNN1, CNN2, CNN3, ImprovedMNISTNet, DenseCNN, BatchNormCNN)
+    for network in (MNISTNet, CNN1, CNN2, CNN3, ImprovedMNISTNet, DenseCNN, BatchNormCNN, DeepCNN)
 }
-_COMPOSED: dict[str, Callable[[InputScaling | None], DigitNetwork]] = {Ensemble.name: Ensemble}
 
 
 def list_models() -> list[str]:
@@ -312,7 +347,7 @@ def build_model(
     Parameters
     ----------
     name : str, default="mnistnet"
-        One of `list_models()`, or "ensemble", which is put together from trained networks.
+        One of `list_models()`, or several joined by "+": an ensemble of them.
     scaling : InputScaling, optional
         Replaces the network's usual input scaling.
 
@@ -321,10 +356,15 @@ def build_model(
     ArchitectureError
         If no network has that name.
     """
-    networks = _NETWORKS | _COMPOSED
-    if name not in networks:
-        raise ArchitectureError(f"no network {name!r}; choose one of: {', '.join(list_models())}")
-    return networks[name](scaling)
+    names = name.split(MEMBER_MARK)
+    for each in names:
+        if each not in _NETWORKS:
+            choices = ", ".join(list_models())
+            raise ArchitectureError(f"no network {each!r}; choose one of: {choices}")
+    if len(names) > MAX_MEMBERS:
+        raise ArchitectureError(f"an ensemble of {len(names)}; at most {MAX_MEMBERS} are read")
+    networks = [_NETWORKS[each](scaling) for each in names]
+    return Ensemble(networks, scaling) if len(networks) > 1 else networks[0]
 
 
 def build_for_inference(model: DigitNetwork) -> DigitNetwork:

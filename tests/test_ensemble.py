@@ -1,4 +1,4 @@
-"""Three networks become one whose answer is their mean."""
+"""Networks become one whose answer is their mean."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ def members(tmp_path):
             build_model("mnistnet").eval(),
             metrics={"validation_accuracy": 0.5},
         )
-    save_checkpoint(tmp_path / "mlp.pth", build_model("mlp").eval())
+    for name in ("mlp", "cnn_deep", "mlp+mlp"):
+        save_checkpoint(tmp_path / f"{name}.pth", build_model(name).eval())
     return tmp_path
 
 
-def test_the_answer_is_the_mean_of_three_networks(members):
-    checkpoints = [load_checkpoint(f"seed{seed}", members) for seed in range(3)]
+@pytest.mark.parametrize("names", [("seed0", "cnn_deep"), ("seed0", "seed1", "seed2")])
+def test_the_answer_is_the_mean_of_those_of_the_members(members, names):
+    checkpoints = [load_checkpoint(name, members) for name in names]
     pixels = torch.rand(4, 1, 28, 28)
 
     with torch.no_grad():
@@ -52,6 +54,7 @@ def test_an_ensemble_is_saved_loaded_and_folded_like_any_network(members, mnist_
     assert "1,267,422 parameters" in capsys.readouterr().out
     checkpoint = load_checkpoint("ensemble", members)
     assert isinstance(checkpoint.model, Ensemble)
+    assert checkpoint.architecture == "mnistnet+mnistnet+mnistnet"
     assert checkpoint.metrics.keys() >= {"validation_accuracy", "test_accuracy"}
     pixels = torch.rand(3, 1, 28, 28)
     with torch.no_grad():
@@ -62,9 +65,10 @@ def test_an_ensemble_is_saved_loaded_and_folded_like_any_network(members, mnist_
 @pytest.mark.parametrize(
     ("names", "exit_code", "hint"),
     [
-        (["seed0", "seed1"], 2, "made of 3 checkpoints, not of 2"),
+        (["seed0"], 2, "made of 2 to 16 checkpoints, not of 1"),
         (["seed0", "seed1", "seed1"], 2, "given twice"),
-        (["seed0", "seed1", "mlp"], 2, "is a mlp"),
+        (["seed0", "seed1", "mlp"], 2, "mlp.pth scales its input by"),
+        (["seed0", "mlp+mlp"], 2, "is an ensemble itself"),
         (["seed0", "seed1", "nobody"], 1, "nobody"),
     ],
 )

@@ -38,6 +38,12 @@ PARAMETERS = {
     "cnn3": 160 + 32 * 145 + 64 * (32 * 9 + 1) + (64 * 3 * 3 + 1) * 128 + 129 * 10,
     "mlp": 242_762,
     "cnn_dense": 32 * 10 + 64 * 289 + 128 * 577 + (128 * 7 * 7 + 1) * 128 + 129 * 10,
+    "cnn_deep": sum(
+        wide * (narrow * 9 + 1) + 2 * wide
+        for narrow, wide in ((1, 32), (32, 32), (32, 64), (64, 64), (64, 128), (128, 128))
+    )
+    + (128 * 3 * 3 + 1) * 256
+    + 257 * 10,
     "cnn_bn": 32 * 10 + 64 + 64 * 289 + 128 + (64 * 7 * 7 + 1) * 128 + 129 * 10,
 }
 
@@ -113,12 +119,20 @@ def test_dropout_can_be_turned_off() -> None:
     assert not torch.equal(MNISTNet().fc1.weight, model.fc1.weight)
 
 
-@pytest.mark.parametrize("name", ["resnet", "", "MNISTNet"])
-def test_an_unknown_network_is_refused_with_the_names_there_are(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "unknown"),
+    [("resnet", "resnet"), ("", ""), ("MNISTNet", "MNISTNet"), ("mlp+", ""), ("mlp+x+mlp", "x")],
+)
+def test_an_unknown_network_is_refused_with_the_names_there_are(name: str, unknown: str) -> None:
     with pytest.raises(ArchitectureError, match="choose one of: mnistnet, cnn1") as caught:
         build_model(name)
 
-    assert repr(name) in str(caught.value)
+    assert repr(unknown) in str(caught.value)
+
+
+def test_too_many_networks_are_not_built() -> None:
+    with pytest.raises(ArchitectureError, match="at most 16"):
+        build_model("+".join(["mlp"] * 17))
 
 
 # --- the same answers, sooner -----------------------------------------------------------------

@@ -48,11 +48,12 @@ def seven(digit_png: Callable[..., Path]) -> dict[str, Any]:
     return drawing(digit_png(7).read_bytes())
 
 
-@pytest.mark.parametrize("architecture", [*list_models(), "ensemble"])
+@pytest.mark.parametrize("architecture", [*list_models(), "mnistnet+cnn2"])
 def test_every_network_is_shown_with_what_it_has(
     architecture: str, services: Callable[[str], Service], seven: dict[str, Any]
 ):
-    convolutions = {"ensemble": 9, "cnn1": 1, "cnn2": 2, "cnn_bn": 2, "mlp": 0}.get(architecture, 3)
+    others = {"cnn1": 1, "cnn2": 2, "cnn_bn": 2, "mlp": 0, "cnn_deep": 6, "mnistnet+cnn2": 5}
+    convolutions = others.get(architecture, 3)
 
     html = tab_why.explain_pad(services(architecture), seven, tab_why.THE_ANSWER)
 
