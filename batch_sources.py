@@ -35,6 +35,7 @@ from errors import DataFormatError, DataNotFoundError, SettingsError
 LABEL_RULES = ("auto", "names", "none")
 MAX_MEMBER_BYTES = 64 * 2**20  # as for a file of its own, see picture.MAX_BYTES
 MNIST_PIXELS = 784
+HEADER_BYTES = 2**16  # of a table's first line that are looked at for its encoding
 
 _PATH_COLUMNS = ("path", "file", "filename", "image", "picture")
 _LABEL_COLUMNS = ("label", "digit", "class", "target")
@@ -387,8 +388,8 @@ def _manifest_columns(path: Path) -> tuple[str, str]:
 
 def _header(path: Path) -> list[str]:
     """Read the names of a table's columns."""
-    with path.open("rb") as file:
-        if b"\0" in file.readline():  # some versions of csv refuse it, others read nonsense
+    with path.open("rb") as file:  # some versions of csv refuse a NUL, others read nonsense
+        if b"\0" in file.readline(HEADER_BYTES):
             raise DataFormatError(f"{path}: not CSV in UTF-8; save it again as CSV in UTF-8")
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         try:

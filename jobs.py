@@ -319,6 +319,11 @@ class TrainingJobs:
                     f"model: {model} cannot be refined from {settings.start!r}, which is a "
                     f"{start.architecture}; choose that network, or begin anew with start empty"
                 )
+            if start.architecture not in list_models():
+                raise SettingsError(
+                    f"start: {settings.start!r} is several networks together "
+                    f"({start.architecture}), which learn one by one; choose one of them"
+                )
             model = start.architecture
         if settings.name in list_names(self.models) or settings.name in ALIASES:
             raise SettingsError(

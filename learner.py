@@ -38,7 +38,7 @@ from learning import (
     learning_rate_factor,
     prepare_network,
 )
-from model import IMAGE_SIZE, DigitNetwork, InputScaling, build_model
+from model import IMAGE_SIZE, DigitNetwork, InputScaling, build_model, list_models
 from recipes import Settings
 from registry import MODELS_DIR, load_checkpoint
 from runs import Resumable, Score
@@ -234,6 +234,11 @@ def copy_weights(source: DigitNetwork, target: DigitNetwork) -> None:
         If the two are not built alike.
     """
     same_scaling = dataclasses.replace(source.scaling, soften=target.scaling.soften)
+    if source.name not in list_models():
+        raise SettingsError(
+            f"--start holds several networks together ({source.name}), which learn one by one; "
+            "start from one of them"
+        )
     if source.name != target.name or same_scaling != target.scaling:
         raise SettingsError(
             f"--start holds a {source.name} for inputs {source.scaling}, not a {target.name} for "

@@ -18,9 +18,9 @@ import jobs as jobs_module
 from errors import BusyError, CheckpointError, DigitError, ModelNotFoundError, SettingsError
 from feedback import FeedbackStore
 from jobs import Job, JobSettings, TrainingJobs
-from model import list_models
+from model import build_model, list_models
 from recipes import check_settings
-from registry import load_checkpoint
+from registry import load_checkpoint, save_checkpoint
 from train import parse_settings
 from utils import PROJECT
 
@@ -456,6 +456,16 @@ def test_a_setting_that_cannot_work_is_refused_by_its_name(
         jobs.start(JobSettings(**settings))
 
     assert hint in str(caught.value)
+    assert jobs.history() == []
+
+
+def test_networks_that_answer_together_are_not_refined(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "ensemble.pth", build_model("mlp+mlp").eval())
+    jobs = TrainingJobs(tmp_path / "outputs", tmp_path)
+
+    with pytest.raises(SettingsError, match="start: 'ensemble' is several networks together"):
+        jobs.start(JobSettings(start="ensemble"))
+
     assert jobs.history() == []
 
 

@@ -134,6 +134,11 @@ def test_weights_of_a_network_that_is_built_otherwise_are_refused(
         copy_weights(source, target)
 
 
+def test_networks_that_answer_together_are_no_start() -> None:
+    with pytest.raises(SettingsError, match="start from one of them"):
+        copy_weights(build_model("mlp+mlp"), build_model("mlp"))
+
+
 def test_weights_are_taken_over_from_a_network_that_softens_otherwise() -> None:
     source, target = build_model("mlp", InputScaling(0.5, 0.5, 0.15)), build_model("mlp")
 
