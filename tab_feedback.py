@@ -28,6 +28,7 @@ from utils import PROJECT
 from widgets import (
     build_unlock,
     explain_error,
+    hand_over,
     percent,
     picture_url,
     read_picture,
@@ -306,7 +307,7 @@ def _pager(page: int, pages: int) -> str:
     )
 
 
-def export(service: Service, token: object) -> Iterator[Any]:
+def export(service: Service, token: object) -> Iterator[str]:
     """Make a zip of all corrections and hand it to the browser; the file does not stay here."""
     import gradio as gr
 
@@ -317,7 +318,7 @@ def export(service: Service, token: object) -> Iterator[Any]:
         with tempfile.TemporaryDirectory(prefix="digits-") as folder:
             name = f"corrections-{datetime.now(timezone.utc):%Y-%m-%d}.zip"
             path = service.feedback.export_zip(Path(folder) / name)
-            yield gr.update(value=str(path))  # the page takes a copy, which it deletes in time
+            yield str(path)  # the page takes a copy, which it deletes in time
     except DigitError as error:
         raise gr.Error(str(error), print_exception=False) from error
 
@@ -343,15 +344,11 @@ def build_feedback_tab(service: Service) -> None:
         apply_default_css=False,
         elem_id="corrections",
     )
-    # The file is made when it is asked for; the browser then takes it from this hidden button.
-    download = gr.DownloadButton(visible="hidden", elem_id="corrections-zip")
-
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     show = partial(browse, service)
     gallery.ask(show, [gallery, token], [gallery], queue=False, **quiet)
     gr.on([look.click, token.submit], show, [gallery, token], [gallery], queue=False, **quiet)
-    made = gallery.pack(partial(export, service), [token], [download], api_visibility="private")
-    made.success(None, js="() => document.querySelector('#corrections-zip').click()", **quiet)
+    hand_over(gallery.pack, partial(export, service), [token], elem_id="corrections-zip")
 
 
 def _read(name: str) -> str:

@@ -28,6 +28,7 @@ from widgets import (
     build_pad,
     build_unlock,
     explain_error,
+    hand_over,
     keep_current,
     read_picture,
     render_answer,
@@ -176,41 +177,57 @@ def _follow_best(service: Service) -> None:
         service.use_model(shelf.BEST)
 
 
-def show(service: Service, chosen: str | None, said: str = "") -> list[Any]:
+def show(service: Service, chosen: str | None, said: str = "", *, keep: bool = False) -> list[Any]:
     """Show the models as they are now.
+
+    Parameters
+    ----------
+    service : Service
+    chosen : str, optional
+        The model to choose, if it is there.
+    said : str
+        What was done.
+    keep : bool
+        `chosen` stood on the page when this was asked, and whatever stands there by now stays.
 
     Returns
     -------
     list
-        Table, what was done, choice of a model, its file to download, choices of the two to
-        compare, the button that leads back, and the closed question.
+        Table, what was done, choice of a model, choices of the two to compare, the button that
+        leads back, and the closed question.
     """
     import gradio as gr
 
     listings = service.list_models()
     names = [each.name for each in listings if each.checkpoint]
     used = service.predictor.checkpoint.name
+    kept = keep and chosen in names
     chosen = chosen if chosen in names else (used if used in names else None)
+    choice: dict[str, Any] = {} if kept else {"value": chosen}
     return [
         render_table(listings, service.predictor.checkpoint),
         f'<p class="said" role="status">{escape(said)}</p>' if said else "",
-        gr.Dropdown(choices=[each.name for each in listings], value=chosen),
-        offer(service, chosen),
+        gr.Dropdown(choices=[each.name for each in listings], **choice),
         *[gr.Dropdown(choices=names)] * 2,
         gr.Button(interactive=shelf.PREVIOUS in names and service.access.changes_are != "off"),
         gr.Column(visible=False),
     ]
 
 
-def offer(service: Service, name: str | None) -> gr.DownloadButton:
-    """Let the browser fetch the chosen model's file."""
+def fetch(service: Service, name: str | None) -> str:
+    """Find the file of a model for the browser.
+
+    Returns
+    -------
+    str
+        Path. What cannot be had is a toast, as nothing on the tab changes by it.
+    """
     import gradio as gr
 
     try:
-        path = resolve(name or "", service.models_folder, allow_paths=False)
-    except DigitError:  # nothing is chosen, or it was deleted a moment ago
-        return gr.DownloadButton(value=None, interactive=False)
-    return gr.DownloadButton(value=str(path), interactive=True)
+        return str(resolve(name or "", service.models_folder, allow_paths=False))
+    except DigitError as error:  # nothing is chosen, or it was deleted a moment ago
+        raise gr.Error(str(error), print_exception=False) from error
 
 
 def ask(name: str | None) -> list[Any]:
@@ -371,7 +388,7 @@ def build_models_tab(service: Service, tab: gr.Tab) -> gr.HTML:
                 "Use it", variant="primary", interactive=may_change, elem_id="models-use"
             )
             best = gr.Button("Make it the best", interactive=may_change, elem_id="models-best")
-            download = gr.DownloadButton("Download", interactive=False, elem_id="models-download")
+            download = gr.Button("Download", elem_id="models-download")
             remove = gr.Button("Delete", interactive=may_change, elem_id="models-delete")
         with gr.Column(visible=False, elem_id="models-question") as question:
             words = gr.HTML("", apply_default_css=False)
@@ -390,7 +407,7 @@ def build_models_tab(service: Service, tab: gr.Tab) -> gr.HTML:
         )
     first, second = _build_comparison(service)
 
-    shown = [table, said, chosen, download, first, second, back, question]
+    shown = [table, said, chosen, first, second, back, question]
     asked = gr.State()
     wire: dict[str, Any] = {"api_visibility": "private"}
     actions = [
@@ -406,9 +423,9 @@ def build_models_tab(service: Service, tab: gr.Tab) -> gr.HTML:
     remove.click(ask, [chosen], [question, words, sure, asked], queue=False, **wire)
     keep.click(lambda: gr.Column(visible=False), None, [question], queue=False, **wire)
     add.upload(partial(upload, service), [add, token], shown, trigger_mode="once", **wire)
-    chosen.input(partial(offer, service), [chosen], [download], queue=False, **wire)
+    hand_over(download.click, partial(fetch, service), [chosen], elem_id="models-file")
     # A slow list that arrives just after "Delete" leaves its question open.
-    tab.select(lambda name: show(service, name)[:-1], [chosen], shown[:-1], **QUIET)
+    tab.select(lambda name: show(service, name, keep=True)[:-1], [chosen], shown[:-1], **QUIET)
     return said
 
 

@@ -182,6 +182,35 @@ def open_with_newer(tab: gr.Tab, source: gr.HTML, pad: gr.HTML) -> None:
     tab.select(None, [source, pad], [pad], js=_TAKE_NEWER, **QUIET)
 
 
+def hand_over(
+    trigger: Callable[..., Any],
+    find: Callable[..., Any],
+    inputs: Sequence[Component],
+    *,
+    elem_id: str,
+) -> None:
+    """Give the browser a file that is found or made when it is asked for, not before.
+
+    A link that is kept ready would still lead to an older file for a moment after a choice.
+
+    Parameters
+    ----------
+    trigger : event
+        Such as `button.click`.
+    find : callable
+        From the values of `inputs` to the path of a file; or a generator that yields it and then
+        removes the file, of which the page has a copy by then.
+    inputs : sequence of gr components
+    elem_id : str
+        Of the hidden link that is made here and clicked.
+    """
+    import gradio as gr
+
+    link = gr.DownloadButton(visible="hidden", elem_id=elem_id)
+    found = trigger(find, inputs, [link], trigger_mode="once", api_visibility="private")
+    found.success(None, js=f"() => document.querySelector('#{elem_id}').click()", **QUIET)
+
+
 def offer_samples(pad: gr.HTML, make: Callable[[], dict[str, Any]]) -> None:
     """Put a test picture onto a pad whenever one is asked for; the pad then says `input`.
 

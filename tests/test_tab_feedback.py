@@ -337,7 +337,7 @@ def test_an_export_is_a_zip_whose_file_is_gone_when_it_has_been_handed_over(
     add(service.feedback, 1, 7)
 
     made = export(service, TOKEN)
-    path = Path(next(made)["value"])
+    path = Path(next(made))
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     list(made)

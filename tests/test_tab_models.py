@@ -17,7 +17,7 @@ from access import Access
 from model import build_model
 from registry import list_names, load_checkpoint, save_checkpoint
 from service import Service
-from tab_models import ask, change, compare, delete, go_back, make_best, offer, show, upload, use
+from tab_models import ask, change, compare, delete, fetch, go_back, make_best, show, upload, use
 
 TOKEN = "a-token-of-some-length"
 
@@ -61,6 +61,15 @@ def test_every_file_is_in_the_table_also_the_one_that_cannot_be_used(service: Se
     assert "broken.pth is damaged" in table
     assert str(service.models_folder) not in table  # nobody needs to know the server's folders
     assert "242,762" in table
+
+
+def test_a_list_that_comes_late_leaves_the_choice_as_it_is(service: Service) -> None:
+    choice, gone = (
+        show(service, name, keep=True)[2].constructor_args for name in ("other", "nobody")
+    )
+
+    assert "value" not in choice
+    assert gone["value"] == "mnist_cnn_best"
 
 
 def test_what_is_unknown_about_a_model_is_a_dash(service: Service) -> None:
@@ -124,7 +133,7 @@ def test_a_better_model_becomes_the_best_reads_and_can_be_taken_back(service: Se
 
     assert promoted == first
     assert "same is the best model now" in said(shown)
-    assert shown[6].interactive  # there is a way back
+    assert shown[5].interactive  # there is a way back
     assert "again what it was before" in said(back)
     assert service.predictor.checkpoint.version == version(service) == untrained
 
@@ -243,17 +252,16 @@ def test_an_upload_without_the_token_is_refused_and_removed(
     assert not file.exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "path"),
-    [("other", "other.pth"), ("nobody", None), (None, None), ("../../etc/passwd", None)],
-)
-def test_only_files_of_the_models_folder_can_be_downloaded(
-    service: Service, name: str | None, path: str | None
-) -> None:
-    button = offer(service, name)
+def test_a_model_of_the_folder_can_be_downloaded(service: Service) -> None:
+    assert Path(fetch(service, "other")) == service.models_folder / "other.pth"
 
-    assert button.interactive is (path is not None)
-    assert path is None or path in str(button.value)
+
+@pytest.mark.parametrize("name", ["nobody", None, "../../etc/passwd"])
+def test_nothing_but_models_of_the_folder_can_be_downloaded(
+    service: Service, name: str | None
+) -> None:
+    with pytest.raises(gr.Error, match="model"):
+        fetch(service, name)
 
 
 # --- comparing ------------------------------------------------------------------------------------
