@@ -4,6 +4,8 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
+# All tests run in two processes, file by file; a part of them, which ARGS names, in one.
+PROCESSES = $(if $(ARGS),,--numprocesses 2 --dist loadfile)
 SMALLER := cnn1 cnn2 cnn3 mlp cnn_dense cnn_bn
 
 # The stamps carry a checksum of the requirements: change those, and the next make installs again.
@@ -40,7 +42,7 @@ models: $(APP_STAMP) ## train the six smaller networks anew, calibrate them, lis
 
 test: $(DEV_STAMP) ## run all tests
 	@echo '==> Running the tests (some minutes)'
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest $(PROCESSES) $(ARGS)
 
 fuzz: $(DEV_STAMP) ## send the API a thousand good and bad requests for each route
 	@FUZZ_EXAMPLES=1000 $(PY) -m pytest tests/test_fuzz.py $(ARGS)

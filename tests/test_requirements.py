@@ -14,7 +14,7 @@ from utils import PROJECT
 # Programs that need what the tests need, and say so.
 FOR_MAINTAINERS = {"screenshots.py", "animation.py", "bench_page.py"}
 TOOLS = {  # started from the Makefile or by another tool, not imported
-    *("pytest", "pytest-timeout", "ruff", "mypy"),
+    *("pytest", "pytest-timeout", "pytest-xdist", "ruff", "mypy"),
     *("ipykernel", "mkdocs-material", "mkdocstrings"),
     "pymdown-extensions",  # brought by mkdocs-material; only its version is asked for
 }
