@@ -30,6 +30,8 @@ from utils import PROJECT, atomic_write
 
 RESULTS = PROJECT / "outputs" / "bench"
 BUSY = 0.5  # of all cores: when others keep so many busy, a measurement says so
+LISTEN_S = 1.0  # for how long it is looked whether they do
+KEPT_BUSY = "busy cores at start"
 PACKAGES = ("torch", "numpy", "opencv-python-headless", "gradio", "fastapi")
 
 
@@ -236,7 +238,7 @@ def median_ratio(above: Sequence[float], below: Sequence[float]) -> float:
 
 
 def describe_conditions(device: Any = "cpu") -> dict[str, Any]:
-    """Say on what, with what and when something is measured.
+    """Say on what, with what and when something is measured; takes `LISTEN_S`.
 
     Parameters
     ----------
@@ -246,12 +248,11 @@ def describe_conditions(device: Any = "cpu") -> dict[str, Any]:
     import torch
 
     device = torch.device(device)
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     return {
         "processor": _processor_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "load at start": round(load, 2),
+        KEPT_BUSY: _count_busy_cores(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "python": platform.python_version(),
         **_find_versions(),
@@ -263,7 +264,18 @@ def describe_conditions(device: Any = "cpu") -> dict[str, Any]:
 
 def is_busy(conditions: Mapping[str, Any]) -> bool:
     """Whether others kept the machine busy when the measurement began."""
-    return float(conditions["load at start"]) > BUSY * int(conditions["cores"] or 1)
+    return float(conditions.get(KEPT_BUSY, 0)) > BUSY * int(conditions.get("cores") or 1)
+
+
+def _count_busy_cores() -> float:
+    """Count the cores that work while this process waits.
+
+    Unlike the load average, this knows nothing of what was measured a minute ago.
+    """
+    import psutil
+
+    share = psutil.cpu_percent(interval=LISTEN_S) / 100
+    return round(share * (os.cpu_count() or 1), 2)
 
 
 def _find_versions() -> dict[str, str]:

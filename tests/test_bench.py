@@ -8,7 +8,7 @@ from bench import main
 from errors import SettingsError
 from timing import Table
 
-CONDITIONS = {"cores": 2, "load at start": 0.0}
+CONDITIONS = {"cores": 2, "busy cores at start": 0.0}
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_nothing_to_report_is_an_error(tmp_path, capsys):
 
 
 def test_a_busy_machine_is_mentioned(tmp_path, asked, monkeypatch, capsys):
-    busy = Table("trial", "seconds", {"a": {"s": 1.0}}, {"cores": 2, "load at start": 3.0})
+    busy = Table("trial", "seconds", {"a": {"s": 1.0}}, {"cores": 2, "busy cores at start": 1.9})
     monkeypatch.setattr(bench.PARTS["trial"], "run", lambda args: [busy])
 
     main(["--output", str(tmp_path), "trial"])

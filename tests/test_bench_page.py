@@ -11,7 +11,7 @@ from bench import build_parser
 from bench_page import GOAL_MS, Stroke, run, tabulate
 from errors import DigitError, SettingsError
 
-CONDITIONS = {"cores": 2, "load at start": 0.0}
+CONDITIONS = {"cores": 2, "busy cores at start": 0.0}
 
 
 def test_medians_and_slow_strokes_are_told_beside_those_of_the_api():

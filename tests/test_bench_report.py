@@ -4,7 +4,7 @@ from bench_report import BEGIN, END, compare, draw_curves, fill_in, to_markdown
 from errors import DataFormatError
 from timing import Goal, Table
 
-CONDITIONS = {"cores": 2, "load at start": 0.1, "torch": "2.12.1"}
+CONDITIONS = {"cores": 2, "busy cores at start": 0.1, "torch": "2.12.1"}
 
 
 def make_table(name, ratio, *, seconds=1.0, goals=(), x="", **conditions):
@@ -53,16 +53,16 @@ def test_the_report_begins_with_the_goals_and_ends_with_the_conditions():
     assert lines[2] == "| a | start | at most 1.3 | 1.1 | met |"
     assert lines[3] == "| a | training | at most 45 s | 50 s | **missed** |"
     assert "| 1 | 1 | 2.5 |" in lines
-    assert lines[-2] == "Conditions: cores 2, load at start 0.1, torch 2.12.1."
+    assert lines[-2] == "Conditions: cores 2, busy cores at start 0.1, torch 2.12.1."
     assert lines[-1] == "b: rounds 7."
 
 
 def test_the_report_says_which_table_was_made_on_a_busy_machine():
-    quiet, busy = make_table("a", 1.0), make_table("b", 1.0, **{"load at start": 3.0})
+    quiet, busy = make_table("a", 1.0), make_table("b", 1.0, **{"busy cores at start": 1.9})
 
     text = to_markdown({"a": quiet, "b": busy})
 
-    assert "b: load at start 3.0 (the machine was busy)." in text
+    assert "b: busy cores at start 1.9 (the machine was busy)." in text
 
 
 def test_curves_are_drawn_for_tables_that_have_an_axis(tmp_path):

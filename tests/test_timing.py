@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -113,11 +115,25 @@ def test_an_empty_folder_and_a_missing_file_are_refused(tmp_path):
 def test_the_conditions_can_be_written_as_json_and_name_what_matters():
     conditions = json.loads(json.dumps(describe_conditions()))
 
-    assert {"processor", "cores", "threads", "load at start", "torch", "commit", "date"} <= set(
-        conditions
-    )
+    assert {
+        "processor",
+        "cores",
+        "threads",
+        "busy cores at start",
+        "torch",
+        "commit",
+        "date",
+    } <= set(conditions)
 
 
 def test_a_machine_with_other_work_is_called_busy():
-    assert is_busy({"load at start": 1.7, "cores": 2})
-    assert not is_busy({"load at start": 0.3, "cores": 2})
+    assert is_busy({"busy cores at start": 1.7, "cores": 2})
+    assert not is_busy({"busy cores at start": 0.3, "cores": 2})
+
+
+def test_work_of_others_is_seen():
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+        during = describe_conditions()["busy cores at start"]
+        other.kill()
+
+    assert during >= 0.5
