@@ -342,12 +342,12 @@ def scale_curves(
     panels = figure.subplots(1, len(curves), squeeze=False).flat
     for axes, (name, values) in zip(panels, curves.items(), strict=True):
         axes.plot(x, values, "o-", color=BLUE, markersize=4)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.08 * max(values) or 1)
         if len(x) > 1 and max(x) / min(x) > 10:
             axes.set_xscale("log")
         else:
             axes.set_xticks(x)
-        axes.xaxis.set_major_formatter("{x:,g}")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.set_title(name, loc="left", fontsize=10)
         axes.set_xlabel(x_label, color=QUIET, fontsize=9)
         _tidy(axes)

@@ -162,6 +162,17 @@ def test_signed_pictures_share_one_scale_around_zero():
     assert {axes.images[0].get_clim() for axes in figure.axes} == {(-3, 3)}
 
 
+def test_sizes_are_written_out_and_the_highest_point_is_inside():
+    figure = plots.scale_curves(
+        [1_000, 1_000_000], {"seconds": [2.0, 100.0]}, title="batch", x_label="pictures"
+    )
+    figure.canvas.draw()
+
+    (axes,) = figure.axes
+    assert {"1,000", "1,000,000"} <= {label.get_text() for label in axes.get_xticklabels()}
+    assert axes.get_ylim()[1] > 100
+
+
 def test_drawing_leaves_the_global_state_of_pyplot_alone():
     """Pyplot keeps every figure alive and must not be used from a server's threads."""
     code = (
