@@ -48,7 +48,7 @@ _SOURCES = tuple(
     f"{name}.py"
     for name in (
         *("strokes", "stroke_shapes", "pen", "fonts", "non_digits", "degrade"),
-        *("picture", "masks", "ink", "printed", "preprocess", "hands"),
+        *("picture", "masks", "ink", "printed", "ruling", "preprocess", "hands"),
     )
 )
 

@@ -68,7 +68,8 @@ def find_ink(grey: np.ndarray) -> tuple[np.ndarray, bool]:
     Returns
     -------
     ink : ndarray of shape (height, width), float32
-        From 0.0 (ground) to 1.0 (full ink).
+        From 0.0 (ground); 1.0 is full ink, but where there is much lighter ink besides, as on
+        squared paper, the darkest has more.
     dark_ink : bool
         Whether ink is darker than the ground.
 
@@ -98,7 +99,7 @@ def find_ink(grey: np.ndarray) -> tuple[np.ndarray, bool]:
     if full < MIN_CONTRAST or not stands_out:
         raise BlankImageError
     height /= full
-    return np.clip(height, 0, 1, out=height), dark_ink
+    return np.maximum(height, 0, out=height), dark_ink
 
 
 def _blur_noise(height: np.ndarray) -> tuple[np.ndarray, float, float]:

@@ -27,6 +27,7 @@ from ink import WEAK, find_ink, full_ink, ink_mask, to_grey
 from masks import bounding_box, find_parts, stroke_width
 from picture import PictureSource, open_picture
 from printed import remove_boxes, remove_printed_lines
+from ruling import remove_paper_lines
 
 FIELD = 28  # side of the result, pixels
 BOX = 20  # the digit's longer side in it
@@ -136,7 +137,9 @@ def prepare(source: PictureSource, *, keep_steps: bool = False) -> Prepared:
         grey = _enlarge(grey)
         ink, dark_ink = find_ink(grey)
         stages.append(("ink found", ink))
-        mask, others = choose_digit(remove_boxes(remove_printed_lines(ink_mask(ink))))
+        ink, mask = remove_paper_lines(ink, ink_mask(ink))
+        np.clip(ink, 0, 1, out=ink)
+        mask, others = choose_digit(remove_boxes(remove_printed_lines(mask)))
         left, top, right, bottom = bounding_box(mask)
         ink = _cut_out(ink, mask, (left, top, right, bottom))
         stages.append(("the digit alone", ink))

@@ -8,6 +8,11 @@ are, and so which other lines are too long to be strokes, and which upright ones
 
     >>> mask = remove_ruling(mask, stroke=stroke_width(mask))
 
+Around a single digit, where nothing shows how large digits are, lines are told from the pen by what
+is between them, which is mostly darker:
+
+    >>> ink, mask = remove_paper_lines(ink, mask)
+
 Finding lines by runs of ink, and removing them where they are no thicker than usual, is what
 readers of sheet music do with staves (Dalitz et al., "A comparative study of staff removal
 algorithms", IEEE PAMI 30(5), 2008, section 3).
@@ -20,6 +25,8 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+
+from masks import stroke_width
 
 COPY_SIDE = 640  # pixels of the reduced copy in which lines are looked for
 SPAN = 0.86  # of the picture: what runs through so much of it is printed
@@ -37,6 +44,10 @@ NARROW = 0.6  # width over height; in such a picture there is no room for two di
 LARGE = 0.65  # of a digit's height; smaller ink is part of one, or dirt
 MANY = 4  # lines are a pattern, and no strokes
 BAR = 0.15  # of the picture's shorter side; a dark bar along its edge is no wider
+
+AT_RIM = (0.01, 0.03, 0.05)  # of the picture: where it is looked for lines that run out of it
+DARKER = 1.25  # times as dark as the lines is a pen that is told from them by that
+LEAST_BETWEEN = 0.004  # of the picture; with less ink between its lines the paper is empty
 
 ROOM = 0.95  # digit heights: the least distance of two lines with a box between them
 SIDE_SPAN = 0.92  # of that distance: the least length of the box's side
@@ -102,6 +113,75 @@ def remove_ruling(mask: np.ndarray, *, stroke: float) -> np.ndarray:
             if _stands_alone(rest, without, size):
                 rest = without
     return rest
+
+
+def remove_paper_lines(ink: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Take the lines of ruled or squared paper from around one digit, and leave its strokes.
+
+    Most pens are darker than the print: then a line goes where it is no darker than elsewhere,
+    also if a stroke runs along it. Where both are alike, the lines of squared paper go where the
+    ink is as thin as they are; ruled ones stay, as they may be the bars of a 2.
+
+    Parameters
+    ----------
+    ink : ndarray of shape (height, width), float32
+        From 0.0 (ground); 1.0 is full ink, which may be that of the lines, and less than the pen's.
+    mask : ndarray of shape (height, width), uint8, 0 or 1
+
+    Returns
+    -------
+    ink, mask : ndarray
+        As they came, if there are not two parallel lines through the picture, and other ink
+        between them; else without the lines, and 1.0 is the pen's ink.
+    """
+    across, down = _find_paper_lines(mask), _find_paper_lines(np.ascontiguousarray(mask.T))
+    if not across and not down:
+        return ink, mask
+    lines = _cover(mask.shape, across) | _cover(mask.shape[::-1], down).T
+    cores = np.concatenate(
+        [_along(ink, rule) for rule in across] + [_along(ink.T, rule) for rule in down]
+    )
+    between = (mask > 0) & ~lines
+    if between.mean() < LEAST_BETWEEN:
+        return ink, mask
+    printed, pen = float(np.median(cores)), float(np.quantile(ink[between], 0.75))
+    if pen > DARKER * printed:
+        rest = np.where(lines & (ink < (printed + pen) / 2), np.uint8(0), mask)
+    elif across and down:
+        rest = erase_rules(mask, across, down)
+    else:
+        return ink, mask
+    return ink / max(1.0, pen), rest
+
+
+def _find_paper_lines(mask: np.ndarray) -> list[Rule]:
+    """Find level lines through the whole picture, if there are two or more."""
+    # In most pictures ink does not leave at the left and at the right in two places each.
+    for columns in (mask.T, mask.T[::-1]):
+        near = columns[[round(share * len(columns)) for share in AT_RIM]]
+        starts = np.diff(near, axis=1, prepend=np.uint8(0)) == 1
+        if starts.sum(axis=1).max() < 2:
+            return []
+    rules = find_rules(mask, SPAN * mask.shape[1], stroke=stroke_width(mask))
+    return rules if len(rules) >= 2 else []
+
+
+def _cover(shape: tuple[int, ...], rules: Sequence[Rule]) -> np.ndarray:
+    """Mark the pixels that lie on lines, and beside them."""
+    rows, columns = np.arange(shape[0])[:, None], np.arange(shape[1])
+    covered = np.zeros(shape, bool)
+    for rule in rules:
+        distance = np.abs(rows - rule.slope * columns - rule.start)
+        covered |= distance <= rule.thickness / 2 + 1.5
+    return covered
+
+
+def _along(ink: np.ndarray, rule: Rule) -> np.ndarray:
+    """Read the ink along the middle of a line."""
+    columns = np.arange(ink.shape[1])
+    rows = np.rint(rule.slope * columns + rule.start).astype(int)
+    inside = (rows >= 0) & (rows < len(ink))
+    return ink[rows[inside], columns[inside]]
 
 
 def usual_height(mask: np.ndarray, *, stroke: float) -> float:

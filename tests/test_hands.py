@@ -12,6 +12,8 @@ from errors import SettingsError
 from hands import make_hands, make_non_digits
 from non_digits import NON_DIGITS
 from tests.conftest import Handwriting
+from tests.test_house import find_imports
+from utils import PROJECT
 
 
 @pytest.fixture
@@ -53,6 +55,17 @@ def test_pictures_made_before_are_found_again_and_others_are_not(
     monkeypatch.setattr(hands, "_SOURCES", ("errors.py",))
     with pytest.raises(AssertionError, match="made again"):
         make_hands(20, seed=1, folder=tmp_path, ingredients=("strokes",), workers=1)
+
+
+def test_pictures_are_made_anew_when_a_file_changes_that_decides_how_they_look() -> None:
+    sources = {name.removesuffix(".py") for name in hands._SOURCES}
+
+    imported = set[str]().union(
+        *(find_imports((PROJECT / f"{name}.py").read_text(encoding="utf-8")) for name in sources)
+    )
+
+    files = {path.stem for path in PROJECT.glob("*.py")}
+    assert (imported & files) - sources <= {"errors", "utils"}
 
 
 def test_non_digits_come_in_every_kind(tmp_path: Path) -> None:

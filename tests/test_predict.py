@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 import predict
+from degrade import photograph
 from errors import BlankImageError, DigitError, ImageError, ModelNotFoundError, SettingsError
 from predict import (
     FoundDigit,
@@ -29,6 +30,7 @@ from predict import (
 )
 from preprocess import Prepared
 from registry import save_checkpoint
+from strokes import draw_digit
 from utils import PROJECT
 
 if TYPE_CHECKING:
@@ -154,6 +156,25 @@ def test_the_shipped_model_reads_what_the_project_draws() -> None:
     answers = predictor.predict_batch([source for _, source in demonstrate()])
 
     assert [a.digit for a in answers if isinstance(a, Prediction)] == list(range(10))
+
+
+@pytest.mark.parametrize("paper", ["grid", "ruled"])
+def test_the_shipped_model_reads_what_stands_on_lined_paper(paper: str) -> None:
+    rng = np.random.default_rng(8)
+    predictor = MNISTPredictor()
+    truth = list(range(10)) * 4
+
+    pictures = [
+        photograph(draw_digit(digit, rng, size=160), rng, strength=0.5, effects=[paper])
+        for digit in truth
+    ]
+    answers = predictor.predict_batch(pictures)
+
+    right = [
+        isinstance(answer, Prediction) and answer.digit == digit
+        for digit, answer in zip(truth, answers, strict=True)
+    ]
+    assert sum(right) >= 38
 
 
 def test_the_command_line_prints_one_row_for_each_picture(

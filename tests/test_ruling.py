@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from masks import stroke_width
-from ruling import find_rules, remove_ruling, usual_height, weighted_median
-from strokes import draw_number
+from ruling import find_rules, remove_paper_lines, remove_ruling, usual_height, weighted_median
+from strokes import draw_digit, draw_number
 
 STROKE = 5
 
@@ -59,6 +59,60 @@ def test_squared_paper_goes():
 
     assert kept(mask, result) > 0.93
     assert (result & (1 - mask)).sum() < 0.06 * (squared & (1 - mask)).sum()
+
+
+def on_paper(
+    pen: float, printed: float, *, squared: bool, digit: int = 5
+) -> tuple[np.ndarray, np.ndarray]:
+    """Write on lined paper; return the ink, and where that of the pen is."""
+    drawn = draw_digit(digit, np.random.default_rng(3), size=200) > 100
+    ink = np.zeros((280, 280), np.float32)
+    ink[20::41] = ink[21::41] = printed
+    if squared:
+        ink[:, 15::41] = ink[:, 16::41] = printed
+    written = np.zeros(ink.shape, bool)
+    written[40:240, 40:240] = drawn
+    ink[written] = pen
+    return ink, written.astype(np.uint8)
+
+
+@pytest.mark.parametrize("digit", range(10))
+@pytest.mark.parametrize("squared", [False, True])
+def test_paper_that_is_lighter_than_the_pen_goes_and_no_stroke_is_cut(digit: int, squared: bool):
+    ink, written = on_paper(1.6, 1.0, squared=squared, digit=digit)
+
+    ink, mask = remove_paper_lines(ink, (ink > 0).astype(np.uint8))
+
+    assert kept(written, mask) == 1
+    assert mask.sum() <= 1.02 * written.sum()
+    assert ink.max() == pytest.approx(1.0)
+
+
+def test_squared_paper_as_dark_as_the_pen_goes_where_it_is_thinner():
+    ink, written = on_paper(1.0, 1.0, squared=True)
+
+    _, mask = remove_paper_lines(ink, (ink > 0).astype(np.uint8))
+
+    assert kept(written, mask) > 0.9
+    assert (mask & (1 - written)).sum() < 0.06 * ((ink > 0) & (written == 0)).sum()
+
+
+@pytest.mark.parametrize("digit", range(10))
+def test_a_digit_that_is_cut_out_tightly_is_no_lined_paper(digit: int):
+    drawn = draw_digit(digit, np.random.default_rng(4), size=120)
+    rows, columns = np.nonzero(drawn)
+    tight = drawn[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    ink, mask = tight.astype(np.float32) / 255, (tight > 60).astype(np.uint8)
+
+    assert remove_paper_lines(ink, mask) == (ink, mask)
+
+
+@pytest.mark.parametrize("pen", [0.0, 1.0])
+def test_empty_paper_and_ruled_lines_as_dark_as_the_pen_stay_as_they_are(pen: float):
+    ink, _ = on_paper(pen, 1.0, squared=False)
+    mask = (ink > 0).astype(np.uint8)
+
+    assert remove_paper_lines(ink, mask) == (ink, mask)
 
 
 def test_the_boxes_of_a_form_go_and_the_digits_in_them_stay():
