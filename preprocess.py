@@ -138,7 +138,7 @@ def prepare(source: PictureSource, *, keep_steps: bool = False) -> Prepared:
         ink, dark_ink = find_ink(grey)
         stages.append(("ink found", ink))
         ink, mask = remove_paper_lines(ink, ink_mask(ink))
-        np.clip(ink, 0, 1, out=ink)
+        np.minimum(ink, 1, out=ink)
         mask, others = choose_digit(remove_boxes(remove_printed_lines(mask)))
         left, top, right, bottom = bounding_box(mask)
         ink = _cut_out(ink, mask, (left, top, right, bottom))

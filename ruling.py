@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from masks import stroke_width
+from masks import bounding_box, stroke_width
 
 COPY_SIDE = 640  # pixels of the reduced copy in which lines are looked for
 SPAN = 0.86  # of the picture: what runs through so much of it is printed
@@ -134,7 +134,11 @@ def remove_paper_lines(ink: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, n
         As they came, if there are not two parallel lines through the picture, and other ink
         between them; else without the lines, and 1.0 is the pen's ink.
     """
-    across, down = _find_paper_lines(mask), _find_paper_lines(np.ascontiguousarray(mask.T))
+    height, width = mask.shape
+    left, top, right, bottom = bounding_box(mask)
+    # Most pictures have no ink at two opposite edges: then there is nothing to look for.
+    across = _find_paper_lines(mask) if right - left >= SPAN * width else []
+    down = _find_paper_lines(mask.T) if bottom - top >= SPAN * height else []
     if not across and not down:
         return ink, mask
     lines = _cover(mask.shape, across) | _cover(mask.shape[::-1], down).T
@@ -155,14 +159,17 @@ def remove_paper_lines(ink: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _find_paper_lines(mask: np.ndarray) -> list[Rule]:
-    """Find level lines through the whole picture, if there are two or more."""
-    # In most pictures ink does not leave at the left and at the right in two places each.
+    """Find level lines through the whole picture, if there are two or more.
+
+    They are looked for only where ink leaves at the left and at the right in two places each.
+    """
     for columns in (mask.T, mask.T[::-1]):
         near = columns[[round(share * len(columns)) for share in AT_RIM]]
         starts = np.diff(near, axis=1, prepend=np.uint8(0)) == 1
         if starts.sum(axis=1).max() < 2:
             return []
-    rules = find_rules(mask, SPAN * mask.shape[1], stroke=stroke_width(mask))
+    level = np.ascontiguousarray(mask)
+    rules = find_rules(level, SPAN * level.shape[1], stroke=stroke_width(level))
     return rules if len(rules) >= 2 else []
 
 
