@@ -27,8 +27,8 @@ from picture import open_picture
 from utils import PROJECT
 from widgets import (
     build_unlock,
+    deliver_file,
     explain_error,
-    hand_over,
     percent,
     picture_url,
     read_picture,
@@ -348,7 +348,7 @@ def build_feedback_tab(service: Service) -> None:
     show = partial(browse, service)
     gallery.ask(show, [gallery, token], [gallery], queue=False, **quiet)
     gr.on([look.click, token.submit], show, [gallery, token], [gallery], queue=False, **quiet)
-    hand_over(gallery.pack, partial(export, service), [token], elem_id="corrections-zip")
+    deliver_file(gallery.pack, partial(export, service), [token], elem_id="corrections-zip")
 
 
 def _read(name: str) -> str:

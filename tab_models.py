@@ -27,8 +27,8 @@ from widgets import (
     QUIET,
     build_pad,
     build_unlock,
+    deliver_file,
     explain_error,
-    hand_over,
     keep_current,
     read_picture,
     render_answer,
@@ -423,7 +423,7 @@ def build_models_tab(service: Service, tab: gr.Tab) -> gr.HTML:
     remove.click(ask, [chosen], [question, words, sure, asked], queue=False, **wire)
     keep.click(lambda: gr.Column(visible=False), None, [question], queue=False, **wire)
     add.upload(partial(upload, service), [add, token], shown, trigger_mode="once", **wire)
-    hand_over(download.click, partial(fetch, service), [chosen], elem_id="models-file")
+    deliver_file(download.click, partial(fetch, service), [chosen], elem_id="models-file")
     # A slow list that arrives just after "Delete" leaves its question open.
     tab.select(lambda name: show(service, name, keep=True)[:-1], [chosen], shown[:-1], **QUIET)
     return said

@@ -182,7 +182,7 @@ def open_with_newer(tab: gr.Tab, source: gr.HTML, pad: gr.HTML) -> None:
     tab.select(None, [source, pad], [pad], js=_TAKE_NEWER, **QUIET)
 
 
-def hand_over(
+def deliver_file(
     trigger: Callable[..., Any],
     find: Callable[..., Any],
     inputs: Sequence[Component],
