@@ -34,7 +34,7 @@ from model import FORWARD_BATCH, build_for_inference, compute_logits
 from picture import Picture, PictureSource, open_picture
 from preprocess import Prepared, prepare
 from registry import MODELS_DIR, Checkpoint, load_checkpoint
-from segment import PAGE_SIDE, choose_candidates, find_lines
+from segment import PAGE_SIDE, choose_candidates, find_lines, measure_certainty
 from utils import HelpFormatter, pick_device, report_errors
 
 Verdict = Literal["ok", "unsure", "not a digit"]
@@ -50,6 +50,7 @@ TURNS = (0, 90, 180, 270)  # degrees, counter-clockwise
 # A page is turned by itself only if hardly anything can be read as it is and nearly everything
 # after turning. Measured on 40 generated pages, seed 3, in all four positions: upright at least
 # 83 % of digits are read surely, sideways mostly 40 %, and short numbers may read either way.
+DIVIDED_FROM = 0.6  # certainty from which a line's ink is surely divided into the right digits
 UPRIGHT_FROM, TURNED_FROM = 0.75, 0.9  # parts of all marks that are surely digits
 MOST_CANDIDATES = 64  # in one forward pass
 TURN_FROM, TURN_TO = 6, 200  # digits; fewer say too little, and more would take seconds
@@ -322,14 +323,17 @@ class MNISTPredictor:
         batch = min(MOST_CANDIDATES, 1 << (len(prepared) - 1).bit_length())
         filled = prepared + prepared[-1:] * (-len(prepared) % batch)
         predictions = iter(self.predict_prepared(filled))
-        rows = []
+        rows, certainties = [], []
         for line in lines:
             answers = [next(predictions) for _ in line.candidates]
-            chosen = choose_candidates(line, [answer.confidence for answer in answers])
+            digits = [answer.digit for answer in answers]
+            confidences = [answer.confidence for answer in answers]
+            chosen = choose_candidates(line, confidences)
+            certainties.append(measure_certainty(line, digits, confidences, chosen))
             rows.append(
                 [FoundDigit(line.candidates[each].prepared.box, answers[each]) for each in chosen]
             )
-        return _sum_up(rows, turn)
+        return _sum_up(rows, certainties, turn)
 
     def predict_prepared(self, prepared: Sequence[Prepared]) -> list[Prediction]:
         """Read pictures that `preprocess.prepare` has brought to MNIST's form already."""
@@ -401,14 +405,17 @@ def measure_doubt(probabilities: np.ndarray) -> np.ndarray:
     return (given * np.log(given + 1e-12)).sum(axis=-1) / -math.log(given.shape[-1])
 
 
-def _sum_up(rows: Sequence[Sequence[FoundDigit]], turn: int) -> Reading:
+def _sum_up(
+    rows: Sequence[Sequence[FoundDigit]], certainties: Sequence[float], turn: int
+) -> Reading:
     """Keep the lines of digits, leave out words and other marks, and judge the whole."""
     has_numbers = any(row and _count_sure(row) >= NUMBER_SHARE * len(row) for row in rows)
     has_long_numbers = max(map(_count_sure, rows)) >= WORDS_FROM
     numbers: list[tuple[FoundDigit, ...]] = []
     left_out: list[FoundDigit] = []
     beside = 0  # marks that were left out, but not with whole lines of words
-    for row in rows:
+    ambiguous = 0  # lines that could be divided into other digits
+    for row, certainty in zip(rows, certainties, strict=True):
         digits = tuple(mark for mark in row if mark.prediction.verdict != "not a digit")
         is_words = (
             has_numbers
@@ -423,6 +430,7 @@ def _sum_up(rows: Sequence[Sequence[FoundDigit]], turn: int) -> Reading:
             beside += is_stray and bool(digits)
             continue
         numbers.append(digits)
+        ambiguous += certainty < DIVIDED_FROM
         others = [mark for mark in row if mark not in digits]
         left_out += others
         beside += len(others)
@@ -432,6 +440,8 @@ def _sum_up(rows: Sequence[Sequence[FoundDigit]], turn: int) -> Reading:
         return Reading((), tuple(left_out), "not a digit", "nothing here looks like a digit", turn)
     if unsure:
         reasons.append(f"{unsure} of {sum(map(len, numbers))} digits could be others")
+    if ambiguous:
+        reasons.append("what touches could be divided into other digits")
     if beside:
         reasons.append(f"{beside} {'mark' if beside == 1 else 'marks'} beside them left out")
     verdict: Verdict = "unsure" if reasons else "ok"

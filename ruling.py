@@ -8,8 +8,8 @@ are, and so which other lines are too long to be strokes, and which upright ones
 
     >>> mask = remove_ruling(mask, stroke=stroke_width(mask))
 
-Around a single digit, where nothing shows how large digits are, lines are told from the pen by what
-is between them, which is mostly darker:
+Around a single digit, where nothing shows how large digits are, and on squared paper, lines are
+told from the pen by what is between them, which is mostly darker:
 
     >>> ink, mask = remove_paper_lines(ink, mask)
 
@@ -115,8 +115,10 @@ def remove_ruling(mask: np.ndarray, *, stroke: float) -> np.ndarray:
     return rest
 
 
-def remove_paper_lines(ink: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Take the lines of ruled or squared paper from around one digit, and leave its strokes.
+def remove_paper_lines(
+    ink: np.ndarray, mask: np.ndarray, *, only_squared: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Take the lines of ruled or squared paper from behind digits, and leave their strokes.
 
     Most pens are darker than the print: then a line goes where it is no darker than elsewhere,
     also if a stroke runs along it. Where both are alike, the lines of squared paper go where the
@@ -127,6 +129,9 @@ def remove_paper_lines(ink: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, n
     ink : ndarray of shape (height, width), float32
         From 0.0 (ground); 1.0 is full ink, which may be that of the lines, and less than the pen's.
     mask : ndarray of shape (height, width), uint8, 0 or 1
+    only_squared : bool, default=False
+        Leave everything as it is where lines do not cross, or are as dark as the pen: on a page,
+        `remove_ruling` does that better, as boxes show by the lines between them.
 
     Returns
     -------
@@ -139,7 +144,8 @@ def remove_paper_lines(ink: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, n
     # Most pictures have no ink at two opposite edges: then there is nothing to look for.
     across = _find_paper_lines(mask) if right - left >= SPAN * width else []
     down = _find_paper_lines(mask.T) if bottom - top >= SPAN * height else []
-    if not across and not down:
+    is_squared = bool(across and down)
+    if not is_squared and (only_squared or not (across or down)):
         return ink, mask
     lines = _cover(mask.shape, across) | _cover(mask.shape[::-1], down).T
     cores = np.concatenate(
@@ -151,7 +157,7 @@ def remove_paper_lines(ink: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, n
     printed, pen = float(np.median(cores)), float(np.quantile(ink[between], 0.75))
     if pen > DARKER * printed:
         rest = np.where(lines & (ink < (printed + pen) / 2), np.uint8(0), mask)
-    elif across and down:
+    elif is_squared and not only_squared:
         rest = erase_rules(mask, across, down)
     else:
         return ink, mask

@@ -39,7 +39,7 @@ from ink import (
 from masks import bounding_box, stroke_width
 from picture import Picture
 from preprocess import Prepared, centre_by_mass, scale_to_box
-from ruling import LARGE, remove_ruling, usual_height, weighted_median
+from ruling import LARGE, remove_paper_lines, remove_ruling, usual_height, weighted_median
 
 PAGE_SIDE = 1280  # pixels; a page is read at four times the size of a single digit
 SMALLEST_SIDE = 96  # pixels; smaller pictures are enlarged, so that masks have smooth edges
@@ -65,20 +65,23 @@ CUT_FROM = 0.5  # of a digit's height; narrower ink is not cut
 WIDEST = 1.5  # of a digit's height; a candidate is no wider
 MOST_PIECES = 8  # that may make up one digit
 
-# What speaks against a candidate, in nats: 0.7 more is half as likely. Chosen on 360 generated rows
-# (seed 5: photographs, bad photographs, overlapping digits), of whose digits at most 2 % change
-# if any one of these is halved or doubled; the costs of cuts and pairs also on 216 rows of MNIST's
-# validation digits, far apart, near and touching.
-COST_OF_CUT = 0.35  # for each stroke that a cut goes through
+# What speaks against a candidate, in nats: 0.7 more is half as likely. These weights make the right
+# readings of 1,080 rows likeliest among all ways through their lines: half of them written by
+# `strokes.py`, the others made of MNIST's validation digits, photographed, from far apart to
+# overlapping. (A semi-Markov conditional random field, fitted by maximum likelihood.)
+COST_OF_CUT = 1.0  # for each stroke that a cut goes through
 COST_OF_GAP = 9.0  # for each digit height of white between two of its pieces
 # Two things side by side with white between them, both as tall as a digit, are rather two digits:
 # the network takes a 1 beside a 7 for a 7. The hook of an open 4 is mostly lower than this.
-COST_OF_PAIR, PAIR_FROM, PAIR_FULL = 1.0, 0.7, 0.9  # parts of the height of both together
-COST_OF_WIDTH, USUAL_WIDTH = 2.0, 0.95  # for each digit height beyond the usual width
-COST_OF_SMALLNESS, USUAL_HEIGHT = 6.0, 0.65  # for each digit height below the usual height
-COST_OF_SKIP = 7.0  # for a piece as large as a digit that is taken for dirt; less if smaller
-COST_OF_DIGIT = 0.4  # for each digit: few are likelier than many
-COST_OF_DOUBT = 4.5  # at most, where the network recognises nothing: less than leaving it out
+COST_OF_PAIR, PAIR_FROM, PAIR_FULL = 1.7, 0.7, 0.9  # parts of the height of both together
+COST_OF_WIDTH, USUAL_WIDTH = 8.7, 0.95  # for each digit height beyond the usual width
+COST_OF_SMALLNESS, USUAL_HEIGHT = 11.7, 0.65  # for each digit height below the usual height
+COST_OF_SKIP = 6.75  # for a piece as large as a digit that is taken for dirt; less if smaller
+COST_OF_DIGIT = 0.6  # for each digit: few are likelier than many
+# For each nat by which the network's confidence is below 1. The first half of a nat counts most:
+# of a whole digit the network is nearly always sure, of two in one it is rarely.
+COST_OF_DOUBT, COST_OF_FIRST_DOUBT, FIRST_DOUBT = 0.65, 6.4, 0.5
+MOST_DOUBT = 4.5  # nats; where nothing is recognised, less than leaving it out
 NO_CONFIDENCE = 0.1  # what the best of ten answers has at least
 
 
@@ -178,7 +181,9 @@ def find_lines(picture: Picture, *, turn: int = 0) -> tuple[Line, ...]:
     pixels = np.ascontiguousarray(np.rot90(picture.pixels, turn // 90))
     ink, dark_ink = find_page_ink(_enlarge(to_grey(pixels)))
     mask = ink_mask(ink)
-    mask = remove_ruling(mask, stroke=stroke_width(mask))
+    ink, rest = remove_paper_lines(ink, mask, only_squared=True)
+    mask = remove_ruling(mask, stroke=stroke_width(mask)) if rest is mask else rest
+    np.minimum(ink, 1, out=ink)
     stroke = stroke_width(mask)
     pieces, size = find_pieces(mask)
     place = _Place(picture, mask.shape, turn, dark_ink)
@@ -232,10 +237,54 @@ def choose_candidates(line: Line, confidences: Sequence[float]) -> list[int]:
     return chosen[::-1]
 
 
+def measure_certainty(
+    line: Line, answers: Sequence[int], confidences: Sequence[float], chosen: Sequence[int]
+) -> float:
+    """Tell how much of all probability the ways have that read the same digits as the chosen one.
+
+    Parameters
+    ----------
+    line : Line
+    answers : sequence of int
+        For each candidate, which digit it is.
+    confidences : sequence of float
+        As for `choose_candidates`.
+    chosen : sequence of int
+        What that has chosen.
+
+    Returns
+    -------
+    float
+        0.0 to 1.0; little means that the ink could be divided into other digits.
+    """
+    text = np.array([answers[number] for number in chosen])
+    starting: list[list[int]] = [[] for _ in line.skip_costs]
+    for number, candidate in enumerate(line.candidates):
+        starting[candidate.start].append(number)
+    # Logarithms, for each place between two pieces: of all ways that lead there, and of those that
+    # have read so many of the chosen digits on their way.
+    total = np.full(len(starting) + 1, -np.inf)
+    same = np.full((len(starting) + 1, len(text) + 1), -np.inf)
+    total[0] = same[0, 0] = 0.0
+    for place, numbers in enumerate(starting):
+        skipped = line.skip_costs[place]
+        total[place + 1] = np.logaddexp(total[place + 1], total[place] - skipped)
+        same[place + 1] = np.logaddexp(same[place + 1], same[place] - skipped)
+        for number in numbers:
+            candidate = line.candidates[number]
+            cost, stop = candidate.cost + _cost_of_doubt(confidences[number]), candidate.stop
+            total[stop] = np.logaddexp(total[stop], total[place] - cost)
+            read = np.where(text == answers[number], same[place, :-1] - cost, -np.inf)
+            same[stop, 1:] = np.logaddexp(same[stop, 1:], read)
+    return float(np.exp(same[-1, -1] - total[-1]))
+
+
 def _cost_of_doubt(confidence: float) -> float:
     """Turn a confidence into a cost in nats; a guess among ten is as bad as no answer."""
     share = (confidence - NO_CONFIDENCE) / (1 - NO_CONFIDENCE)
-    return COST_OF_DIGIT + min(COST_OF_DOUBT, -float(np.log(max(share, 1e-6))))
+    doubt = min(MOST_DOUBT, -float(np.log(max(share, 1e-6))))
+    first = COST_OF_FIRST_DOUBT * min(doubt, FIRST_DOUBT)
+    return COST_OF_DIGIT + COST_OF_DOUBT * doubt + first
 
 
 # ------------------------------------------------------------------------------------------------
@@ -292,8 +341,10 @@ def _find_ink_above(grey: np.ndarray, least: float) -> tuple[np.ndarray, bool]:
     bright = -grey if dark_ink else grey
     window = WINDOW * min(grey.shape)
     ink = _stand_out(bright, window, least)
-    # Now that the strokes are known, narrower shadows and reflections can be told from them.
-    stroke = stroke_width((ink > BOLD).astype(np.uint8))
+    # Now that the strokes are known, narrower shadows and reflections can be told from them. Those
+    # of the pen: the lines of squared paper are thinner, and there may be more of them.
+    _, pen = remove_paper_lines(ink, (ink > BOLD).astype(np.uint8), only_squared=True)
+    stroke = stroke_width(pen)
     return _stand_out(bright, min(window, WINDOW_IN_STROKES * stroke), least), dark_ink
 
 
@@ -317,7 +368,7 @@ def _stand_out(bright: np.ndarray, window: float, least: float) -> np.ndarray:
     ground = cv2.blur(ground, (5, 5))
     height = bright - cv2.resize(ground, bright.shape[::-1], interpolation=cv2.INTER_LINEAR)
     height -= np.median(height)
-    return np.clip(height / _usual_ink(height, least), 0, 1)
+    return np.maximum(height / _usual_ink(height, least), 0)
 
 
 def _usual_ink(height: np.ndarray, least: float) -> float:

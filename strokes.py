@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,7 +35,7 @@ from stroke_shapes import DIGITS
 # bar of a 7, and the steeper the longer it is: a short tick may lie flat, a long one would be a
 # bar. Between the two is a band that we leave to neither: people write there too, but even people
 # then read either digit.
-FLATTEST_FLAG = ((0.18, 0.36, 0.95), (12.0, 29.0, 40.0))  # lengths in heights of the 1; degrees
+FLATTEST_FLAG = ((0.18, 0.40, 0.95), (12.0, 25.0, 40.0))  # lengths in heights of the 1; degrees
 STEEPEST_FLAG = 74.0
 BAR_SLOPE = (-32.0, 15.0)
 CROSSED_BAR_SLOPE = (-32.0, 24.0)  # the cross settles it, whatever the top bar does
@@ -52,17 +53,29 @@ _ONES: dict[str, tuple[str, bool]] = {  # name: (the up-stroke, with a bar under
     "flag and base bar": ("medium", True),
     "long flag and base bar": ("long", True),
 }
-# name: (crossed?, lengths of the hook at the bar's left end, stem bent?)
-_SEVENS: dict[str, tuple[bool, tuple[float, float], bool]] = {
-    "plain": (False, (0.0, 0.0), False),
-    "curved stem": (False, (0.0, 0.0), True),
-    "serif": (False, (0.08, 0.24), False),
-    "serif, curved stem": (False, (0.08, 0.24), True),
-    "long serif": (False, (0.2, 0.42), True),
-    "crossed": (True, (0.0, 0.0), False),
-    "crossed, curved stem": (True, (0.0, 0.0), True),
-    "crossed, serif": (True, (0.08, 0.24), False),
-    "crossed, long serif": (True, (0.2, 0.42), True),
+
+
+class _Seven(NamedTuple):
+    """One way to write a 7."""
+
+    crossed: bool = False
+    hook: tuple[float, float] = (0.0, 0.0)  # how long it is at the bar's left end, from and to
+    curved: bool = False  # the stem
+    sag: tuple[float, float] = (0.03, 0.2)  # of a bar that sags like a wave, from and to
+
+
+_SEVENS = {
+    "plain": _Seven(),
+    "curved stem": _Seven(curved=True),
+    "serif": _Seven(hook=(0.08, 0.24)),
+    "serif, curved stem": _Seven(hook=(0.08, 0.24), curved=True),
+    "long serif": _Seven(hook=(0.2, 0.42), curved=True),
+    "crossed": _Seven(crossed=True),
+    "crossed, curved stem": _Seven(crossed=True, curved=True),
+    "crossed, serif": _Seven(crossed=True, hook=(0.08, 0.24)),
+    "crossed, long serif": _Seven(crossed=True, hook=(0.2, 0.42), curved=True),
+    # The bar hangs so low that only the cross tells it from a 4.
+    "crossed, hanging bar": _Seven(crossed=True, hook=(0.03, 0.2), sag=(0.14, 0.40)),
 }
 
 VARIANTS: dict[int, tuple[str, ...]] = {
@@ -78,7 +91,13 @@ _SHARES: dict[int, dict[str, float]] = {
     3: {"round": 2.0, "hanging": 0.6},
     5: {"one stroke": 2.0, "angular": 0.5, "square": 0.5},
     6: {"triangle": 0.6},
-    7: {"plain": 2.0, "curved stem": 2.0, "crossed, serif": 2.0, "crossed, long serif": 2.0},
+    7: {
+        "plain": 2.0,
+        "curved stem": 2.0,
+        "crossed, serif": 2.0,
+        "crossed, long serif": 2.0,
+        "crossed, hanging bar": 2.0,
+    },
     8: {"one stroke": 2.0},
 }
 
@@ -152,38 +171,43 @@ def _flag(kind: str, lean: float, rng: np.random.Generator) -> tuple[float, floa
 
 def _seven(variant: str, hand: Hand, rng: np.random.Generator) -> list[Stroke]:
     """Write a 7 with its angles as they will stand on the paper; the corner is at (0, 0)."""
-    crossed, serif, curved = _SEVENS[variant]
-    bounds = CROSSED_BAR_SLOPE if crossed else BAR_SLOPE
-    slope = np.clip(rng.normal(1 - 0.6 * hand.turn, 9), bounds[0] + 3, bounds[1] - 3)
+    seven = _SEVENS[variant]
+    has_hook = any(seven.hook)
+    hangs = seven.sag[0] > 0.1
+    bounds = CROSSED_BAR_SLOPE if seven.crossed else BAR_SLOPE
+    rise = rng.normal(8 if hangs else 1, 9) - 0.6 * hand.turn
+    slope = np.clip(rise, bounds[0] + 3, bounds[1] - 3)
     # A short and rising bar would be the flag of a 1.
-    shortest = 0.32 if crossed else 0.36 + 0.012 * max(0.0, slope)
+    shortest = 0.32 if seven.crossed else 0.36 + 0.012 * max(0.0, slope)
     run = max(shortest, 0.55 * hand.aspect + rng.normal(0, 0.08))
     slope = np.radians(slope)
     left = run * np.array([-np.cos(slope), np.sin(slope)])
-    # Many who begin with a serif let the bar sag like a wave before it reaches the corner.
-    wave = [
-        0,
-        rng.uniform(0.03, 0.2) if any(serif) and rng.random() < 0.6 else rng.normal(0, 0.02),
-    ]
+    # Many who begin with a hook let the bar sag like a wave before it reaches the corner.
+    sags = hangs or (has_hook and rng.random() < 0.6)
+    wave = [0, rng.uniform(*seven.sag) if sags else rng.normal(0, 0.02)]
     lean = float(np.radians(np.clip(rng.normal(20, 8) + 0.7 * hand.slant, 0, 46)))
     foot = np.array([-np.sin(lean), np.cos(lean)])
     across = np.array([np.cos(lean), np.sin(lean)])
-    bow = rng.uniform(-0.14, 0.05) if curved else rng.normal(0, 0.01)
+    bow = rng.uniform(-0.14, 0.05) if seven.curved else rng.normal(0, 0.01)
 
     points = [left, 0.5 * left + wave, np.zeros(2), 0.5 * foot + bow * across, foot]
     corners: tuple[int, ...] = (2,)
-    if any(serif):
+    if has_hook:
         # A hook that came near a slanted stem would close the 7 to a 9.
         longest = 0.5 * run / max(np.tan(lean), 0.01)
-        hook = left + np.array([rng.normal(-0.01, 0.02), min(rng.uniform(*serif), longest)])
+        hook = left + np.array([rng.normal(-0.01, 0.02), min(rng.uniform(*seven.hook), longest)])
         points = [hook, *points]
         # A long hook is often the start of a bow that runs through to the stem.
-        corners = () if serif[1] > 0.3 and rng.random() < 0.5 else (1, 3)
-    elif curved and rng.random() < 0.3:
+        corners = () if seven.hook[1] > 0.3 and rng.random() < 0.5 else (1, 3)
+    elif seven.curved and rng.random() < 0.3:
         corners = ()
+    if hangs:
+        corners = (3,)  # hook and bar are one wave
+        if rng.random() < 0.4:  # and the stem may end in another
+            points.append(foot + rng.uniform((0.06, -0.03), (0.28, 0.04)))
     strokes = [Stroke(np.array(points), corners)]
-    if crossed:
-        place = rng.uniform(0.4, 0.6)
+    if seven.crossed:
+        place = rng.uniform(0.48, 0.82) if hangs else rng.uniform(0.4, 0.6)
         middle = place * foot + 4 * place * (1 - place) * bow * across
         reach = rng.uniform(0.13, 0.3, 2)
         tilt = _slope(rng, -12, 22)

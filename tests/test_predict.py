@@ -478,11 +478,19 @@ def test_words_and_stray_marks_are_left_out_and_doubt_is_passed_on(
 ) -> None:
     marks = [[found(each) for each in row] for row in rows]
 
-    reading = predict._sum_up(marks, 0)
+    reading = predict._sum_up(marks, [1.0] * len(marks), 0)
 
     assert [len(row) for row in reading.rows] == kept
     assert (reading.verdict, reading.reason) == (verdict, reason)
     assert len(reading.digits) + len(reading.left_out) == sum(map(len, rows))
+
+
+@pytest.mark.parametrize(("certainty", "verdict"), [(0.95, "ok"), (0.4, "unsure")])
+def test_a_line_that_could_be_divided_otherwise_is_unsure(certainty: float, verdict: str) -> None:
+    reading = predict._sum_up([[found(OK)], [found(OK)]], [1.0, certainty], 0)
+
+    assert reading.verdict == verdict
+    assert ("divided" in reading.reason) == (verdict == "unsure")
 
 
 def test_a_reading_becomes_plain_values() -> None:

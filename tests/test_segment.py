@@ -12,6 +12,7 @@ import pytest
 
 from degrade import photograph
 from errors import BlankImageError, ImageError
+from pen import Hand
 from picture import open_picture
 from preprocess import Prepared
 from segment import (
@@ -23,6 +24,7 @@ from segment import (
     find_page_ink,
     find_pieces,
     group_into_lines,
+    measure_certainty,
 )
 from strokes import draw_number
 
@@ -196,6 +198,20 @@ def test_specks_and_ruled_lines_are_no_candidates():
     assert sum(map(len, rows)) == len(truth)
 
 
+@pytest.mark.parametrize("square", [16, 24, 32])
+@pytest.mark.parametrize("seed", [0, 2, 3])
+def test_broad_strokes_on_squared_paper_keep_their_ink(square: int, seed: int):
+    """The paper's lines are thinner than the pen, and nearly as dark; they cross every digit."""
+    text, pen = "5240886", Hand(width=9)
+    ink, truth = draw_number(text, np.random.default_rng(seed), height=70, hand=pen)
+    paper = np.full(ink.shape, 250, np.uint8)
+    paper[square // 2 :: square] = paper[:, square // 3 :: square] = 90
+
+    lines = lines_of(np.minimum(paper, 255 - cv2.convertScaleAbs(ink, alpha=0.86)))
+
+    assert_found([box for line in lines for box in best_way(line, truth)], truth)
+
+
 @pytest.mark.parametrize(
     "pixels",
     [
@@ -337,4 +353,39 @@ def test_among_equal_ways_fewer_digits_win():
 
 
 def test_a_line_without_candidates_has_no_digits():
-    assert choose_candidates(Line((), (1.0, 2.0)), []) == []
+    line = Line((), (1.0, 2.0))
+
+    assert choose_candidates(line, []) == []
+    assert measure_certainty(line, [], [], []) == pytest.approx(1)
+
+
+TWO_PIECES = Line((candidate(0, 1), candidate(1, 2), candidate(0, 2)), (7.0, 7.0))
+
+
+@pytest.mark.parametrize(
+    ("answers", "confidences", "low", "high"),
+    [
+        ([1, 3, 8], [0.99, 0.99, 0.12], 0.95, 1.0),  # 13; together they are nothing
+        ([1, 3, 8], [0.99, 0.99, 0.95], 0.3, 0.7),  # 13 or 8
+        ([1, 1, 8], [0.99, 0.30, 0.99], 0.95, 1.0),  # 8
+    ],
+)
+def test_what_can_be_divided_in_two_ways_is_not_certain(
+    answers: list[int], confidences: list[float], low: float, high: float
+):
+    chosen = choose_candidates(TWO_PIECES, confidences)
+
+    assert low <= measure_certainty(TWO_PIECES, answers, confidences, chosen) <= high
+
+
+def test_ways_to_the_same_digits_add_up_and_all_answers_share_one_whole():
+    """Of the four readings of two pieces, each is as certain as its part of all ways."""
+    answers, confidences = [5, 5, 5], [0.8, 0.7, 0.6]
+
+    shares = [
+        measure_certainty(TWO_PIECES, answers, confidences, chosen)
+        for chosen in ([], [0], [0, 1])  # "", "5" (in three ways) and "55"
+    ]
+
+    assert sum(shares) == pytest.approx(1)
+    assert measure_certainty(TWO_PIECES, answers, confidences, [2]) == pytest.approx(shares[1])

@@ -11,6 +11,7 @@ import pytest
 from errors import SettingsError
 from pen import Hand, random_hand
 from strokes import (
+    _SEVENS,
     BAR_SLOPE,
     CROSSED_BAR_SLOPE,
     FLATTEST_FLAG,
@@ -115,7 +116,7 @@ def test_the_up_stroke_of_a_one_is_always_steep(variant):
 def test_the_top_bar_of_a_seven_is_always_flat_and_long(variant):
     rng = np.random.default_rng(2)
     bounds = CROSSED_BAR_SLOPE if variant.startswith("crossed") else BAR_SLOPE
-    left = 1 if "serif" in variant else 0  # the hook comes first
+    left = 1 if any(_SEVENS[variant].hook) else 0  # the hook comes first
 
     for _ in range(500):
         points = _seven(variant, random_hand(rng), rng)[0].points
@@ -126,8 +127,16 @@ def test_the_top_bar_of_a_seven_is_always_flat_and_long(variant):
 
 
 def test_one_and_seven_leave_a_band_of_doubt_between_them():
-    """A bar is at least 0.36 long; up-strokes of that length and more are steeper by 10 degrees."""
-    assert np.interp(0.36, *FLATTEST_FLAG) - BAR_SLOPE[1] >= 10
+    """The more a bar rises, the longer it is; an up-stroke as long is steeper by 10 degrees."""
+    rng = np.random.default_rng(5)
+
+    for variant in (name for name in VARIANTS[7] if not name.startswith("crossed")):
+        left = 1 if any(_SEVENS[variant].hook) else 0
+        for _ in range(300):
+            points = _seven(variant, random_hand(rng), rng)[0].points
+            start, corner = points[left], points[left + 2]
+            length = np.hypot(*(corner - start))
+            assert np.interp(length, *FLATTEST_FLAG) - slope(start, corner) >= 10
 
 
 def test_a_very_long_flag_reaches_far_down_the_stem():
