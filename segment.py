@@ -181,8 +181,8 @@ def find_lines(picture: Picture, *, turn: int = 0) -> tuple[Line, ...]:
     pixels = np.ascontiguousarray(np.rot90(picture.pixels, turn // 90))
     ink, dark_ink = find_page_ink(_enlarge(to_grey(pixels)))
     mask = ink_mask(ink)
-    ink, rest = remove_paper_lines(ink, mask, only_squared=True)
-    mask = remove_ruling(mask, stroke=stroke_width(mask)) if rest is mask else rest
+    ink, mask = remove_paper_lines(ink, mask, only_squared=True)
+    mask = remove_ruling(mask, stroke=stroke_width(mask))
     np.minimum(ink, 1, out=ink)
     stroke = stroke_width(mask)
     pieces, size = find_pieces(mask)
