@@ -15,6 +15,7 @@ import preprocess
 from degrade import photograph
 from errors import BlankImageError
 from masks import stroke_width
+from pen import Hand
 from preprocess import (
     BOX,
     FIELD,
@@ -35,7 +36,8 @@ def likeness(first: np.ndarray, second: np.ndarray) -> float:
 @pytest.fixture
 def five() -> np.ndarray:
     """Draw a 5 with a medium pen: (96, 96) uint8, white ink on black."""
-    return draw_digit(5, np.random.default_rng(4), size=96)
+    rng = np.random.default_rng(4)
+    return draw_digit(5, rng, size=96, variant="one stroke", hand=Hand(width=5.0))
 
 
 def jpeg(picture: np.ndarray) -> bytes:
