@@ -267,12 +267,7 @@ def build_stress_tab(service: Service, tab: gr.Tab, source: gr.HTML) -> None:
     open_with_newer(tab, source, pad)
     offer_samples(pad, partial(pick_sample, service.data_folder))
     latest: dict[str, Any] = {**QUIET, "trigger_mode": "always_last"}
-    presets.input(
-        lambda name: [getattr(PRESETS[name], each) for each in SLIDERS],
-        [presets],
-        sliders,
-        **latest,
-    )
+    presets.input(set_sliders, [presets], sliders, **latest)
     for slider in sliders:
         slider.input(None, None, [presets], js="() => null", **QUIET)  # now it is none of them
     kind.input(lambda name: gr.LinePlot(**_axis(name)), [kind], [curve], **latest)
@@ -282,6 +277,13 @@ def build_stress_tab(service: Service, tab: gr.Tab, source: gr.HTML) -> None:
         [pad, reader, kind, *sliders],
         [answer, curve],
     )
+
+
+def set_sliders(preset: str | None) -> list[float] | dict[str, Any]:
+    """Give each slider's value in a preset; none, if by now a slider has been moved instead."""
+    import gradio as gr
+
+    return gr.skip() if preset is None else [getattr(PRESETS[preset], each) for each in SLIDERS]
 
 
 def _build_slider(name: str) -> gr.Slider:

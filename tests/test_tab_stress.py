@@ -189,3 +189,12 @@ def test_the_sliders_stand_at_no_damage_at_first():
     assert Damages(**values) == Damages()
     noise = sliders[0]
     assert (noise.minimum, noise.maximum) == (0, 0.5)
+
+
+def test_a_preset_sets_every_slider():
+    assert tab_stress.set_sliders("No damage") == list(NO_DAMAGE)
+
+
+def test_a_slider_that_was_moved_after_a_preset_was_chosen_stays():
+    """Then no preset is chosen any more by the time at which it would be looked up."""
+    assert tab_stress.set_sliders(None) == gr.skip()
