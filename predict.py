@@ -47,10 +47,10 @@ ALTERNATIVE = 0.1  # probability from which on another digit is worth mentioning
 WIDE = 1.4  # width over height of what is rather two digits than one
 
 TURNS = (0, 90, 180, 270)  # degrees, counter-clockwise
+DIVIDED_FROM = 0.6  # certainty from which a line's ink is surely divided into the right digits
 # A page is turned by itself only if hardly anything can be read as it is and nearly everything
 # after turning. Measured on 40 generated pages, seed 3, in all four positions: upright at least
 # 83 % of digits are read surely, sideways mostly 40 %, and short numbers may read either way.
-DIVIDED_FROM = 0.6  # certainty from which a line's ink is surely divided into the right digits
 UPRIGHT_FROM, TURNED_FROM = 0.75, 0.9  # parts of all marks that are surely digits
 MOST_CANDIDATES = 64  # in one forward pass
 TURN_FROM, TURN_TO = 6, 200  # digits; fewer say too little, and more would take seconds

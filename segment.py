@@ -314,7 +314,7 @@ def find_page_ink(grey: np.ndarray) -> tuple[np.ndarray, bool]:
     Returns
     -------
     ink : ndarray of shape (height, width), float32
-        From 0.0 (ground) to 1.0 (full ink).
+        From 0.0 (ground); 1.0 is the ink of most marks, and the darkest has more.
     dark_ink : bool
         Whether ink is darker than the ground.
 

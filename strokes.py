@@ -61,7 +61,7 @@ class _Seven(NamedTuple):
     crossed: bool = False
     hook: tuple[float, float] = (0.0, 0.0)  # how long it is at the bar's left end, from and to
     curved: bool = False  # the stem
-    sag: tuple[float, float] = (0.03, 0.2)  # of a bar that sags like a wave, from and to
+    hanging: bool = False  # the bar, so low that only the cross tells it from a 4
 
 
 _SEVENS = {
@@ -74,8 +74,7 @@ _SEVENS = {
     "crossed, curved stem": _Seven(crossed=True, curved=True),
     "crossed, serif": _Seven(crossed=True, hook=(0.08, 0.24)),
     "crossed, long serif": _Seven(crossed=True, hook=(0.2, 0.42), curved=True),
-    # The bar hangs so low that only the cross tells it from a 4.
-    "crossed, hanging bar": _Seven(crossed=True, hook=(0.03, 0.2), sag=(0.14, 0.40)),
+    "crossed, hanging bar": _Seven(crossed=True, hook=(0.03, 0.2), hanging=True),
 }
 
 VARIANTS: dict[int, tuple[str, ...]] = {
@@ -173,9 +172,8 @@ def _seven(variant: str, hand: Hand, rng: np.random.Generator) -> list[Stroke]:
     """Write a 7 with its angles as they will stand on the paper; the corner is at (0, 0)."""
     seven = _SEVENS[variant]
     has_hook = any(seven.hook)
-    hangs = seven.sag[0] > 0.1
     bounds = CROSSED_BAR_SLOPE if seven.crossed else BAR_SLOPE
-    rise = rng.normal(8 if hangs else 1, 9) - 0.6 * hand.turn
+    rise = rng.normal(8 if seven.hanging else 1, 9) - 0.6 * hand.turn
     slope = np.clip(rise, bounds[0] + 3, bounds[1] - 3)
     # A short and rising bar would be the flag of a 1.
     shortest = 0.32 if seven.crossed else 0.36 + 0.012 * max(0.0, slope)
@@ -183,8 +181,11 @@ def _seven(variant: str, hand: Hand, rng: np.random.Generator) -> list[Stroke]:
     slope = np.radians(slope)
     left = run * np.array([-np.cos(slope), np.sin(slope)])
     # Many who begin with a hook let the bar sag like a wave before it reaches the corner.
-    sags = hangs or (has_hook and rng.random() < 0.6)
-    wave = [0, rng.uniform(*seven.sag) if sags else rng.normal(0, 0.02)]
+    if seven.hanging:
+        sag = rng.uniform(0.14, 0.4)
+    else:
+        sag = rng.uniform(0.03, 0.2) if has_hook and rng.random() < 0.6 else rng.normal(0, 0.02)
+    wave = [0, sag]
     lean = float(np.radians(np.clip(rng.normal(20, 8) + 0.7 * hand.slant, 0, 46)))
     foot = np.array([-np.sin(lean), np.cos(lean)])
     across = np.array([np.cos(lean), np.sin(lean)])
@@ -201,13 +202,13 @@ def _seven(variant: str, hand: Hand, rng: np.random.Generator) -> list[Stroke]:
         corners = () if seven.hook[1] > 0.3 and rng.random() < 0.5 else (1, 3)
     elif seven.curved and rng.random() < 0.3:
         corners = ()
-    if hangs:
+    if seven.hanging:
         corners = (3,)  # hook and bar are one wave
         if rng.random() < 0.4:  # and the stem may end in another
             points.append(foot + rng.uniform((0.06, -0.03), (0.28, 0.04)))
     strokes = [Stroke(np.array(points), corners)]
     if seven.crossed:
-        place = rng.uniform(0.48, 0.82) if hangs else rng.uniform(0.4, 0.6)
+        place = rng.uniform(0.48, 0.82) if seven.hanging else rng.uniform(0.4, 0.6)
         middle = place * foot + 4 * place * (1 - place) * bow * across
         reach = rng.uniform(0.13, 0.3, 2)
         tilt = _slope(rng, -12, 22)
