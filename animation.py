@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from screenshots import (
     PAD_SIDE,
     REST_MS,
     Strokes,
+    open_browser,
     open_pad,
     serve_page,
     smooth,
@@ -135,15 +135,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Start page and browser, film, and say how large the film is."""
-    from playwright.sync_api import sync_playwright
-
-    with serve_page(args.model) as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
+    with open_browser() as browser, serve_page(args.model) as url:
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
         frames = list(film(page, url))
-        browser.close()
     save_film(frames, args.output)
     print(f"{args.output}: {len(frames)} frames, {args.output.stat().st_size / 1000:.0f} kB")
 

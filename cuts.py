@@ -113,19 +113,22 @@ def _paths_of_slant(
     # inside: (middles, height, band)
     steps = np.zeros(inside.shape, np.int8)
     total = inside[:, 0]
+    # Two columns beyond the band are walls.
+    around = np.pad(inside, ((0, 0), (0, 0), (2, 2)))
+    walled = np.full((len(middles), len(band) + 4), np.inf)
     moves = np.array([-1, 0, 1])
     for row in range(1, height):
         # The band moves with the slant: to stay in a column is to move against the band.
         sources = np.arange(len(band)) + (lean[row] - lean[row - 1]) + moves[:, None]
-        sources = np.clip(sources + 2, 0, len(band) + 3)  # two columns beyond the band are walls
-        walled = np.pad(total, ((0, 0), (2, 2)), constant_values=np.inf)
-        above = np.pad(inside[:, row - 1], ((0, 0), (2, 2)))[:, sources]
+        sources = np.clip(sources + 2, 0, len(band) + 3)
+        walled[:, 2:-2] = total
+        above = around[:, row - 1][:, sources]
         entry = np.maximum(0, inside[:, row, None] - above)
         options = walled[:, sources] + DETOUR * np.abs(moves)[:, None] + ENTRY * stroke * entry
         # options: (middles, moves, band)
         best = options.argmin(axis=1)
         steps[:, row] = moves[best]
-        total = np.take_along_axis(options, best[:, None], axis=1)[:, 0] + inside[:, row]
+        total = options.min(axis=1) + inside[:, row]
     each, place = np.arange(len(middles)), total.argmin(axis=1)
     paths = np.zeros((len(middles), height), int)
     for row in range(height - 1, -1, -1):

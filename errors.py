@@ -41,7 +41,7 @@ class BlankImageError(ImageError):
     http_status = 422
 
     def __init__(
-        self, message: str = "the picture is blank: draw a digit, or raise the contrast"
+        self, message: str = "the picture is blank: use one with ink in it, or with more contrast"
     ) -> None:
         super().__init__(message)
 

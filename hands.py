@@ -5,7 +5,8 @@
 MNIST has almost no flagged 1, no marker, no ruled paper. What is made here passes through the same
 preprocessing as a user's picture, so the network learns what really reaches it, mistakes of the
 preprocessing included. Making 1,000 pictures takes about five seconds of one core; they are kept
-under `data/generated/` and made again when a file that decides how they look has changed.
+under `data/generated/` and made again when something that decides how they look has changed: our
+code, the pictures they are made from, a library or a font.
 
     >>> images, labels = make_hands(2_000, seed=0, folder=Path("data"))
     >>> images.shape
@@ -23,11 +24,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL
 from tqdm import tqdm
 
 from degrade import photograph
 from errors import BlankImageError, SettingsError
-from fonts import draw_font_digit
+from fonts import draw_font_digit, find_fonts
 from non_digits import NON_DIGITS, draw_non_digit
 from preprocess import FIELD, prepare
 from strokes import VARIANTS, draw_digit
@@ -95,7 +97,8 @@ def make_hands(
         raise SettingsError(f"unknown ingredients {unknown}; choose from {', '.join(INGREDIENTS)}")
     if "mnist" in ingredients and mnist is None:
         raise SettingsError("the ingredient 'mnist' needs MNIST's training pictures")
-    key = ("digits", count, seed, ingredients, 0 if mnist is None else len(mnist[0]))
+    pictures = _checksum(*mnist) if mnist is not None and "mnist" in ingredients else ""
+    key = ("digits", count, seed, ingredients, pictures)
     return _make(count, seed, folder, key, _draw_labelled, (ingredients, mnist), workers)
 
 
@@ -113,7 +116,7 @@ def make_non_digits(
     -------
     images : ndarray of shape (count, 28, 28), uint8
     kinds : ndarray of shape (count,), int64
-        Place of the kind in `strokes.NON_DIGITS`.
+        Place of the kind in `non_digits.NON_DIGITS`.
     """
     return _make(count, seed, folder, ("none", count, seed), _draw_non_digit, (), workers)
 
@@ -155,11 +158,21 @@ def _make(
 
 
 def _fingerprint(key: tuple[object, ...]) -> str:
-    """Name what decides how the pictures look: the settings and the code."""
-    digest = hashlib.sha256(repr(key).encode())
-    for name in _SOURCES:
-        digest.update((PROJECT / name).read_bytes())
+    """Name what decides how the pictures look: the settings, the code, libraries and fonts."""
+    versions = (np.__version__, cv2.__version__, PIL.__version__)
+    digest = hashlib.sha256(repr((key, versions)).encode())
+    for path in (*(PROJECT / name for name in _SOURCES), *find_fonts()):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _checksum(*arrays: np.ndarray) -> str:
+    """Tell pictures and labels from others; those of MNIST take a tenth of a second."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.shape} {array.dtype}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 _worker: tuple[Callable[..., _Drawing], tuple[object, ...]]

@@ -177,7 +177,7 @@ class LeakyCNN(DigitNetwork):
 
 
 class CNN1(LeakyCNN):
-    """One convolution: the smallest network that looks at neighbourhoods."""
+    """One convolution: the simplest network that looks at neighbourhoods, not the smallest."""
 
     name, depth = "cnn1", 1
     summary = "1 conv-LeakyReLU-pool-dropout (16), dense 128-10"

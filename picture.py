@@ -1,4 +1,4 @@
-"""Open any picture: a path, bytes, a PIL image, a NumPy array or a torch tensor.
+"""Open any picture: a path, bytes, an open file, a PIL image, a NumPy array or a torch tensor.
 
     anything -> decoded, turned upright, transparent parts laid on a ground
              -> (height, width), or (height, width, 3) where there is colour
@@ -16,14 +16,15 @@ from __future__ import annotations
 import io
 import os
 import struct
+import sys
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias, Union
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeGuard, Union, cast
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.IcoImagePlugin import IcoFile
 
 from errors import ImageError, ImageNotFoundError, ImageTooLargeError
@@ -31,13 +32,19 @@ from errors import ImageError, ImageNotFoundError, ImageTooLargeError
 if TYPE_CHECKING:
     import torch
 
-PictureSource: TypeAlias = Union[
-    str, "os.PathLike[str]", bytes, bytearray, memoryview, Image.Image, np.ndarray, "torch.Tensor"
-]
+_Encoded: TypeAlias = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, BinaryIO]
+PictureSource: TypeAlias = Union[_Encoded, Image.Image, np.ndarray, "torch.Tensor"]
 
 MAX_BYTES = 64 * 2**20  # an encoded file; the largest phone photographs have about 40 MB
+_BLOCK_BYTES = 2**20  # that are asked of an open file at a time
+_STRIP_PIXELS = 2**20  # of a large picture, that are converted at a time
 MAX_PIXELS = 80_000_000  # below the 89 million at which Pillow starts to warn
 MAX_SIDE = 16_384
+# Pillow decodes JPEG 2000 with Python's lock held, so all that a server does waits for it: one
+# second for 4 million pixels and 2 MB, but five for 13 MB, and fourteen for 79 million pixels of
+# white, which are a file of 1 kB.
+MAX_JPEG2000_PIXELS = 4_000_000
+MAX_JPEG2000_BYTES = 2 * 2**20
 # What cameras, scanners, fax and drawing programs write. Pillow reads twenty more, of games and
 # laboratories, and starts other programs for some of them (EPS): not for a stranger's file.
 # Photographs of some phones (MPO) count as JPEG. Targa has no mark of its own, so it comes last.
@@ -58,7 +65,18 @@ WORKING_SIDE = 320  # pixels; longer sides are reduced to this before anything e
 _UNIT = np.arange(256, dtype=np.float32) / 255  # what each byte means
 _DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # more than eight bits for each value
 _CHANNELS = (1, 3, 4)
-_UPRIGHT, _FIRST_SIDEWAYS_ORIENTATION = 1, 5  # of EXIF; 5 to 8 turn the picture by 90 degrees
+# What turns a picture upright, by how the camera was held (EXIF's orientation).
+_UPRIGHT = 1
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SIDEWAYS = (5, 6, 7, 8)  # those that exchange width and height
 _SHEET_CONTRAST = 0.1  # of the full range; a bar of one colour is a stroke, not a sheet
 
 # A file can be damaged in as many ways as there are formats, and Pillow passes on whatever its
@@ -92,9 +110,10 @@ def open_picture(source: PictureSource, *, working_side: int = WORKING_SIDE) -> 
 
     Parameters
     ----------
-    source : path, bytes, PIL image, ndarray or Tensor
+    source : path, bytes, binary file, PIL image, ndarray or Tensor
         A file in any format that Pillow reads, told by its content and not by its name (of an
-        animation the first frame is used); or its bytes; or pixels: `(height, width)` grey,
+        animation the first frame is used); or its bytes; or the file opened to read bytes, which
+        is read from where it stands and left open; or pixels: `(height, width)` grey,
         `(height, width, 1 | 3 | 4)`, or `(1 | 3 | 4, height, width)` as torch has it. Integers
         count from 0 to 255 (uint16: to 65,535), floats from 0.0 to 1.0, booleans are ink or none.
     working_side : int, default=320
@@ -105,7 +124,8 @@ def open_picture(source: PictureSource, *, working_side: int = WORKING_SIDE) -> 
     ImageNotFoundError
         If there is no such file.
     ImageTooLargeError
-        If the file or the picture is larger than `MAX_BYTES`, `MAX_PIXELS` or `MAX_SIDE`.
+        If the file or the picture is larger than `MAX_BYTES`, `MAX_PIXELS` or `MAX_SIDE`; of
+        JPEG 2000 than `MAX_JPEG2000_PIXELS` or `MAX_JPEG2000_BYTES`.
     ImageError
         If it is not a picture, damaged, or pixels of an impossible shape or range.
     """
@@ -115,13 +135,15 @@ def open_picture(source: PictureSource, *, working_side: int = WORKING_SIDE) -> 
         return _decode(bytes(source), "the picture", working_side)
     if isinstance(source, Image.Image):
         return _from_image(source, "the picture", working_side)
-    if hasattr(source, "detach"):  # a torch tensor, known without importing torch
-        source = source.detach().cpu().numpy()
     if isinstance(source, np.ndarray):
         return _from_array(source, working_side)
+    if _is_tensor(source):
+        return _from_array(_to_array(source), working_side)
+    if hasattr(source, "read"):
+        return _decode(*_read_open_file(cast("BinaryIO", source)), working_side)
     raise ImageError(
         f"cannot read a picture from {type(source).__name__}: "
-        "give a path, bytes, a PIL image, a NumPy array or a torch tensor"
+        "give a path, bytes, a file opened with 'rb', a PIL image, a NumPy array or a torch tensor"
     )
 
 
@@ -142,6 +164,26 @@ def _open_file(path: str, working_side: int) -> Picture:
         raise ImageError(f"{path}: cannot be opened ({reason}); check its permissions") from error
     _check_bytes(size, path)
     return _decode(content, path, working_side)
+
+
+def _read_open_file(file: BinaryIO) -> tuple[bytes, str]:
+    """Read a file from where it stands, hardly more than may be decoded; and tell its name."""
+    called = getattr(file, "name", None)
+    name = called if isinstance(called, str) else "the picture"
+    content = bytearray()
+    try:
+        while len(content) <= MAX_BYTES and (block := file.read(_BLOCK_BYTES)):
+            content += block
+    except (OSError, ValueError, TypeError) as error:  # closed, or opened to write or as text
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(
+            f"{name}: cannot be read ({reason}); give a file that was opened with 'rb'"
+        ) from error
+    if not content:
+        raise ImageError(
+            f"{name}: the file is empty, or was read to its end before: go back with seek(0)"
+        )
+    return bytes(content), name
 
 
 def _decode(content: bytes, name: str, working_side: int) -> Picture:
@@ -166,6 +208,8 @@ def _decode(content: bytes, name: str, working_side: int) -> Picture:
     except _DAMAGE as error:
         raise ImageError(f"{name}: the file is damaged ({error}); save or copy it again") from error
     with image:
+        if image.format == "JPEG2000":
+            _check_jpeg2000(image.width * image.height, len(content), name)
         return _from_image(image, name, working_side, reduce=True)
 
 
@@ -222,38 +266,92 @@ def _from_image(
             scale = working_side / max(width, height)
             image.draft(None, (max(1, int(width * scale)), max(1, int(height * scale))))
         image.load()  # turns TIFF files upright by itself, and takes the orientation away
-        orientation = image.getexif().get(ExifTags.Base.Orientation, _UPRIGHT)
-        if orientation >= _FIRST_SIDEWAYS_ORIENTATION:
+        orientation = read_orientation(image)
+        if orientation in SIDEWAYS:
             width, height = height, width
-        values = _values_of(image, working_side, is_upright=orientation == _UPRIGHT)
+        values = _values_of(image, working_side, orientation)
     except _DAMAGE as error:
         raise ImageError(f"{name}: the file is damaged ({error}); save or copy it again") from error
     return Picture(_to_pixels(_reduce(values, working_side)), width, height)
 
 
-def _values_of(image: Image.Image, working_side: int, *, is_upright: bool) -> np.ndarray:
+def read_orientation(image: Image.Image) -> int:
+    """Tell how the camera was held, as EXIF counts it.
+
+    Returns
+    -------
+    int
+        1 to 8; 1, which is upright, also where the file says nothing about it, or nonsense.
+    """
+    value = image.getexif().get(ExifTags.Base.Orientation)
+    return int(value) if value in _TURNS else _UPRIGHT
+
+
+def _values_of(image: Image.Image, working_side: int, orientation: int) -> np.ndarray:
     """Decode to grey, three channels, or four where there is transparency; uint8 or float32."""
-    if image.mode in _DEEP_MODES:
-        return _deep_to_unit(np.asarray(ImageOps.exif_transpose(image)))
-    mode = "RGBA" if image.has_transparency_data else "L" if image.mode in {"1", "L"} else "RGB"
+    is_deep, is_float = image.mode in _DEEP_MODES, image.mode == "F"
+    if is_deep:
+        mode = "F"
+    elif image.has_transparency_data:
+        mode = "RGBA"
+    else:
+        mode = "L" if image.mode in {"1", "L"} else "RGB"
     shrinkage = max(image.size) // working_side
-    # Shrinking a large photograph first saves turning, converting and copying all its pixels.
-    if shrinkage > 1 and image.mode in {"L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"}:
-        exif = image.getexif()
-        image = image.reduce(shrinkage)
-        image.info["exif"] = exif.tobytes()
-    # Turning and converting copy a picture even where there is nothing to do.
-    upright = image if is_upright else ImageOps.exif_transpose(image)
-    return np.asarray(upright if upright.mode == mode else upright.convert(mode))
+    if shrinkage > 1:
+        image = _shrink(image, shrinkage, mode)
+    elif image.mode != mode:  # converting copies a picture even where there is nothing to do
+        image = image.convert(mode)
+    if orientation in _TURNS:
+        image = image.transpose(_TURNS[orientation])
+    values = np.asarray(image)
+    return _deep_to_unit(values, is_float=is_float) if is_deep else values
 
 
-def _deep_to_unit(values: np.ndarray) -> np.ndarray:
-    """Bring pixels of more than eight bits, whose white level no header tells, to 0.0..1.0."""
+def _shrink(image: Image.Image, factor: int, mode: str) -> Image.Image:
+    """Convert a picture and average squares of `factor` pixels, in strips.
+
+    Of 80 million pixels, every copy in four bytes each takes 320 MB; so none is made of the whole.
+    """
+    width, height = image.size
+    small = Image.new(mode, (-(-width // factor), -(-height // factor)))
+    rows = factor * max(1, _STRIP_PIXELS // (width * factor))
+    for top in range(0, height, rows):
+        strip = image.crop((0, top, width, min(top + rows, height)))
+        strip = strip if strip.mode == mode else strip.convert(mode)
+        small.paste(strip.reduce(factor), (0, top // factor))
+    return small
+
+
+def _deep_to_unit(values: np.ndarray, *, is_float: bool) -> np.ndarray:
+    """Bring pixels of more than eight bits, whose white level no header tells, to 0.0..1.0.
+
+    Scanners use 10, 12 or 16 bits, and calculations go beyond 1.0, so the brightest value is white
+    unless all lies within the range of floats or of bytes. Bright values are never stretched
+    apart: an empty page stays as even as it was.
+    """
     if not np.isfinite(values).all():
         raise ValueError("it holds values that are not numbers")
+    values = values.astype(np.float64)  # the largest of 32 bits have no difference there
     low, high = min(0.0, float(values.min())), float(values.max())
-    white = next((level for level in (1.0, 255.0, 65535.0) if high <= level), high)
+    white = max(high, 1.0 if is_float or high <= 1 else 255.0)
     return ((values - low) / (white - low)).astype(np.float32)
+
+
+def _is_tensor(source: object) -> TypeGuard[torch.Tensor]:
+    """Tell a tensor without importing torch: nobody has one who has not done that."""
+    return isinstance(source, getattr(sys.modules.get("torch"), "Tensor", ()))
+
+
+def _to_array(tensor: torch.Tensor) -> np.ndarray:
+    """Copy a tensor to the CPU, in a type that NumPy knows; bfloat16 is none."""
+    try:
+        is_short = tensor.is_floating_point() and tensor.element_size() < 4
+        return (tensor.float() if is_short else tensor).numpy(force=True)
+    except (RuntimeError, TypeError) as error:  # sparse, quantised, without any memory
+        raise ImageError(
+            f"cannot read a tensor of {tensor.dtype} on {tensor.device} ({tensor.layout}); "
+            "give a dense one of torch.uint8 or torch.float32"
+        ) from error
 
 
 def _from_array(values: np.ndarray, working_side: int) -> Picture:
@@ -282,13 +380,13 @@ def _array_to_unit(values: np.ndarray) -> np.ndarray:
         return values.astype(np.float32)
     if values.dtype == np.uint8:
         return values
-    if values.dtype == np.uint16:
+    if (values.dtype.kind, values.dtype.itemsize) == ("u", 2):  # in either order of bytes
         return values.astype(np.float32) / 65535
-    if not (np.issubdtype(values.dtype, np.integer) or np.issubdtype(values.dtype, np.floating)):
+    if values.dtype.kind not in "iuf":
         raise ImageError(f"an array of {values.dtype} is not a picture; give uint8 or float32")
     if not np.isfinite(values).all():
         raise ImageError("the array holds NaN or infinity; replace them before reading it")
-    white = 1.0 if np.issubdtype(values.dtype, np.floating) else 255
+    white = 1.0 if values.dtype.kind == "f" else 255
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > white:
         raise ImageError(
@@ -314,6 +412,16 @@ def _check_bytes(count: int, name: str) -> None:
     if count > MAX_BYTES:
         raise ImageTooLargeError(
             f"{name}: {count:,} bytes; at most {MAX_BYTES:,} are read: save a smaller copy"
+        )
+
+
+def _check_jpeg2000(pixels: int, count: int, name: str) -> None:
+    """Refuse JPEG 2000 that would take seconds to decode."""
+    if pixels > MAX_JPEG2000_PIXELS or count > MAX_JPEG2000_BYTES:
+        raise ImageTooLargeError(
+            f"{name}: JPEG 2000 of {pixels:,} pixels in {count:,} bytes; at most "
+            f"{MAX_JPEG2000_PIXELS // 10**6} million pixels in {MAX_JPEG2000_BYTES // 2**20} MB "
+            "are read of this format: save it as PNG or JPEG"
         )
 
 

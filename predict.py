@@ -17,12 +17,13 @@ same picture gets the same answer everywhere.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +35,7 @@ from model import FORWARD_BATCH, build_for_inference, compute_logits
 from picture import Picture, PictureSource, open_picture
 from preprocess import Prepared, prepare
 from registry import MODELS_DIR, Checkpoint, load_checkpoint
-from segment import PAGE_SIDE, choose_candidates, find_lines, measure_certainty
+from segment import PAGE_SIDE, choose_candidates, find_lines, find_skipped, measure_certainty
 from utils import HelpFormatter, pick_device, report_errors
 
 Verdict = Literal["ok", "unsure", "not a digit"]
@@ -45,6 +46,8 @@ UNSURE_ABOVE = 0.20  # two digits at 82 and 18 %
 NOT_A_DIGIT_ABOVE = 0.75
 ALTERNATIVE = 0.1  # probability from which on another digit is worth mentioning
 WIDE = 1.4  # width over height of what is rather two digits than one
+# The reasons of a picture that shows more than one digit, it seems: `read` is for those.
+SEVERAL = ("there is more than one digit in the picture", "this does not look like a single digit")
 
 TURNS = (0, 90, 180, 270)  # degrees, counter-clockwise
 DIVIDED_FROM = 0.6  # certainty from which a line's ink is surely divided into the right digits
@@ -57,6 +60,9 @@ TURN_FROM, TURN_TO = 6, 200  # digits; fewer say too little, and more would take
 # A line of so many marks is words, beside lines of numbers, if fewer than two in three are surely
 # digits and more than one in six is surely none. Unsure digits alone are still a number.
 WORDS_FROM, NUMBER_SHARE, WORDS_SHARE = 3, 2 / 3, 1 / 6
+# Two lines side by side, with less white between one and the other downwards, in digit heights,
+# may be one line that was cut in two, as those at 20 degrees and more are.
+STEEP = 0.5
 ROW = "{name:<{width}}  {digit:>5}  {confidence:>10}  {verdict:<11}  {more}"
 
 
@@ -91,6 +97,11 @@ class Prediction:
     def name(self) -> str:
         """The digit with its article: "a 3", "an 8"."""
         return name_digit(self.digit)
+
+    @property
+    def is_several(self) -> bool:
+        """Whether the picture seems to show several digits, of which this is one."""
+        return self.reason in SEVERAL
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.digit, self.confidence, self.probabilities))
@@ -223,7 +234,7 @@ class MNISTPredictor:
 
         Parameters
         ----------
-        source : path, bytes, PIL image, ndarray or Tensor
+        source : path, bytes, binary file, PIL image, ndarray or Tensor
             See `picture.open_picture`.
 
         Raises
@@ -257,7 +268,18 @@ class MNISTPredictor:
         -------
         list of Prediction (or of DigitError where `errors="return"`)
             In the order of `sources`.
+
+        Raises
+        ------
+        ImageError
+            If a picture cannot be read, and `errors` is "raise".
+        SettingsError
+            If `errors` is something else, or `batch_size` is below 1.
         """
+        if errors not in ("raise", "return"):
+            raise SettingsError(f"errors {errors!r}: choose 'raise' or 'return'")
+        if batch_size < 1:
+            raise SettingsError(f"batch_size {batch_size}: choose 1 or more")
         answers: list[Prediction | DigitError] = []
         for start in range(0, len(sources), batch_size):
             outcomes = [_try_prepare(source) for source in sources[start : start + batch_size]]
@@ -278,7 +300,7 @@ class MNISTPredictor:
 
         Parameters
         ----------
-        source : path, bytes, PIL image, ndarray or Tensor
+        source : path, bytes, binary file, PIL image, ndarray or Tensor
             See `picture.open_picture`.
         turn : {"auto", 0, 90, 180, 270}, default="auto"
             Degrees by which the picture is turned counter-clockwise first. "auto" reads it as it
@@ -323,17 +345,22 @@ class MNISTPredictor:
         batch = min(MOST_CANDIDATES, 1 << (len(prepared) - 1).bit_length())
         filled = prepared + prepared[-1:] * (-len(prepared) % batch)
         predictions = iter(self.predict_prepared(filled))
-        rows, certainties = [], []
+        rows, skipped, certainties = [], [], []
         for line in lines:
             answers = [next(predictions) for _ in line.candidates]
             digits = [answer.digit for answer in answers]
             confidences = [answer.confidence for answer in answers]
             chosen = choose_candidates(line, confidences)
             certainties.append(measure_certainty(line, digits, confidences, chosen))
-            rows.append(
-                [FoundDigit(line.candidates[each].prepared.box, answers[each]) for each in chosen]
+            boxes = [candidate.prepared.box for candidate in line.candidates]
+            rows.append([FoundDigit(boxes[each], answers[each]) for each in chosen])
+            skipped.append(
+                [
+                    FoundDigit(boxes[each], _call_mark(answers[each]))
+                    for each in find_skipped(line, chosen)
+                ]
             )
-        return _sum_up(rows, certainties, turn)
+        return _sum_up(rows, skipped, certainties, turn)
 
     def predict_prepared(self, prepared: Sequence[Prepared]) -> list[Prediction]:
         """Read pictures that `preprocess.prepare` has brought to MNIST's form already."""
@@ -362,9 +389,9 @@ class MNISTPredictor:
         if doubt > thresholds.get("not_a_digit_above", NOT_A_DIGIT_ABOVE):
             is_wide = right - left > WIDE * (bottom - top)
             verdict = "not a digit"
-            reason = f"this does not look like a {'single ' if is_wide else ''}digit"
+            reason = SEVERAL[1] if is_wide or prepared.others else "this does not look like a digit"
         elif prepared.others:
-            verdict, reason = "unsure", "there is more than one digit in the picture"
+            verdict, reason = "unsure", SEVERAL[0]
         elif doubt > thresholds.get("unsure_above", UNSURE_ABOVE):
             verdict = "unsure"
             reason = (
@@ -405,8 +432,16 @@ def measure_doubt(probabilities: np.ndarray) -> np.ndarray:
     return (given * np.log(given + 1e-12)).sum(axis=-1) / -math.log(given.shape[-1])
 
 
+def _call_mark(prediction: Prediction) -> Prediction:
+    """Say of what was left out beside digits that it is none, whatever it looks like alone."""
+    return replace(prediction, verdict="not a digit", reason="this is too small, or a sign")
+
+
 def _sum_up(
-    rows: Sequence[Sequence[FoundDigit]], certainties: Sequence[float], turn: int
+    rows: Sequence[Sequence[FoundDigit]],
+    skipped: Sequence[Sequence[FoundDigit]],
+    certainties: Sequence[float],
+    turn: int,
 ) -> Reading:
     """Keep the lines of digits, leave out words and other marks, and judge the whole."""
     has_numbers = any(row and _count_sure(row) >= NUMBER_SHARE * len(row) for row in rows)
@@ -415,7 +450,7 @@ def _sum_up(
     left_out: list[FoundDigit] = []
     beside = 0  # marks that were left out, but not with whole lines of words
     ambiguous = 0  # lines that could be divided into other digits
-    for row, certainty in zip(rows, certainties, strict=True):
+    for row, signs, certainty in zip(rows, skipped, certainties, strict=True):
         digits = tuple(mark for mark in row if mark.prediction.verdict != "not a digit")
         is_words = (
             has_numbers
@@ -431,7 +466,7 @@ def _sum_up(
             continue
         numbers.append(digits)
         ambiguous += certainty < DIVIDED_FROM
-        others = [mark for mark in row if mark not in digits]
+        others = [*(mark for mark in row if mark not in digits), *signs]
         left_out += others
         beside += len(others)
     unsure = sum(len(row) - _count_sure(row) for row in numbers)
@@ -442,10 +477,23 @@ def _sum_up(
         reasons.append(f"{unsure} of {sum(map(len, numbers))} digits could be others")
     if ambiguous:
         reasons.append("what touches could be divided into other digits")
+    if any(_may_be_one(*pair, turn) for pair in itertools.pairwise(numbers)):
+        reasons.append("lines climb or fall steeply: turn the picture upright")
     if beside:
         reasons.append(f"{beside} {'mark' if beside == 1 else 'marks'} beside them left out")
     verdict: Verdict = "unsure" if reasons else "ok"
     return Reading(tuple(numbers), tuple(left_out), verdict, "; ".join(reasons), turn)
+
+
+def _may_be_one(upper: Sequence[FoundDigit], lower: Sequence[FoundDigit], turn: int) -> bool:
+    """Whether two lines may be one that is steep: side by side, and hardly one below the other."""
+    boxes = np.array([digit.box for digit in (*upper, *lower)])
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    one, other = np.split(boxes, [len(upper)])
+    starts = np.maximum(one[:, :2].min(axis=0), other[:, :2].min(axis=0))
+    ends = np.minimum(one[:, 2:].max(axis=0), other[:, 2:].max(axis=0))
+    across, down = (starts - ends)[[1, 0] if turn in (90, 270) else [0, 1]]
+    return bool(across > 0 and down < STEEP * np.median(sizes.max(axis=1)))
 
 
 def _count_sure(row: Sequence[FoundDigit]) -> int:

@@ -36,6 +36,7 @@ WORKING_MIN = 112  # pixels; smaller pictures are enlarged to this, so that mask
 SPECK = 0.06  # of the digit's longer side: smaller parts are dirt
 SMALL_PART, SMALL_PART_GAP = 0.25, 0.04  # of the same; torn strokes, but not captions
 LINE_SLIMNESS = 0.08  # width over length below which a component is a line
+OTHER, WHOLE_AREA = 0.55, 0.5  # of the digit's longer side and ink: as large is another digit
 JOIN_GAP = 0.30  # of the digit's longer side: parts farther away belong to something else
 
 # Stroke widths at MNIST size (twice the area over the outline, in pixels of the 20x20 box) that
@@ -91,7 +92,7 @@ def to_mnist(source: PictureSource) -> np.ndarray:
 
     Parameters
     ----------
-    source : path, bytes, PIL image, ndarray or Tensor
+    source : path, bytes, binary file, PIL image, ndarray or Tensor
         See `picture.open_picture`.
 
     Returns
@@ -114,7 +115,7 @@ def prepare(source: PictureSource, *, keep_steps: bool = False) -> Prepared:
 
     Parameters
     ----------
-    source : path, bytes, PIL image, ndarray or Tensor
+    source : path, bytes, binary file, PIL image, ndarray or Tensor
         See `picture.open_picture`.
     keep_steps : bool, default=False
         Whether to keep a picture of each stage.
@@ -268,7 +269,9 @@ def choose_digit(mask: np.ndarray) -> tuple[np.ndarray, int]:
     # Small parts do not reach for others, or a line of print would be drawn in letter by letter.
     near = _gaps(left, top, right, bottom, keep) <= SMALL_PART_GAP * size
     keep |= worthy & small & near
-    others = int((~keep & ~at_rim & (longest > 0.55 * size)).sum())
+    # What the rim cuts off is a part of a neighbour, unless it is about as much ink as a digit.
+    whole = ~at_rim | (area > WHOLE_AREA * area[main])
+    others = int((~keep & ~is_line & whole & (longest > OTHER * size)).sum())
     result = np.zeros_like(mask)
     result[window] = np.concatenate([[False], keep])[labels]
     return result, others

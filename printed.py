@@ -1,4 +1,4 @@
-"""Take what was printed around one digit out of a mask: ruled lines, the cells of forms, frames.
+"""Take what was printed around a digit out of a mask: ruled lines, the cells of forms, frames.
 
     mask -> straight lines through the whole picture gone -> boxes with something in them gone
 
@@ -9,6 +9,8 @@ what a line is shows in how it goes on beyond the digits.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -21,6 +23,9 @@ FRAME_SIDE = 0.3  # of the frame's shorter side; a drawn box is at least as larg
 FRAME_SIDE_PX = 12  # pixels; in less there is no room for a digit
 FRAME_BAND = 0.09  # of the box's shorter side; its lines lie so close to its bounding box
 FRAME_COVER = 0.9  # of each side that has to have ink
+HOLLOW = 0.5  # of its box's area; a frame has less ink
+CELL_LIKE = 0.9  # of a form's box; what is as large is another one
+FRAME_LEANS = 1.0, 15.0  # degrees; more is a handwritten slant
 SMALLEST_DIGIT = 0.12  # of the frame's shorter side; what is left of lines is smaller
 
 
@@ -116,7 +121,8 @@ def remove_boxes(mask: np.ndarray) -> np.ndarray:
     A frame is a component with straight ink along at least two sides of its bounding box, and
     with something inside that is large enough to be a digit. If the two touch, all four sides
     have to be there, and the inside must not reach from side to side: the middle bar of a
-    calculator's 8 does.
+    calculator's 8 does. A frame may lean, if what is inside does not touch it; then at least three
+    sides have to be there.
 
     Parameters
     ----------
@@ -126,17 +132,11 @@ def remove_boxes(mask: np.ndarray) -> np.ndarray:
     -------
     ndarray of shape (height, width), uint8, 0 or 1
     """
-    whole, labels, stats, _ = find_parts(mask)
     result = mask.copy()
-    for label in range(1, len(stats)):
-        left, top, wide, tall, _ = stats[label]
-        if min(wide, tall) < max(FRAME_SIDE * min(mask.shape), FRAME_SIDE_PX):
-            continue
-        window = (slice(top, top + tall), slice(left, left + wide))
-        down, across = top - whole[0].start, left - whole[1].start
-        part = (labels[down : down + tall, across : across + wide] == label).astype(np.uint8)
+    for window, part in _large_parts(mask, max(FRAME_SIDE * min(mask.shape), FRAME_SIDE_PX)):
+        others = _drop_small(mask[window] & (1 - part))
         sides = _inked_sides(part)
-        if sides >= 2 and _drop_small(mask[window] & (1 - part)).any():
+        if others.any() and (sides >= 2 or _is_leaning_frame(part, others)):
             result[window][part > 0] = 0
         elif sides == 4:
             core, band = _inside(part)
@@ -147,11 +147,82 @@ def remove_boxes(mask: np.ndarray) -> np.ndarray:
     return result
 
 
+def remove_cells(mask: np.ndarray) -> np.ndarray:
+    """Take away the frames on a page that stand by themselves around something: a form's boxes.
+
+    Such a frame has ink along all four sides of its bounding box and hardly any elsewhere. If
+    across the lines of any of them something is written, all stay: `ruling.py` sees their lines
+    better if none is missing.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (height, width), uint8, 0 or 1
+
+    Returns
+    -------
+    ndarray of shape (height, width), uint8, 0 or 1
+    """
+    frames, filled, others = [], [], []
+    for window, part in _large_parts(mask, FRAME_SIDE_PX):
+        is_hollow = part.mean() <= HOLLOW and not _inside(part)[0].any()
+        if not (is_hollow and _inked_sides(part) == 4):
+            others.append(part.shape)
+            continue
+        frames.append((window, part))
+        if _drop_small(mask[window] & (1 - part)).any():
+            filled.append(part.shape)
+    if not filled:
+        return mask
+    least = CELL_LIKE * np.median(filled, axis=0)
+    if any((shape > least).all() for shape in others):
+        return mask
+    result = mask.copy()
+    for window, part in frames:
+        # Frames as large as those with something in them are boxes that were left empty.
+        if part.shape in filled or (part.shape > least).all():
+            result[window][part > 0] = 0
+    return result
+
+
+def _large_parts(
+    mask: np.ndarray, least: float
+) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
+    """Yield connected ink whose box has no side shorter than `least`: its window, and itself."""
+    whole, labels, stats, _ = find_parts(mask)
+    for label in range(1, len(stats)):
+        left, top, wide, tall, _ = stats[label]
+        if min(wide, tall) < least:
+            continue
+        down, across = top - whole[0].start, left - whole[1].start
+        part = (labels[down : down + tall, across : across + wide] == label).astype(np.uint8)
+        yield (slice(top, top + tall), slice(left, left + wide)), part
+
+
 def _inked_sides(part: np.ndarray) -> int:
     """Count the sides of its bounding box along which a component has ink nearly everywhere."""
     band = max(2, round(FRAME_BAND * min(part.shape)))
     sides = (part[:band], part[-band:], part[:, :band].T, part[:, -band:].T)
     return sum(bool(side.any(axis=0).mean() >= FRAME_COVER) for side in sides)
+
+
+def _is_leaning_frame(part: np.ndarray, others: np.ndarray) -> bool:
+    """Whether a component is a leaning rectangle with other ink in it."""
+    outline = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0][0]
+    rectangle = cv2.minAreaRect(cv2.convexHull(outline))
+    if min(rectangle[1]) < FRAME_SIDE_PX:
+        return False
+    lean = (rectangle[2] + 45) % 90 - 45  # the angle may be that of any of its sides
+    if not FRAME_LEANS[0] <= abs(lean) <= FRAME_LEANS[1]:
+        return False
+    # Turned upright around its middle, it is a frame like any other.
+    turn = cv2.getRotationMatrix2D(rectangle[0], lean, 1.0)
+    across, down = cv2.transform(outline, turn)[:, 0].T
+    turn[:, 2] += 1 - across.min(), 1 - down.min()
+    size = int(np.ptp(across)) + 3, int(np.ptp(down)) + 3
+    upright, inside = (
+        cv2.warpAffine(each, turn, size, flags=cv2.INTER_NEAREST) for each in (part, others)
+    )
+    return _inked_sides(upright[1:-1, 1:-1]) >= 3 and bool(_drop_small(inside).any())
 
 
 def _inside(part: np.ndarray) -> tuple[np.ndarray, int]:

@@ -33,6 +33,7 @@ SPAN = 0.86  # of the picture: what runs through so much of it is printed
 GOES_ON = 0.4  # of the picture: a line as long as this, found faint, is erased through all of it
 LONG = 2.5  # digit heights: no stroke is as long and straight
 SLOPE = 0.1  # a line is at least this level, 6 degrees
+PAPER_SLOPE = 0.2  # and one behind a single digit, 11 degrees: its paper may be held at a slant
 SLOPE_STEP = 3.0  # pixels of the copy by which neighbouring slopes differ over its width
 GAP = 0.06  # of its length that may be missing
 HOLE = 3  # pixels of the copy; smaller gaps are filled
@@ -141,9 +142,10 @@ def remove_paper_lines(
     """
     height, width = mask.shape
     left, top, right, bottom = bounding_box(mask)
+    slopes = (SLOPE,) if only_squared else (SLOPE, PAPER_SLOPE)
     # Most pictures have no ink at two opposite edges: then there is nothing to look for.
-    across = _find_paper_lines(mask) if right - left >= SPAN * width else []
-    down = _find_paper_lines(mask.T) if bottom - top >= SPAN * height else []
+    across = _find_paper_lines(mask, slopes) if right - left >= SPAN * width else []
+    down = _find_paper_lines(mask.T, slopes) if bottom - top >= SPAN * height else []
     is_squared = bool(across and down)
     if not is_squared and (only_squared or not (across or down)):
         return ink, mask
@@ -164,8 +166,8 @@ def remove_paper_lines(
     return ink / max(1.0, pen), rest
 
 
-def _find_paper_lines(mask: np.ndarray) -> list[Rule]:
-    """Find level lines through the whole picture, if there are two or more.
+def _find_paper_lines(mask: np.ndarray, slopes: Sequence[float]) -> list[Rule]:
+    """Find lines through the whole picture, if there are two or more; level ones first.
 
     They are looked for only where ink leaves at the left and at the right in two places each.
     """
@@ -175,8 +177,13 @@ def _find_paper_lines(mask: np.ndarray) -> list[Rule]:
         if starts.sum(axis=1).max() < 2:
             return []
     level = np.ascontiguousarray(mask)
-    rules = find_rules(level, SPAN * level.shape[1], stroke=stroke_width(level))
-    return rules if len(rules) >= 2 else []
+    stroke = stroke_width(level)
+    for steepest in slopes:
+        span = SPAN * level.shape[1]
+        rules = find_rules(level, span, stroke=stroke, slopes=(-steepest, steepest))
+        if len(rules) >= 2:
+            return rules
+    return []
 
 
 def _cover(shape: tuple[int, ...], rules: Sequence[Rule]) -> np.ndarray:

@@ -19,6 +19,7 @@ segmentation", IEEE PAMI 18(7), 1996).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,7 @@ from ink import (
 from masks import bounding_box, stroke_width
 from picture import Picture
 from preprocess import Prepared, centre_by_mass, scale_to_box
+from printed import remove_cells
 from ruling import LARGE, remove_paper_lines, remove_ruling, usual_height, weighted_median
 
 PAGE_SIDE = 1280  # pixels; a page is read at four times the size of a single digit
@@ -54,7 +56,8 @@ BOLD = 0.6  # of full ink: where reflections that lie across it do not reach
 THICKEST = 0.16  # of the shorter side; what is thicker and runs out of the picture is no ink
 LARGEST_MARKS = 300  # so many tell how dark ink is
 
-SPECK = 0.13  # of a digit's height; smaller ink by itself is dirt
+SPECK = 0.13  # of a digit's height; smaller ink by itself is dirt,
+DOT = 0.75  # squares of the stroke's width, unless there is as much of it as of a decimal point
 RIM = 0.15  # of a digit's height; ink that reaches only so far into the picture is dirt
 SMALL, NEAR = 0.30, 0.10  # of a digit's height: ink so small belongs to what is so near
 LOOSE = 0.6  # of a digit's height; how far small ink may be from its line
@@ -112,7 +115,8 @@ class Line:
     Attributes
     ----------
     candidates : tuple of Candidate
-        Every plausible way to put neighbouring pieces together.
+        Every plausible way to put neighbouring pieces together, and each piece alone; where that
+        is too small to be a digit, its cost is infinite.
     skip_costs : tuple of float
         For each piece, from left to right, the cost of taking it for dirt, in nats.
     """
@@ -182,6 +186,7 @@ def find_lines(picture: Picture, *, turn: int = 0) -> tuple[Line, ...]:
     ink, dark_ink = find_page_ink(_enlarge(to_grey(pixels)))
     mask = ink_mask(ink)
     ink, mask = remove_paper_lines(ink, mask, only_squared=True)
+    mask = remove_cells(mask)
     mask = remove_ruling(mask, stroke=stroke_width(mask))
     np.minimum(ink, 1, out=ink)
     stroke = stroke_width(mask)
@@ -191,7 +196,7 @@ def find_lines(picture: Picture, *, turn: int = 0) -> tuple[Line, ...]:
     for line in group_into_lines(pieces, size):
         own = max(_median_height(line), LEAST_SIZE * size)
         lines.append(_make_line(_cut_all(line, own, stroke), ink, own, place))
-    found = tuple(line for line in lines if line.candidates)
+    found = tuple(line for line in lines if any(each.cost < math.inf for each in line.candidates))
     if not found:
         raise BlankImageError("no digit was found: write larger, or raise the contrast")
     return found
@@ -235,6 +240,32 @@ def choose_candidates(line: Line, confidences: Sequence[float]) -> list[int]:
             chosen.append(last)
             place = line.candidates[last].start
     return chosen[::-1]
+
+
+def find_skipped(line: Line, chosen: Sequence[int]) -> list[int]:
+    """Tell which pieces no chosen candidate has: signs, as points and dashes, and dirt.
+
+    Parameters
+    ----------
+    line : Line
+    chosen : sequence of int
+        As from `choose_candidates`.
+
+    Returns
+    -------
+    list of int
+        From left to right, as candidates of one piece each.
+    """
+    used = {
+        piece
+        for number in chosen
+        for piece in range(line.candidates[number].start, line.candidates[number].stop)
+    }
+    return [
+        number
+        for number, each in enumerate(line.candidates)
+        if each.stop - each.start == 1 and each.start not in used
+    ]
 
 
 def measure_certainty(
@@ -426,7 +457,8 @@ def find_pieces(mask: np.ndarray) -> tuple[list[Piece], float]:
     ImageError
         If there are more than `MOST_MARKS` of them.
     """
-    size = usual_height(mask, stroke=stroke_width(mask))
+    stroke = stroke_width(mask)
+    size = usual_height(mask, stroke=stroke)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     longest = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
     if np.count_nonzero(longest > SPECK * size) > MOST_MARKS:
@@ -440,7 +472,9 @@ def find_pieces(mask: np.ndarray) -> tuple[list[Piece], float]:
         left, top = stats[members, :2].min(axis=0)
         right, bottom = (stats[members, :2] + stats[members, 2:4]).max(axis=0)
         box = int(left), int(top), int(right), int(bottom)
-        too_small = max(right - left, bottom - top) < max(3, SPECK * size)
+        longest_of_all = max(right - left, bottom - top)
+        is_dot = stats[members, cv2.CC_STAT_AREA].sum() >= DOT * stroke**2
+        too_small = longest_of_all < (3 if is_dot else max(3, SPECK * size))
         if too_small or _lies_along_rim(box, mask.shape, RIM * size):
             continue
         own = np.isin(labels[top:bottom, left:right], members)
@@ -600,9 +634,11 @@ def _make_line(pieces: Sequence[Piece], ink: np.ndarray, size: float, place: _Pl
             box = _union(group)
             if box[2] - box[0] > WIDEST * size:
                 break
-            if max(box[2] - box[0], box[3] - box[1]) >= SMALL * size:
+            is_large = max(box[2] - box[0], box[3] - box[1]) >= SMALL * size
+            if is_large or len(group) == 1:
                 prepared = place.prepare(_normalise(group, box, ink), box)
-                candidates.append(Candidate(start, stop, prepared, _shape_cost(group, box, size)))
+                cost = _shape_cost(group, box, size) if is_large else math.inf
+                candidates.append(Candidate(start, stop, prepared, cost))
     return Line(tuple(candidates), tuple(_skip_cost(piece, size) for piece in pieces))
 
 

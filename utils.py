@@ -1,20 +1,21 @@
-"""What three files need and no file owns: seed, device, atomic writing, command-line manners."""
+"""What three files need and no file owns: seed, device, writing, locks, command-line manners."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import functools
+import io
 import logging
 import os
 import random
+import secrets
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from errors import DigitError, OutputError, SettingsError
+from errors import BusyError, DigitError, OutputError, SettingsError
 
 if TYPE_CHECKING:
     import torch
@@ -141,18 +142,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
-        )
-        os.close(handle)
+        temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+        # Not with `tempfile`, whose files only the owner may read: results are for everyone whom
+        # the umask lets.
+        temporary.touch(exist_ok=False)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
-    temporary = Path(name)
     try:
         yield temporary
         _sync(temporary)
-        # mkstemp makes files that only the owner may read; results are for everyone.
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
@@ -160,17 +158,64 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def save_tensors(content: Any, path: Path) -> None:
+    """Write plain values and tensors to a file that `torch.load` reads; an older one is replaced.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written; the old one stands.
+    """
+    import torch
+
+    # Through memory, because torch.save reports a full disk as a bare RuntimeError.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+@contextlib.contextmanager
+def hold_lock(path: Path, *, busy: str, timeout_s: float = 0.0) -> Iterator[None]:
+    """Let one process and one thread at a time run the block.
+
+    Parameters
+    ----------
+    path : Path
+        Of the lock's file, which stays. Its folder is made if it is missing. The system opens the
+        lock of a process that was killed.
+    busy : str
+        What to say when another has the lock, and what to do then.
+    timeout_s : float, default=0.0
+        How long to wait for the other, in seconds.
+
+    Raises
+    ------
+    BusyError
+        If another has the lock.
+    OutputError
+        If the file cannot be written.
+    """
+    from filelock import FileLock, Timeout  # imports asyncio, for which no help text should wait
+
+    lock = FileLock(path, timeout=timeout_s)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise BusyError(busy) from error
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _sync(path: Path) -> None:
     """Push the file to the disk, so that a power cut after the rename cannot leave it empty."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
-
-
-def _umask() -> int:
-    """Read the process's umask, which the system only tells to those who set it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def set_up_logging(*, verbose: bool = False) -> None:

@@ -42,7 +42,7 @@ def test_the_page_is_filmed_from_the_empty_pad_to_the_answer(
     tmp_path: Path, chromium: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(animation, "SCENES", (HAND[7],))
-    monkeypatch.setattr(animation.shutil, "which", lambda name: chromium)
+    monkeypatch.setenv("CHROMIUM", chromium)
     path = tmp_path / "film.gif"
 
     code = animation.main(["--output", str(path)])

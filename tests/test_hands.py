@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -55,6 +57,44 @@ def test_pictures_made_before_are_found_again_and_others_are_not(
     monkeypatch.setattr(hands, "_SOURCES", ("errors.py",))
     with pytest.raises(AssertionError, match="made again"):
         make_hands(20, seed=1, folder=tmp_path, ingredients=("strokes",), workers=1)
+
+
+def test_pictures_made_from_others_are_not_taken_for_the_same(
+    tmp_path: Path, mnist_like: tuple[np.ndarray, np.ndarray]
+) -> None:
+    """Only their number was looked at: other pictures got what was made from the first ones."""
+    images, labels = mnist_like
+    make = partial(make_hands, 20, seed=1, folder=tmp_path, ingredients=("mnist",), workers=1)
+
+    first = make(mnist=mnist_like)
+    other_images = make(mnist=(255 - images, labels))
+    other_labels = make(mnist=(images, (labels + 1) % 10))
+
+    assert not np.array_equal(other_images[0], first[0])
+    assert np.array_equal(other_labels[1], (first[1] + 1) % 10)
+
+
+@pytest.mark.parametrize("library", [np, hands.cv2, hands.PIL])
+def test_another_version_of_a_library_has_pictures_of_its_own(
+    library: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = hands._fingerprint(())
+
+    monkeypatch.setattr(library, "__version__", "99.0")
+
+    assert hands._fingerprint(()) != before
+
+
+def test_other_fonts_have_pictures_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    font = tmp_path / "DejaVuSans.ttf"
+    font.write_bytes(b"other letters")
+    before = hands._fingerprint(())
+
+    monkeypatch.setattr(hands, "find_fonts", lambda: (font,))
+
+    assert hands._fingerprint(()) != before
 
 
 def test_pictures_are_made_anew_when_a_file_changes_that_decides_how_they_look() -> None:

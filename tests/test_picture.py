@@ -16,6 +16,7 @@ from PIL import Image
 
 import picture as picture_module
 from errors import ImageError, ImageNotFoundError, ImageTooLargeError
+from ink import MIN_CONTRAST
 from picture import WORKING_SIDE, open_picture
 
 
@@ -63,6 +64,10 @@ def half_red() -> Image.Image:
     return image
 
 
+JP2 = encode(half_red(), "JPEG2000")
+JP2_SIZE = JP2.index(b"ihdr") + 4
+JP2_OF_16_MP = JP2[:JP2_SIZE] + struct.pack(">II", 4000, 4000) + JP2[JP2_SIZE + 8 :]
+
 BAD_FILES = [
     ("empty", b"", ImageError, "empty"),
     ("text", b"I am a poem, not a picture.", ImageError, "PNG or JPEG"),
@@ -75,6 +80,8 @@ BAD_FILES = [
     ("icon with a bomb", icon(png_header(9_000, 9_000)), ImageTooLargeError, "9000x9000"),
     ("icon of nothing", struct.pack("<3H", 0, 1, 0), ImageError, "damaged"),
     ("Photoshop cut off", psd(np.zeros((9, 9), np.uint8))[:60], ImageError, "damaged"),
+    ("JPEG 2000 of 16 megapixels", JP2_OF_16_MP, ImageTooLargeError, "4 million.*PNG or JPEG"),
+    ("JPEG 2000 of 2 MB", JP2 + bytes(2 * 2**20), ImageTooLargeError, "in 2 MB"),
     ("20,000 px wide", encode(Image.new("1", (20_000, 4))), ImageTooLargeError, "16,384"),
 ]
 
@@ -152,13 +159,19 @@ BAD_ARRAYS = [
     ("text", np.full((28, 28), "ink"), "uint8 or float32"),
     ("complex", np.zeros((28, 28), complex), "uint8 or float32"),
     ("objects", np.full((28, 28), None), "uint8 or float32"),
+    ("durations", np.zeros((28, 28), "timedelta64[s]"), "uint8 or float32"),
+    ("a sparse tensor", torch.ones(28, 28).to_sparse(), "sparse_coo.*give a dense one"),
+    ("a tensor without memory", torch.ones(28, 28, device="meta"), "on meta.*give a dense one"),
+    ("bytes as bfloat16", torch.full((28, 28), 255.0).bfloat16(), "scale it first"),
 ]
 
 
 @pytest.mark.parametrize(
     ("values", "hint"), [row[1:] for row in BAD_ARRAYS], ids=[row[0] for row in BAD_ARRAYS]
 )
-def test_an_array_that_is_no_picture_is_refused(values: np.ndarray, hint: str) -> None:
+def test_an_array_that_is_no_picture_is_refused(
+    values: np.ndarray | torch.Tensor, hint: str
+) -> None:
     with pytest.raises(ImageError, match=hint):
         open_picture(values)
 
@@ -175,12 +188,15 @@ SAME_PICTURE: list[tuple[str, Callable[[np.ndarray], object]]] = [
     ("float64", lambda grey: grey / 255),
     ("int64", lambda grey: grey.astype(np.int64)),
     ("uint16", lambda grey: grey.astype(np.uint16) * 257),
+    ("uint16, high byte first", lambda grey: grey.astype(">u2") * 257),
     ("one channel", lambda grey: grey[..., None]),
     ("RGB", lambda grey: np.dstack([grey] * 3)),
     ("RGBA", lambda grey: np.dstack([grey] * 3 + [np.full_like(grey, 255)])),
     ("a batch of one", lambda grey: grey[None, ..., None]),
     ("torch", lambda grey: torch.from_numpy(grey)[None]),
     ("torch RGB", lambda grey: torch.from_numpy(np.stack([grey] * 3)) / 255),
+    ("torch bfloat16", lambda grey: (torch.from_numpy(grey) / 255).bfloat16()),
+    ("torch in training", lambda grey: (torch.from_numpy(grey) / 255).requires_grad_()),
     ("PIL", lambda grey: Image.fromarray(grey)),
     ("PNG", lambda grey: encode(Image.fromarray(grey))),
     ("16-bit PNG", lambda grey: encode(Image.fromarray(grey.astype(np.uint16) * 257))),
@@ -195,11 +211,13 @@ SAME_PICTURE: list[tuple[str, Callable[[np.ndarray], object]]] = [
     ("Targa", lambda grey: encode(Image.fromarray(grey), "TGA")),
     ("packed Targa", lambda grey: encode(Image.fromarray(grey), "TGA", compression="tga_rle")),
     ("QOI", lambda grey: encode(Image.fromarray(grey).convert("RGB"), "QOI")),
+    ("JPEG 2000", lambda grey: encode(Image.fromarray(grey), "JPEG2000")),
     ("DDS", lambda grey: encode(Image.fromarray(grey).convert("RGB"), "DDS")),
     ("Photoshop", lambda grey: psd(grey)),
     ("icon", lambda grey: icon(encode(Image.fromarray(grey)))),
     ("CMYK", lambda grey: Image.fromarray(grey).convert("RGB").convert("CMYK")),
     ("memoryview", lambda grey: memoryview(encode(Image.fromarray(grey)))),
+    ("open file", lambda grey: io.BytesIO(encode(Image.fromarray(grey)))),
 ]
 
 
@@ -215,6 +233,51 @@ def test_the_same_picture_in_any_form_gives_the_same_pixels(
 
     assert pixels.shape == (20, 30)
     assert np.allclose(pixels, grey / 255, atol=0.006)
+
+
+def test_an_open_file_is_read_from_where_it_stands_and_left_open(tmp_path: Path) -> None:
+    """What has `detach`, as every file has, was taken for a tensor: the caller's file was lost."""
+    path = tmp_path / "archive"
+    path.write_bytes(b"head" + encode(half_red()))
+
+    with path.open("rb") as file:
+        file.seek(4)
+        pixels = open_picture(file).pixels
+        file.seek(0)
+
+        assert pixels.shape == (20, 40, 3)
+        assert file.read(4) == b"head"
+
+
+def test_a_file_that_is_not_open_to_read_bytes_is_refused_with_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "five.png"
+    path.write_bytes(encode(half_red()))
+    with path.open("rb") as closed:
+        pass
+
+    with path.open() as text, path.open("ab") as written, path.open("rb") as finished:
+        finished.read()
+        for file, hint in [(text, "'rb'"), (written, "'rb'"), (closed, "'rb'"), (finished, "seek")]:
+            with pytest.raises(ImageError, match=rf"five\.png.*{hint}"):
+                open_picture(file)
+
+
+def test_an_open_file_without_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless(io.RawIOBase):
+        given = 0
+
+        def read(self, size: int = -1) -> bytes:
+            assert 0 < size <= 2**20
+            self.given += size
+            return bytes(size)
+
+    file = Endless()
+    monkeypatch.setattr(picture_module, "MAX_BYTES", 3 * 2**20)
+
+    with pytest.raises(ImageTooLargeError, match="the picture"):
+        open_picture(file)
+
+    assert file.given <= 4 * 2**20
 
 
 def test_a_jpeg_with_the_name_of_a_png_is_read(tmp_path: Path) -> None:
@@ -239,6 +302,33 @@ def test_a_sideways_photograph_is_turned_upright(kind: str, enlargement: int) ->
     assert photo.pixels[rows * 3 // 4, cols // 2, 1] > 0.9
 
 
+def jpeg_held(kind: int, value: bytes, *, count: int = 1) -> bytes:
+    """Write a JPEG of 40x20 pixels whose EXIF gives the orientation as this type and value."""
+    entry = struct.pack("<HHHI4sI", 1, 0x0112, kind, count, value, 0)
+    return encode(half_red(), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0" + entry)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "count"),
+    [
+        pytest.param(2, b"6\0\0\0", 2, id="text"),
+        pytest.param(7, b"\6\0\0\0", 4, id="bytes"),
+        pytest.param(3, b"\6\0\6\0", 0, id="nothing"),
+        *(pytest.param(3, bytes([n, 0, 0, 0]), 1, id=f"number {n}") for n in (0, 1, 9, 10, 255)),
+        pytest.param(8, b"\xff\xff\0\0", 1, id="number -1"),
+        pytest.param(11, struct.pack("<f", 6.5), 1, id="number 6.5"),
+    ],
+)
+def test_a_photograph_held_in_no_known_way_is_read_as_it_is(
+    kind: int, value: bytes, count: int
+) -> None:
+    """Text as orientation ended predict.py with a traceback, and 9 exchanged width and height."""
+    photo = open_picture(jpeg_held(kind, value, count=count))
+
+    assert (photo.width, photo.height) == (40, 20)
+    assert photo.pixels.shape[:2] == (20, 40)
+
+
 def test_the_first_frame_of_an_animation_is_read() -> None:
     frames = [half_red().convert("P"), Image.new("P", (40, 20))]
     content = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
@@ -256,6 +346,114 @@ def test_a_large_photograph_is_reduced_but_tells_its_size() -> None:
 
     assert photo.pixels.shape == (WORKING_SIDE // 2, WORKING_SIDE, 3)
     assert (photo.width, photo.height) == (3000, 1500)
+
+
+@pytest.mark.parametrize("white_on_black", [False, True])
+@pytest.mark.parametrize(
+    ("low", "high", "kind"),
+    [
+        *((0, high, np.uint16) for high in (1, 255, 256, 300, 1023, 4095, 60_000, 65_535)),
+        *((0, high, np.float32) for high in (1, 1.0001, 1.2, 255, 300, 65_535, 1e6)),
+        *(
+            (low, high, np.float32)
+            for low, high in [(-1, 1), (-1, 2), (-0.42, 2.82), (-3e38, 3e38)]
+        ),
+    ],
+)
+def test_a_deep_picture_keeps_its_contrast_whatever_its_white_is(
+    low: float, high: float, kind: type, white_on_black: bool
+) -> None:
+    """The next of 1, 255 and 65,535 was white: at 1.0001 or 256 nearly all became black."""
+    drawing = np.full((40, 30), low if white_on_black else high)
+    drawing[10:30, 13:17] = high if white_on_black else low
+    form = "PNG" if kind is np.uint16 else "TIFF"
+
+    pixels = open_picture(encode(Image.fromarray(drawing.astype(kind)), form)).pixels
+
+    assert pixels.min() >= 0
+    assert np.ptp(pixels) == pytest.approx(1, abs=0.01)
+    assert (pixels[20, 15] > pixels[0, 0]) == white_on_black
+
+
+@pytest.mark.parametrize(
+    ("level", "noise", "kind"),
+    [(60_000, 150, np.uint16), (4_000, 10, np.uint16), (1.0003, 0.0001, np.float32)],
+)
+def test_an_empty_page_of_many_bits_stays_even(level: float, noise: float, kind: type) -> None:
+    page = level + noise * np.random.default_rng(0).uniform(-1, 1, (40, 30))
+    form = "PNG" if kind is np.uint16 else "TIFF"
+
+    pixels = open_picture(encode(Image.fromarray(page.astype(kind)), form)).pixels
+
+    assert np.ptp(pixels) < MIN_CONTRAST
+    assert pixels.min() > 0.98
+
+
+def test_bytes_in_a_picture_of_many_bits_are_as_bright_as_in_any_other() -> None:
+    """What is dark in a file of 8 bits, such as the noise of an empty frame, stays so in 16."""
+    frame = np.random.default_rng(0).integers(0, 9, (40, 30), dtype=np.uint8)
+
+    deep = open_picture(encode(Image.fromarray(frame.astype(np.uint16)))).pixels
+
+    assert np.allclose(deep, open_picture(frame).pixels)
+
+
+@pytest.mark.parametrize("value", [0, 1, 60_000])
+def test_a_page_of_one_value_is_blank_and_not_an_error(value: int) -> None:
+    page = Image.fromarray(np.full((40, 30), value, np.uint16))
+
+    assert np.ptp(open_picture(encode(page)).pixels) == 0
+
+
+MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I", "F", "I;16", "I;16B"]
+
+
+def large_image(mode: str) -> Image.Image:
+    """Draw 1201x803 pixels of noise, whose sides no shrinking divides evenly."""
+    noise = np.random.default_rng(4).integers(0, 256, (803, 1201), dtype=np.uint8)
+    if mode.startswith("I;16"):
+        return Image.fromarray(noise.astype(np.uint16) * 257).convert("I").convert(mode)
+    if mode == "RGBA":
+        return Image.merge(mode, [Image.fromarray(np.roll(noise, turn)) for turn in range(4)])
+    return Image.fromarray(noise).convert(mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_large_picture_is_never_copied_as_a_whole(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A 16-bit PNG of 175 kB took 1.2 GB of memory, and a palette of 28 kB took 1.0."""
+    image = large_image(mode)
+    if mode == "P":
+        image.info["transparency"] = 0
+    copied = []
+
+    for name in ("convert", "tobytes", "copy", "transpose"):
+        usual = getattr(Image.Image, name)
+
+        def note(self: Image.Image, *args: object, usual: Callable[..., object] = usual) -> object:
+            copied.append(self.width * self.height)
+            return usual(self, *args)
+
+        monkeypatch.setattr(Image.Image, name, note)
+    monkeypatch.setattr(picture_module, "_STRIP_PIXELS", 10_000)
+
+    open_picture(image)
+
+    assert 0 < max(copied) <= WORKING_SIDE * 2 * WORKING_SIDE * 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_picture_shrunk_in_strips_is_that_shrunk_at_once(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = large_image(mode)
+    at_once = open_picture(image).pixels
+
+    monkeypatch.setattr(picture_module, "_STRIP_PIXELS", 10_000)
+    in_strips = open_picture(image).pixels
+
+    assert np.array_equal(in_strips, at_once)
 
 
 @pytest.mark.parametrize("working_side", [100, 1280, 2999, 5000])

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ from PIL import Image
 import predict
 from degrade import photograph
 from errors import BlankImageError, DigitError, ImageError, ModelNotFoundError, SettingsError
+from pen import Hand, crop
 from predict import (
     FoundDigit,
     MNISTPredictor,
@@ -100,6 +101,17 @@ def test_a_bad_picture_in_a_batch_stops_it_or_takes_its_own_place(
     assert "missing.png" in str(answers[1])
     with pytest.raises(ImageError, match=r"missing\.png"):
         tiny_predictor.predict_batch(sources)
+
+
+@pytest.mark.parametrize(
+    "options", [{"batch_size": 0}, {"batch_size": -1}, {"errors": "ignore"}, {"errors": None}]
+)
+def test_a_batch_with_an_impossible_option_is_refused_by_its_name(
+    tiny_predictor: MNISTPredictor, digit_png: DigitFile, options: dict[str, Any]
+) -> None:
+    """A batch size of -1 gave no answers at all."""
+    with pytest.raises(SettingsError, match=next(iter(options))):
+        tiny_predictor.predict_batch([digit_png(1), digit_png(2)], **options)
 
 
 def test_an_empty_batch_gives_an_empty_list(tiny_predictor: MNISTPredictor) -> None:
@@ -446,6 +458,7 @@ def found(verdict: str, digit: int = 3) -> FoundDigit:
     return FoundDigit((1, 2, 3, 4), prediction)
 
 
+Box = tuple[int, int, int, int]
 OK, UNSURE, NONE = "ok", "unsure", "not a digit"
 
 
@@ -478,7 +491,7 @@ def test_words_and_stray_marks_are_left_out_and_doubt_is_passed_on(
 ) -> None:
     marks = [[found(each) for each in row] for row in rows]
 
-    reading = predict._sum_up(marks, [1.0] * len(marks), 0)
+    reading = predict._sum_up(marks, [[] for _ in marks], [1.0] * len(marks), 0)
 
     assert [len(row) for row in reading.rows] == kept
     assert (reading.verdict, reading.reason) == (verdict, reason)
@@ -487,10 +500,77 @@ def test_words_and_stray_marks_are_left_out_and_doubt_is_passed_on(
 
 @pytest.mark.parametrize(("certainty", "verdict"), [(0.95, "ok"), (0.4, "unsure")])
 def test_a_line_that_could_be_divided_otherwise_is_unsure(certainty: float, verdict: str) -> None:
-    reading = predict._sum_up([[found(OK)], [found(OK)]], [1.0, certainty], 0)
+    reading = predict._sum_up([[found(OK)], [found(OK)]], [[], []], [1.0, certainty], 0)
 
     assert reading.verdict == verdict
     assert ("divided" in reading.reason) == (verdict == "unsure")
+
+
+@pytest.mark.parametrize(
+    ("strokes", "marks"),
+    [
+        ([], 0),
+        ([[(139, 92), (139, 92)]], 1),  # a decimal point
+        ([[(139, 92), (134, 108)]], 1),  # a comma
+        ([[(139, 50), (139, 50)], [(139, 85), (139, 85)]], 2),  # a colon
+        ([[(2, 62), (26, 60)]], 1),  # a minus
+    ],
+    ids=["nothing", "point", "comma", "colon", "minus"],
+)
+def test_a_sign_in_a_number_is_left_out_and_makes_it_unsure(
+    strokes: list[list[tuple[int, int]]], marks: int
+) -> None:
+    hand = Hand(width=4.0)
+    sheet = np.zeros((140, 300), np.uint8)
+    for left, digit in ((40, 3), (160, 2)):
+        ink = crop(draw_digit(digit, np.random.default_rng(1), size=80, hand=hand))
+        tall, wide = ink.shape
+        sheet[96 - tall : 96, left : left + wide] = ink
+    for start, *_, end in strokes:
+        cv2.line(sheet, start, end, 255, 6, cv2.LINE_AA)
+
+    reading = MNISTPredictor().read(255 - sheet)
+
+    assert reading.text == "32"
+    assert [mark.prediction.verdict for mark in reading.left_out] == [NONE] * marks
+    assert reading.verdict == (UNSURE if marks else OK)
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower", "turn", "is_steep"),
+    [
+        ((100, 0, 130, 40), (40, 30, 70, 70), 0, True),  # they climb
+        ((40, 0, 70, 40), (100, 50, 130, 90), 0, True),  # they fall
+        ((40, 0, 70, 40), (50, 50, 80, 90), 0, False),  # one below the other
+        ((40, 0, 70, 40), (100, 80, 130, 120), 0, False),  # a title and a page number
+        ((0, 100, 40, 130), (30, 40, 70, 70), 90, True),
+        ((0, 40, 40, 70), (80, 100, 120, 130), 270, False),
+    ],
+)
+def test_lines_that_may_be_one_steep_line_are_unsure(
+    upper: Box, lower: Box, turn: int, is_steep: bool
+) -> None:
+    rows = [[FoundDigit(box, found(OK).prediction)] for box in (upper, lower)]
+
+    reading = predict._sum_up(rows, [[], []], [1.0, 1.0], turn)
+
+    assert reading.verdict == (UNSURE if is_steep else OK)
+    assert ("steeply" in reading.reason) == is_steep
+
+
+@pytest.mark.parametrize("apart", [0, 12, 40])
+def test_a_number_is_read_in_the_boxes_of_a_form(apart: int) -> None:
+    hand, side = Hand(width=4.0), 110
+    sheet = np.zeros((190, 4 * (side + apart) + 80), np.uint8)
+    for place, digit in enumerate((3, 2, 5, None)):
+        left = 40 + place * (side + apart)
+        cv2.rectangle(sheet, (left, 40), (left + side, 40 + side), 255, 3)
+        if digit is not None:
+            ink = crop(draw_digit(digit, np.random.default_rng(1), size=80, hand=hand))
+            tall, wide = ink.shape
+            sheet[58 : 58 + tall, left + 30 : left + 30 + wide] = ink
+
+    assert MNISTPredictor().read(255 - sheet).text == "325"
 
 
 def test_a_reading_becomes_plain_values() -> None:

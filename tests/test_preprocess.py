@@ -152,7 +152,7 @@ BLANKS: list[tuple[str, object]] = [
 
 @pytest.mark.parametrize("blank", [row[1] for row in BLANKS], ids=[row[0] for row in BLANKS])
 def test_a_blank_picture_is_an_error_and_not_a_digit(blank: np.ndarray) -> None:
-    with pytest.raises(BlankImageError, match="draw a digit"):
+    with pytest.raises(BlankImageError, match="use one with ink in it"):
         to_mnist(blank)
 
 
@@ -203,6 +203,26 @@ def test_another_digit_in_the_picture_is_counted(five: np.ndarray) -> None:
 
     assert prepare(sheet).others == 1
     assert prepare(sheet[:, :140]).others == 0
+
+
+@pytest.mark.parametrize(("size", "others"), [(1.0, 1), (0.7, 1), (0.4, 0)])
+def test_a_second_digit_is_counted_if_it_is_about_as_large(size: float, others: int) -> None:
+    sheet = np.zeros((160, 340), np.uint8)
+    cv2.circle(sheet, (90, 80), 50, 255, 8)
+    cv2.circle(sheet, (240, 80), round(50 * size), 255, 8)
+
+    assert prepare(sheet).others == others
+
+
+@pytest.mark.parametrize(("visible", "others"), [(1.0, 1), (0.8, 1), (0.2, 0)])
+def test_what_the_rim_cuts_off_is_a_digit_if_most_of_it_is_there(
+    visible: float, others: int
+) -> None:
+    sheet = np.zeros((110, 400), np.uint8)
+    for centre in (55, 205):
+        cv2.circle(sheet, (centre, 55), 50, 255, 8)
+
+    assert prepare(sheet[:, : 151 + round(108 * visible)]).others == others
 
 
 def test_the_box_is_told_in_pixels_of_the_picture_as_it_came() -> None:

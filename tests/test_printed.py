@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pytest
 
-from printed import remove_boxes, remove_printed_lines
+from printed import remove_boxes, remove_cells, remove_printed_lines
 
 
 def test_the_stem_of_a_tightly_cut_four_is_not_taken_for_a_line() -> None:
@@ -39,3 +40,65 @@ def test_a_frame_with_something_in_it_goes() -> None:
     framed = cv2.rectangle(one.copy(), (6, 8), (53, 81), 1, 2)
 
     assert np.array_equal(remove_boxes(framed), one)
+
+
+def leaning_box(degrees: float, corners: int) -> np.ndarray:
+    """Draw a box that leans, as far as it takes to reach so many corners."""
+    points = cv2.boxPoints(((90, 90), (130, 100), degrees)).round().astype(np.int32)
+    box = np.zeros((180, 180), np.uint8)
+    return cv2.polylines(box, [points[:corners]], corners == 4, 1, 2)
+
+
+@pytest.mark.parametrize("degrees", [-14, -8, -3, 2, 6, 12])
+def test_a_box_that_leans_goes_as_well(degrees: float) -> None:
+    one = np.zeros((180, 180), np.uint8)
+    one[65:115, 85:93] = 1
+
+    assert np.array_equal(remove_boxes(one | leaning_box(degrees, corners=4)), one)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "corners"), [(30, 4), (8, 3)], ids=["leans too far", "has two sides"]
+)
+def test_what_leans_and_is_no_box_stays(degrees: float, corners: int) -> None:
+    mask = leaning_box(degrees, corners)
+    mask[65:115, 85:93] = 1
+
+    assert np.array_equal(remove_boxes(mask), mask)
+
+
+def test_a_slanted_zero_around_a_dot_is_no_box() -> None:
+    zero = cv2.ellipse(np.zeros((180, 180), np.uint8), (90, 90), (40, 60), 10, 0, 360, 1, 8)
+    zero[70:110, 87:93] = 1
+
+    assert np.array_equal(remove_boxes(zero), zero)
+
+
+def form(*, crossed: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a row of four boxes, three of them filled; return the page, and what was written."""
+    written = np.zeros((120, 480), np.uint8)
+    for left in (40, 150, 260):
+        cv2.ellipse(written, (left + 35, 60), (14, 25 + 20 * crossed), 0, 0, 360, 1, 5)
+    page = written.copy()
+    for left in (40, 150, 260, 370):
+        cv2.rectangle(page, (left, 25), (left + 70, 95), 1, 2)
+    return page, written
+
+
+def test_the_boxes_of_a_form_go_filled_or_empty() -> None:
+    page, written = form()
+
+    assert np.array_equal(remove_cells(page), written)
+
+
+def test_boxes_stay_where_a_digit_crosses_their_lines() -> None:
+    page, _ = form(crossed=True)
+
+    assert np.array_equal(remove_cells(page), page)
+
+
+def test_an_empty_square_by_itself_may_be_a_zero() -> None:
+    page, written = form()
+    alone = page & (1 - written)
+
+    assert np.array_equal(remove_cells(alone), alone)

@@ -88,6 +88,22 @@ def test_paper_that_is_lighter_than_the_pen_goes_and_no_stroke_is_cut(digit: int
     assert ink.max() == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("lean", [-0.17, -0.05, 0.12])
+def test_paper_that_is_held_at_a_slant_goes_but_for_its_corners(lean: float):
+    _, written = on_paper(1.0, 0.0, squared=False)
+    ink = np.zeros((280, 280), np.float32)
+    for start in range(-60, 340, 41):
+        reach = round(280 * lean)
+        cv2.line(ink, (0, start), (280, start + reach), 0.6, 2)
+        cv2.line(ink, (start, 0), (start - reach, 280), 0.6, 2)
+    ink[written > 0] = 1.0
+
+    _, mask = remove_paper_lines(ink, (ink > 0).astype(np.uint8))
+
+    assert kept(written, mask) == 1
+    assert mask[60:220, 60:220].sum() <= 1.05 * written[60:220, 60:220].sum()
+
+
 def test_squared_paper_as_dark_as_the_pen_goes_where_it_is_thinner():
     ink, written = on_paper(1.0, 1.0, squared=True)
 

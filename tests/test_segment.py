@@ -23,6 +23,7 @@ from segment import (
     find_lines,
     find_page_ink,
     find_pieces,
+    find_skipped,
     group_into_lines,
     measure_certainty,
 )
@@ -307,6 +308,15 @@ def test_dust_is_no_piece():
     assert len(pieces) == 1
 
 
+@pytest.mark.parametrize(("side", "count"), [(3, 1), (8, 2)])
+def test_a_speck_is_no_piece_unless_it_is_as_much_ink_as_a_point(side: int, count: int):
+    mask = np.zeros((100, 200), np.uint8)
+    mask[20:80, 30:38] = 1
+    mask[72 : 72 + side, 100 : 100 + side] = 1
+
+    assert len(find_pieces(mask)[0]) == count
+
+
 def test_pieces_beside_each_other_are_a_line():
     mask = np.zeros((260, 200), np.uint8)
     for top, left in ((10, 20), (18, 80), (140, 30), (132, 100)):
@@ -350,6 +360,33 @@ def test_among_equal_ways_fewer_digits_win():
     line = Line((candidate(0, 1), candidate(1, 2), candidate(0, 2)), (7.0, 7.0))
 
     assert choose_candidates(line, [0.99, 0.99, 0.99]) == [2]
+
+
+def test_what_is_as_large_as_a_digit_is_rather_an_illegible_one_than_dirt():
+    (line,) = lines_of(write("1")[0])
+
+    assert choose_candidates(line, [0.1] * len(line.candidates))
+
+
+@pytest.mark.parametrize(("height", "digits"), [(1.0, 2), (0.5, 1)])
+def test_two_things_of_one_height_are_two_digits_though_the_network_takes_both_for_one(
+    height: float, digits: int
+):
+    page = np.full((140, 200), 255, np.uint8)
+    page[30:110, 70:78] = page[30 : 30 + round(80 * height), 82:90] = 0
+    (line,) = lines_of(page)
+
+    assert len(choose_candidates(line, [0.99] * len(line.candidates))) == digits
+
+
+def test_what_no_chosen_candidate_has_was_skipped():
+    point = candidate(1, 2, cost=np.inf)
+    line = Line((candidate(0, 1), point, candidate(1, 3), candidate(2, 3)), (7.0, 1.0, 7.0))
+    chosen = choose_candidates(line, [0.99, 0.99, 0.2, 0.99])
+
+    assert chosen == [0, 3]
+    assert find_skipped(line, chosen) == [1]
+    assert measure_certainty(line, [3, 0, 8, 2], [0.99, 0.99, 0.2, 0.99], chosen) > 0.9
 
 
 def test_a_line_without_candidates_has_no_digits():

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 import torch
 
-from errors import DigitError, ModelNotFoundError, OutputError, SettingsError
+from errors import BusyError, DigitError, ModelNotFoundError, OutputError, SettingsError
 from utils import (
     MAX_SEED,
     PROJECT,
     HelpFormatter,
     atomic_write,
+    hold_lock,
     pick_device,
     report_errors,
     set_seed,
@@ -83,7 +84,7 @@ def test_a_device_that_is_not_there_is_refused_with_advice(name: str) -> None:
 # --- atomic writing ---------------------------------------------------------------------------
 
 
-def test_a_file_is_written_into_a_new_folder_for_everyone_to_read(tmp_path: Path) -> None:
+def test_a_file_is_written_into_a_new_folder(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "down" / "result.csv"
 
     with atomic_write(path) as temporary:
@@ -91,10 +92,19 @@ def test_a_file_is_written_into_a_new_folder_for_everyone_to_read(tmp_path: Path
 
     assert path.read_text() == "a,b"
     assert list(path.parent.iterdir()) == [path]
-    if os.name == "posix":
-        mask = os.umask(0)
-        os.umask(mask)
-        assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems have no umask")
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_a_file_can_be_read_by_those_whom_the_umask_lets(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        with atomic_write(tmp_path / "result.csv") as temporary:
+            temporary.write_text("a,b")
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE((tmp_path / "result.csv").stat().st_mode) == 0o666 & ~mask
 
 
 def test_until_the_block_ends_a_reader_sees_the_old_file(tmp_path: Path) -> None:
@@ -148,6 +158,29 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, name: str) -> N
 
 
 # --- command lines ----------------------------------------------------------------------------
+
+
+def test_only_one_at_a_time_holds_a_lock_and_its_end_opens_it(tmp_path: Path) -> None:
+    path = tmp_path / "new" / ".lock"
+
+    def fail() -> None:
+        with hold_lock(path, busy="wait"):
+            raise ValueError("inside")
+
+    with pytest.raises(ValueError, match="inside"):
+        fail()
+
+    with hold_lock(path, busy="wait"):
+        assert path.exists()
+        with pytest.raises(BusyError, match="wait"), hold_lock(path, busy="wait"):
+            pytest.fail("two hold it")
+
+
+def test_a_lock_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+
+    with pytest.raises(OutputError, match="file"), hold_lock(tmp_path / "file" / ".lock", busy=""):
+        pytest.fail("locked")
 
 
 def test_help_shows_defaults_and_keeps_the_lines_of_the_examples() -> None:
