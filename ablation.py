@@ -22,6 +22,7 @@ from typing import Any
 
 from dataset import data_dir
 from evaluate import read_samples, summarise
+from handover import Wishes
 from predict import MNISTPredictor
 from recipes import RECIPES, Settings, check_settings
 from samples import load_samples
@@ -105,7 +106,8 @@ def measure_step(
     """
     check_settings(settings)
     name = "".join(letter if letter.isalnum() else "-" for letter in step).strip("-").lower()
-    run = train(settings, data_folder=data_folder, folder=folder / name, test=False, hand_on=False)
+    wishes = Wishes(data_dir=data_folder, test=False, hand_on=False)
+    run = train(settings, wishes, folder=folder / name)
     predictor = MNISTPredictor(run.folder / "best.pth")
     sets = {}
     for source in sources:

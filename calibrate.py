@@ -5,7 +5,7 @@
 
 The weights stay as they are; the checkpoint is written anew with the three numbers in it. Nothing
 here has been seen in training: MNIST's validation pictures, digits of other hands made from a
-seed of their own, and letters, scribbles, pairs and noise made in the same way.
+seed that nothing learns from, and letters, scribbles, pairs and noise made in the same way.
 
     $ python calibrate.py --model best
     $ python calibrate.py --model best --output calibrated.pth
@@ -39,7 +39,9 @@ NON_DIGITS_OK = 0.02
 RESERVE = 0.75  # of the first limit is used, as other pictures are a little different
 
 COUNT = 3_000  # generated digits, and as many non-digits
-SEED = 0  # training has the seeds from 1 upwards
+# The pictures that training chooses its best epoch by, so that the results of all networks, of
+# either kind, are of the same ones. What training learns from has the seeds from 1 upwards.
+SEED = 0
 LOG_TEMPERATURE = (-3.0, 3.0)  # search range; 0.05 to 20
 STEPS = 2_000  # of doubt, among which the thresholds are chosen
 
@@ -172,7 +174,8 @@ def judge(evidence: Evidence, temperature: float, refusal: dict[str, float]) -> 
     -------
     dict
         For each set of digits its `accuracy`, `calibration_error`, `unsure` and `refused` (parts
-        of all), and for the non-digits `ok`, `unsure`, `refused` and the `separation` from MNIST.
+        of all), and for the non-digits `ok`, `unsure`, `refused` and their `separation` from the
+        digits of all sets.
     """
     found: dict[str, Any] = {}
     doubts = {}

@@ -15,7 +15,6 @@ Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits".
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,10 +27,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from errors import DataFormatError, DataNotFoundError
+from kaggle import has_labels, read_rows
 from utils import PROJECT
 
 IMAGE_SIZE = 28
-PIXELS = IMAGE_SIZE * IMAGE_SIZE
 FULL_INK = 255  # a byte of a stored picture
 
 Split = Literal["train", "validation", "test"]
@@ -219,67 +218,10 @@ def load_kaggle(path: Path) -> Digits:
         If a line does not hold one picture. The message names the line and the column.
     """
     path = Path(path)
-    columns = _kaggle_columns(path)
-    try:
-        # Not as integers: to NumPy before 2.3 "0.5" was the integer 0.
-        table = np.loadtxt(path, dtype=np.float32, delimiter=",", skiprows=1, ndmin=2)
-    except ValueError as error:
-        raise DataFormatError(_first_fault(path, columns)) from error
-    if table.shape[1] != len(columns):
-        raise DataFormatError(_first_fault(path, columns))
-    labelled = columns[0] == "label"
-    limits = np.full(len(columns), FULL_INK, np.float32)
-    limits[:labelled] = 9
-    is_right = (table >= 0) & (table <= limits) & (table == np.floor(table))  # NaN is not
-    if not is_right.all():
-        raise DataFormatError(_first_fault(path, columns))
-    labels = torch.from_numpy(table[:, 0].astype(np.int64)) if labelled else None
-    pixels = table[:, int(labelled) :].astype(np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
-    return Digits(torch.from_numpy(pixels), labels)
-
-
-def _kaggle_columns(path: Path) -> list[str]:
-    """Read the names in the first line and check that they are Kaggle's."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            columns = [name.strip() for name in next(reader, [])]
-            is_empty = not any(reader)  # stops at the first line with anything in it
-    except FileNotFoundError as error:
-        raise DataNotFoundError(
-            f"no file {path}; Kaggle's files are train.csv and test.csv"
-        ) from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataFormatError(f"{path} cannot be read as CSV text ({error})") from error
-    pixels = [f"pixel{number}" for number in range(PIXELS)]
-    if columns not in (pixels, ["label", *pixels]):
-        found = ",".join(columns[:3])[:60] or "nothing"
-        raise DataFormatError(
-            f"{path}, line 1: expected the names label,pixel0,...,pixel{PIXELS - 1} (or only the "
-            f"pixels), found {len(columns)} names beginning {found!r}"
-        )
-    if is_empty:
-        raise DataFormatError(f"{path}: no pictures after the first line")
-    return columns
-
-
-def _first_fault(path: Path, columns: Sequence[str]) -> str:
-    """Search for the first cell that cannot be part of a picture; slow, so only after a failure."""
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        reader = csv.reader(file)
-        next(reader)
-        for row in reader:
-            if row and len(row) != len(columns):
-                return f"{path}, line {reader.line_num}: {len(row)} values, not {len(columns)}"
-            for name, cell in zip(columns, row, strict=False):
-                limit = 9 if name == "label" else FULL_INK
-                text = cell.strip()
-                if not (text.isascii() and text.isdigit() and int(text) <= limit):
-                    return (
-                        f"{path}, line {reader.line_num}, column {name}: {cell[:20]!r} is not a "
-                        f"whole number from 0 to {limit}"
-                    )
-    return f"{path} cannot be read as a table of whole numbers"
+    labelled = has_labels(path)
+    table = torch.from_numpy(np.concatenate(list(read_rows(path))))
+    images = table[:, int(labelled) :].reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
+    return Digits(images.contiguous(), table[:, 0].long() if labelled else None)
 
 
 def steps_in_epoch(count: int, batch_size: int) -> int:

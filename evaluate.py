@@ -287,7 +287,9 @@ def choose_cards(outcomes: Sequence[Outcome]) -> dict[str, list[Card]]:
             o for o in digits if o.is_right and o.verdict == "not a digit"
         ],
         "Not read at all": [
-            o for o in outcomes if o.verdict == "error" or (o in digits and o.prediction is None)
+            o
+            for o in outcomes
+            if o.verdict == "error" or (o.prediction is None and o.sample.label != NOT_A_DIGIT)
         ],
     }
     return {

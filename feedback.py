@@ -134,6 +134,8 @@ class Correction:
         The picture, at most `SIDE` pixels long.
     seen : ndarray of shape (28, 28), uint8
         What the network saw: white ink (255) on black (0).
+    place : int
+        Of this opinion, among all that are stored.
     is_new : bool
         False where `add` was told what it knew already.
     """
@@ -150,6 +152,7 @@ class Correction:
     hash: str
     png: bytes = field(repr=False)
     seen: np.ndarray = field(repr=False)
+    place: int
     is_new: bool = True
 
 
@@ -198,7 +201,7 @@ class FeedbackStore:
 
         Parameters
         ----------
-        picture : path, bytes, PIL image, ndarray or Tensor
+        picture : path, bytes, binary file, PIL image, ndarray or Tensor
             As it came; see `picture.open_picture`.
         answer : Answer
             What the network said, such as a `predict.Prediction`.
@@ -311,9 +314,25 @@ class FeedbackStore:
             return False
         with self._open() as db:
             erased = db.execute("DELETE FROM pictures WHERE id = ?", (picture_id,)).rowcount
-            # Until the log is emptied, it still holds what has been erased.
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            _empty_log(db)
         return bool(erased)
+
+    def withdraw(self, picture_id: int, place: int) -> None:
+        """Erase one opinion, and its picture if nobody has said anything else about it."""
+        if not self.path.exists():
+            return
+        with self._open() as db:
+            with db:
+                db.execute("BEGIN IMMEDIATE")
+                # The place of an erased opinion may be given again, that of a picture never is.
+                opinion = (picture_id, place)
+                db.execute("DELETE FROM corrections WHERE picture = ? AND id = ?", opinion)
+                db.execute(
+                    "DELETE FROM pictures WHERE id = ?"
+                    " AND id NOT IN (SELECT picture FROM corrections)",
+                    (picture_id,),
+                )
+            _empty_log(db)
 
     def load_digits(self, *, no_digit: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Load the pictures as a training takes them: as the network saw them.
@@ -512,6 +531,11 @@ def _to_bytes(seen: np.ndarray) -> np.ndarray:
 def _now() -> str:
     """Give the time in UTC, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _empty_log(db: sqlite3.Connection) -> None:
+    """Empty the log beside the database, which still holds what has been erased."""
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _version(db: sqlite3.Connection) -> int:

@@ -9,7 +9,9 @@ PosixPath('models/mnist_cnn_best.pth')
 
 from __future__ import annotations
 
-import json
+import dataclasses
+import tempfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +19,140 @@ from calibrate import COUNT as CALIBRATION_COUNT
 from calibrate import calibrate
 from corrections import find_corrections
 from dataset import Digits
-from errors import CheckpointError, ModelNotFoundError
+from errors import CheckpointError, ModelNotFoundError, OutputError, SettingsError
 from hands import NOT_A_DIGIT
 from promotion import promote
 from recipes import Settings
-from registry import Checkpoint, load_checkpoint
-from runs import Outcome, measure, publish
-from utils import atomic_write, shorten_path
+from registry import MODELS_DIR, SUFFIX, Checkpoint, load_checkpoint
+from runs import measure, publish
+from shelf import PLACES, clean_name, find_shares, is_taken
+from utils import shorten_path
+
+ALL_PICTURES = 5_000  # of the validation split
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is asked of a run besides its settings: its places, and what becomes of its weights.
+
+    The run's config.json keeps them, so that a resumed run ends as was asked for at first.
+
+    Attributes
+    ----------
+    data_dir : Path, optional
+        Holds MNIST; None leaves it to `dataset.data_dir`.
+    models_dir : Path, default=MODELS_DIR
+        Where the weights to start from lie, and where the finished ones go.
+    name : str, default=""
+        The weights become NAME.pth (the last) and NAME_best.pth; "" takes "mnist_cnn" for the
+        default network, and any other network's own name.
+    candidate : str, default=""
+        The best weights are calibrated and become CANDIDATE.pth; then nothing else is written.
+    promote : bool, default=False
+        Make the candidate the best model, if it is not worse by `promotion.RULE`.
+    replace : bool, default=False
+        Replace NAME_best.pth even if it did better, and CANDIDATE.pth if there is one.
+    test : bool, default=True
+        Measure the best weights on the test pictures at the end. Leave it off in experiments.
+    hand_on : bool, default=True
+        Copy the weights to `models_dir`; otherwise they stay in the run's folder.
+    """
+
+    data_dir: Path | None = None
+    models_dir: Path = MODELS_DIR
+    name: str = ""
+    candidate: str = ""
+    promote: bool = False
+    replace: bool = False
+    test: bool = True
+    hand_on: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what was asked for as plain values; what was left as it is may change its place."""
+        defaults = asdict(Wishes())
+        return {
+            key: str(value.resolve()) if isinstance(value, Path) else value
+            for key, value in asdict(self).items()
+            if value != defaults[key]
+        }
+
+
+def check_wishes(wishes: Wishes, folder: Path) -> Wishes:
+    """Refuse what cannot come true, before hours are spent on it.
+
+    Parameters
+    ----------
+    wishes : Wishes
+    folder : Path
+        Of the run. A candidate that it has left in `models_dir` before may be replaced.
+
+    Returns
+    -------
+    Wishes
+        The same, with names that files can have.
+
+    Raises
+    ------
+    SettingsError
+        If a name cannot be that of a model, or the candidate would replace one.
+    OutputError
+        If the finished weights could not be written.
+    """
+    name = _clean_name("--name", wishes.name)
+    candidate = _clean_name("--candidate", wishes.candidate)
+    if candidate and is_taken(candidate, wishes.models_dir) and not wishes.replace:
+        own = _read_version(folder / "best.pth")
+        if own is None or own != _read_version(wishes.models_dir / f"{candidate}{SUFFIX}"):
+            raise SettingsError(
+                f"--candidate {candidate}: there is a model {candidate!r} already; choose another "
+                "name, or let it be replaced with --replace"
+            )
+    if wishes.hand_on:
+        _check_writable(wishes.models_dir)
+    return dataclasses.replace(wishes, name=name, candidate=candidate)
+
+
+def _clean_name(flag: str, text: str) -> str:
+    """Make a model's name of a flag's value; "" stays."""
+    try:
+        name = clean_name(text) if text else ""
+    except SettingsError as error:
+        raise SettingsError(f"{flag} {text!r} has no letter or digit; choose a name") from error
+    if name in PLACES:
+        raise SettingsError(
+            f"{flag} {name}: that is not a model's own name; choose another "
+            "(--promote makes a candidate the best model)"
+        )
+    return name
+
+
+def _read_version(path: Path) -> str | None:
+    """Say which weights a file holds; None if there are none."""
+    try:
+        return load_checkpoint(path).version
+    except (ModelNotFoundError, CheckpointError):
+        return None
+
+
+def _check_writable(folder: Path) -> None:
+    """Write nothing, but see whether one could; a folder that is missing is not made yet."""
+    try:
+        place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {folder}, where the weights are to go ({error.strerror or error}); "
+            "make room or permission there, or name another --models-dir"
+        ) from error
 
 
 def hand_over(folder: Path, models_folder: Path, stem: str, *, replace: bool = False) -> Path:
     """Copy a run's weights to `models/`: the last always, the best only if they are better.
 
-    A short trial must not destroy a model that took hours, and validation results compare only
-    between runs that learned from the same kind of data.
+    A short trial must not destroy a model that took hours, nor may MNIST alone one that reads
+    other hands: results compare only between runs that were measured on the same kind of pictures.
+    A calibrated model gives way to a calibrated one only, for its verdicts can be relied on.
 
     Parameters
     ----------
@@ -49,32 +171,63 @@ def hand_over(folder: Path, models_folder: Path, stem: str, *, replace: bool = F
     """
     publish(folder / "last.pth", models_folder / f"{stem}.pth")
     best, target = folder / "best.pth", models_folder / f"{stem}_best.pth"
-    if replace or _is_better(best, target):
+    obstacle = "" if replace else _find_obstacle(load_checkpoint(best), target)
+    if not obstacle:
         publish(best, target)
         return target
+    standing, coming = shorten_path(target), shorten_path(best)
     print(
-        f"{shorten_path(target)} stays as it is, for it did better on validation or learned from "
-        f"other data; this run's best is {shorten_path(best)} (--replace would take it)"
+        f"{standing} stays as it is: {obstacle}. This run's best weights are {coming}; "
+        f"to calibrate them and put them there all the same:\n"
+        f"  python calibrate.py --model {coming} --output {standing}\n"
+        f"(a run with --replace does not ask, and leaves them there as they are)",
+        flush=True,
     )
     return best
 
 
-def _is_better(path: Path, standing: Path) -> bool:
-    """Say whether the checkpoint at `path` may take the place of the one that stands."""
-    new = load_checkpoint(path)
+def _find_obstacle(new: Checkpoint, standing: Path) -> str:
+    """Say why a checkpoint may not take the place of the one that stands; empty if it may.
+
+    The data are asked, not the settings: an average of several trainings has no settings.
+    """
     try:
         old = load_checkpoint(standing)
     except (ModelNotFoundError, CheckpointError):
-        return True
-    if bool(old.settings.get("limit")) != bool(new.settings.get("limit")):
-        return bool(old.settings.get("limit"))  # a trial gives way to a run on all pictures
-    same_data = bool(old.settings.get("hands")) == bool(new.settings.get("hands"))
-    accuracy = new.metrics["validation_accuracy"]
-    return same_data and accuracy >= old.metrics.get("validation_accuracy", 0.0)
+        return ""
+    counts = [each.data.get("validation_pictures", ALL_PICTURES) for each in (old, new)]
+    if counts[0] != counts[1]:  # a trial gives way to a run on all pictures
+        return "" if counts[0] < counts[1] else "it was measured on more validation pictures"
+    knows_hands = _knows_hands(new)
+    if _knows_hands(old) != knows_hands:
+        who, other = ("this run", "it") if knows_hands else ("it", "this run")
+        return f"{who} learned from other hands than MNIST's as well, and {other} did not"
+    before, now = (_score(each, with_hands=knows_hands) for each in (old, new))
+    if before is None:
+        return "its results on validation are not known"
+    if (now or 0.0) < before:
+        sets = "MNIST and other hands together" if knows_hands else "MNIST"
+        return f"it did better on validation, {sets}"
+    if old.refusal is not None and new.refusal is None:
+        return "it is calibrated, and these weights are not yet"
+    return ""
+
+
+def _knows_hands(checkpoint: Checkpoint) -> bool:
+    """Whether a network has learned from other hands than MNIST's, and was measured on them."""
+    return bool(checkpoint.data.get("hands_validation_pictures"))
+
+
+def _score(checkpoint: Checkpoint, *, with_hands: bool) -> float | None:
+    """Add up the shares of validation pictures read right, as `runs.rank` does; None: not known."""
+    _, mnist, hands = find_shares(checkpoint)
+    wanted = [mnist, hands] if with_hands else [mnist]
+    known = [share for share in wanted if share is not None]
+    return sum(known) if len(known) == len(wanted) else None
 
 
 def offer(
-    outcome: Outcome,
+    folder: Path,
     settings: Settings,
     candidate: str,
     *,
@@ -84,13 +237,12 @@ def offer(
 ) -> dict[str, Any]:
     """Put a finished run's best weights on the shelf under a name of their own.
 
-    They are calibrated first, so that their confidence and verdicts can be relied on. Whoever
-    follows the run finds what came of it in its outcome.json.
+    They are calibrated first, so that their confidence and verdicts can be relied on.
 
     Parameters
     ----------
-    outcome : Outcome
-        Of a run that was not interrupted.
+    folder : Path
+        Of a run that has done its epochs; holds best.pth.
     settings : Settings
         Of that run.
     candidate : str
@@ -106,11 +258,11 @@ def offer(
         `promotion` (see `promotion.Comparison.to_dict`) and `summary`, in words.
     """
     before = load_checkpoint(settings.start, models_folder) if settings.start else None
-    best = load_checkpoint(outcome.folder / "best.pth")
+    best = load_checkpoint(folder / "best.pth")
     calibrate(best, data_folder, count=settings.limit or CALIBRATION_COUNT)
     publish(best.path, models_folder / f"{candidate}.pth")
-    result: dict[str, Any] = {"candidate": candidate, "metrics": outcome.metrics}
-    summary = [f"{outcome.metrics['validation_accuracy']:.2%} of the validation pictures right."]
+    result: dict[str, Any] = {"candidate": candidate, "metrics": best.metrics}
+    summary = [f"{best.metrics['validation_accuracy']:.2%} of the validation pictures right."]
     corrections = find_corrections(settings.corrections)
     if corrections:
         result["corrections"] = _count_corrected(corrections, best, before)
@@ -124,8 +276,6 @@ def offer(
         verdict = "It is the best model now" if promoted else "The best model stays as it was"
         summary.append(f"{verdict} ({comparison.text}).")
     result["summary"] = " ".join([*summary, f"The new weights are {candidate!r}."])
-    with atomic_write(outcome.folder / "outcome.json") as path:
-        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return result
 
 

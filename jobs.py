@@ -31,19 +31,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import psutil
-from filelock import FileLock, Timeout
 
 from errors import BusyError, OutputError, SettingsError
 from feedback import FeedbackStore
 from model import DEFAULT_ARCHITECTURE, list_models
-from registry import ALIASES, MODELS_DIR, list_names, load_checkpoint
-from utils import MAX_SEED, PROJECT, atomic_write
+from registry import MODELS_DIR, load_checkpoint
+from shelf import clean_name, is_taken
+from utils import MAX_SEED, PROJECT, atomic_write, hold_lock
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,8 @@ LOCK_WAIT_S = 10
 # They are made once, in about a minute of one core, and kept.
 HANDS = (10_000, 3_000)
 _STAMP, _STAMP_LENGTH = "%Y%m%d-%H%M%S", len("20261121-093000")
+# What `hands.py` prints while it makes pictures.
+_MAKING = re.compile(r"making ([\d,]+) pictures \((\w+)\): +(\d+)%")
 LOG_LINES = 40
 LOG_BYTES = 20_000  # read from the end of a log
 
@@ -144,6 +146,10 @@ class Job:
     def is_running(self) -> bool:
         """Whether its process still lives."""
         return self.state in ("running", "cancelling")
+
+    def without_output(self) -> Job:
+        """Leave out what the run printed: that may name folders of this machine."""
+        return replace(self, log="", message=self.message.replace(_quote(self.log), ""))
 
     @property
     def was_promoted(self) -> bool:
@@ -301,7 +307,7 @@ class TrainingJobs:
         return job
 
     def check(self, settings: JobSettings) -> JobSettings:
-        """Refuse settings that cannot work, and fill in the network.
+        """Refuse settings that cannot work, fill in the network, and clean the name.
 
         Raises
         ------
@@ -325,17 +331,17 @@ class TrainingJobs:
                     f"({start.architecture}), which learn one by one; choose one of them"
                 )
             model = start.architecture
-        if settings.name in list_names(self.models) or settings.name in ALIASES:
-            raise SettingsError(
-                f"name: there is a model {settings.name!r} already; choose another name"
-            )
+        name = clean_name(settings.name) if settings.name else ""
+        if name and is_taken(name, self.models):
+            raise SettingsError(f"name: there is a model {name!r} already; choose another name")
         if settings.corrections:
             store = FeedbackStore(self.corrections) if self.corrections else FeedbackStore()
             if not len(store):
                 raise SettingsError(
                     "corrections: there are none yet; correct some answers first, or train without"
                 )
-        return JobSettings(**{**asdict(settings), "model": model or DEFAULT_ARCHITECTURE})
+        model = model or DEFAULT_ARCHITECTURE
+        return JobSettings(**{**asdict(settings), "model": model, "name": name})
 
     def _command(self, settings: JobSettings, run: str, candidate: str) -> list[str]:
         """Write the command line of the trainer."""
@@ -386,19 +392,10 @@ class TrainingJobs:
             process.wait()
             raise
 
-    @contextlib.contextmanager
-    def _alone(self) -> Any:
+    def _alone(self) -> contextlib.AbstractContextManager[None]:
         """Let one process at a time start a run."""
-        try:
-            self.outputs.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.outputs / ".training.lock", timeout=LOCK_WAIT_S):
-                yield
-        except Timeout as error:
-            raise BusyError("another page is starting a run; look again in a moment") from error
-        except OSError as error:
-            if isinstance(error, (BusyError, OutputError)):
-                raise
-            raise OutputError(f"cannot write {self.outputs}: {error.strerror or error}") from error
+        busy = "another page is starting a run; look again in a moment"
+        return hold_lock(self.outputs / ".training.lock", busy=busy, timeout_s=LOCK_WAIT_S)
 
     # --- ending -------------------------------------------------------------------------------
 
@@ -466,8 +463,9 @@ def _check_values(settings: JobSettings) -> None:
     ]
     for name, is_fine, wanted in checks:
         if not is_fine:
-            shown = repr(getattr(settings, name))[:80]
-            raise SettingsError(f"{name}: {shown} cannot work; it has to be {wanted}")
+            value = getattr(settings, name)
+            what = "it is empty" if value is None else f"{value!r:.80} cannot work"
+            raise SettingsError(f"{name}: {what}; it has to be {wanted}")
 
 
 def _is_whole(value: object, least: int, most: int) -> bool:
@@ -579,6 +577,16 @@ def _estimate_left(folder: Path, history: list[dict[str, Any]]) -> float | None:
     return max(0.0, planned * per_epoch - max(0.0, min(since, per_epoch)))
 
 
+def _describe_preparation(text: str) -> str:
+    """Say what comes before the first epoch, and how far it is, from the end of the log."""
+    bar = _MAKING.search(text.rpartition("\n")[2])
+    if bar is None:
+        return "Preparing: the data are read, and made where they are missing."
+    count, kind, share = bar.groups()
+    what = "pictures of no digit" if kind == "none" else "digits of other hands"
+    return f"Preparing: {count} {what} are made, {share} % done. That is kept for the next run."
+
+
 def _describe(
     state: State,
     settings: JobSettings,
@@ -590,7 +598,7 @@ def _describe(
     """Say in one sentence or two what happens or happened."""
     if state == "running":
         if not history:
-            return "Preparing: the data are read, and made where they are missing."
+            return _describe_preparation(text)
         if len(history) < settings.epochs:
             return f"Learning: epoch {len(history) + 1} of {settings.epochs}."
         return "Finishing: the new weights are measured and calibrated."
@@ -602,6 +610,11 @@ def _describe(
     best = f" Its best weights so far are in {folder.name}/best.pth." if kept else ""
     if state == "cancelled":
         return f"Cancelled after {len(history)} of {settings.epochs} epochs.{best}"
-    reason = next((line for line in reversed(text.splitlines()) if line.strip()), "")
-    said = f" It last said: {reason}" if reason else " It said nothing; it may have been killed."
+    said = _quote(text) or " It said nothing; it may have been killed."
     return f"Failed after {len(history)} of {settings.epochs} epochs.{said}{best}"
+
+
+def _quote(text: str) -> str:
+    """Say what a run printed last, if anything."""
+    last = next((line for line in reversed(text.splitlines()) if line.strip()), "")
+    return f" It last said: {last}" if last else ""

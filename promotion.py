@@ -28,7 +28,7 @@ from shelf import BEST, make_best
 RULE = (
     "It must read at least as many of MNIST's validation pictures as the present best model, and "
     "at least as many digits of other hands. If both numbers are the same, its doubt has to be at "
-    "least as well placed (mean cross entropy, after calibration)."
+    "least as well placed."  # by the mean cross entropy, after calibration
 )
 COUNT = 3_000  # digits of other hands
 SEED = 0  # training has the seeds from 1 upwards

@@ -168,7 +168,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "small_epochs": 3,
         "pool_first": True,
     },
-    # Made the shipped weights.
+    # Made the shipped weights, in seven stages: see `make weights`.
     "hands": {
         "epochs": 32,
         "batch_size": 256,
@@ -180,7 +180,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "non_digits": 15_000,
         "shards": 2,
     },
-    # Made the weights of the smaller networks: the same pictures, in minutes.
+    # Made the weights of six other networks: the same pictures, in minutes.
     "hands-fast": {
         "epochs": 6,
         "batch_size": 256,

@@ -38,7 +38,7 @@ from torch import Tensor
 
 from errors import ArchitectureError, CheckpointError, DigitError, ModelNotFoundError
 from model import MAX_SOFTEN, DigitNetwork, InputScaling, build_model
-from utils import PROJECT, atomic_write
+from utils import PROJECT, save_tensors
 
 MODELS_DIR = PROJECT / "models"
 SUFFIX = ".pth"
@@ -47,7 +47,7 @@ ALIASES = {"best": "mnist_cnn_best", "last": "mnist_cnn"}
 FORMAT = 2  # 2: networks may soften what they read
 MAX_BYTES = 256_000_000  # our largest network takes 4 MB; more is a mistake or an attack
 VERSION_DIGITS = 12
-RETRAIN = "train one: python train.py"
+RETRAIN = "train one: python train.py, or the tab Train of the page"  # for whichever door
 
 # What a checkpoint must hold, and as which type.
 _FIELDS: dict[str, tuple[type, ...]] = {
@@ -64,6 +64,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "refusal": (dict, type(None)),
     "extra": (dict,),
 }
+_LIMITS = ("unsure_above", "not_a_digit_above")  # what `refusal` holds, in rising order
 _PLAIN_TENSOR = (torch.strided, "cpu")
 _PLAIN_TYPES = (type(None), bool, int, float, str)
 
@@ -83,7 +84,8 @@ class Checkpoint:
     temperature : float
         Above zero. Divide the logits by it before the softmax, so that confidence is honest.
     refusal : dict or None
-        Thresholds by which a picture is called unsure or not a digit.
+        Doubt (see `predict.measure_doubt`) from which a picture is called unsure, as
+        `unsure_above`, or not a digit, as `not_a_digit_above`; 0.0 to 1.0, rising.
     versions : dict
         The libraries that wrote the file.
     created : str
@@ -220,7 +222,7 @@ def list_checkpoints(folder: Path = MODELS_DIR) -> list[Listing]:
     listings = []
     for name, path in sorted(_files(folder).items()):
         try:
-            listings.append(Listing(name, path, load_checkpoint(path)))
+            listings.append(Listing(name, path, load_file(path)))
         except DigitError as error:
             listings.append(Listing(name, path, None, str(error)))
     return listings
@@ -273,7 +275,7 @@ def save_checkpoint(
     temperature : float, default=1.0
         Above zero; see `Checkpoint`.
     refusal : mapping, optional
-        Plain values; see `Checkpoint`.
+        Two thresholds; see `Checkpoint`.
     extra : mapping, optional
         Plain values and tensors.
 
@@ -285,8 +287,8 @@ def save_checkpoint(
     Raises
     ------
     CheckpointError
-        If a value is not plain, a weight is not finite, or the network is not one of ours. An
-        older file stands.
+        If a value is not plain or cannot work, a weight is not finite, or the network is not one
+        of ours. An older file stands.
     OutputError
         If the file cannot be written.
     """
@@ -311,11 +313,7 @@ def save_checkpoint(
         "extra": _plain_dict(extra, "extra", tensors=True),
     }
     _check_fields(content, path)
-    # Through memory, because torch.save reports a full disk as a bare RuntimeError.
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+    save_tensors(content, path)
     return _fingerprint(weights)
 
 
@@ -380,7 +378,22 @@ def load_checkpoint(
     CheckpointError
         If the file is not a checkpoint of ours, is damaged, or holds code.
     """
-    path = resolve(name, folder, allow_paths=allow_paths)
+    return load_file(resolve(name, folder, allow_paths=allow_paths))
+
+
+def load_file(path: Path) -> Checkpoint:
+    """Do what `load_checkpoint` does with exactly this file, whatever other models are called.
+
+    Parameters
+    ----------
+    path : Path
+        Never looked up as a name.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such file, or it is not a checkpoint of ours, is damaged, or holds code.
+    """
     content = _read(path)
     _check_fields(content, path)
     weights = content["model_state_dict"]
@@ -417,7 +430,7 @@ def _read(path: Path) -> Any:
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
     if not raw:
-        raise CheckpointError(f"{path} is empty; restore it (git checkout), or {RETRAIN}")
+        raise CheckpointError(f"{path} is empty; choose another file, copy it anew, or {RETRAIN}")
     try:
         # torch.load skips the checksums inside the file, and unpacks to any size.
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
@@ -430,8 +443,8 @@ def _read(path: Path) -> Any:
     # unpickling, key, unicode, struct, runtime errors); for us it is all one case: not our file.
     except Exception as error:
         raise CheckpointError(
-            f"{path} is damaged, or not a checkpoint of this project; nothing in it was executed; "
-            f"restore it (git checkout), choose another file, or {RETRAIN}"
+            f"{path} is damaged, or not a network that this program has trained (no code in it was "
+            f"run); choose another file, copy it anew, or {RETRAIN}"
         ) from error
 
 
@@ -466,6 +479,19 @@ def _check_fields(content: Any, path: Path) -> None:
         raise CheckpointError(
             f"{path} has the temperature {temperature}; it must be above zero and finite"
         )
+    if content["refusal"] is not None and not _can_refuse(content["refusal"]):
+        raise CheckpointError(
+            f"{path} has a 'refusal' that cannot work: {content['refusal']}; it takes "
+            f"{' and '.join(_LIMITS)}, floats from 0 to 1, not falling; {RETRAIN}"
+        )
+
+
+def _can_refuse(refusal: dict[Any, Any]) -> bool:
+    """Whether these are the two thresholds of doubt, in their order."""
+    if refusal.keys() != set(_LIMITS):
+        return False
+    unsure, refused = (refusal[name] for name in _LIMITS)
+    return _is_finite(unsure) and _is_finite(refused) and 0 <= unsure <= refused <= 1
 
 
 def _is_finite(value: object) -> bool:

@@ -23,7 +23,7 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from batch_sources import open_source
+from batch_sources import find_archive, open_source
 from errors import DataFormatError, DataNotFoundError, DigitError, OutputError, SettingsError
 from picture import PictureSource
 from preprocess import prepare
@@ -173,7 +173,7 @@ def find_pictures(reviews: Sequence[Review], folder: Path) -> Iterator[tuple[Rev
     packed: dict[Path, dict[str, list[Review]]] = defaultdict(lambda: defaultdict(list))
     for review in reviews:
         path = _locate(review.path, folder)
-        archive = next((parent for parent in path.parents if parent.is_file()), None)
+        archive = find_archive(path)
         if archive is None:
             yield review, path
         else:

@@ -1,10 +1,11 @@
 """The folder of one training run: its settings, the history that a page can follow, its reports.
 
-outputs/RUN/config.json      every setting
+outputs/RUN/config.json      every setting, and what was asked for besides
 outputs/RUN/history.jsonl    one line for each epoch, written as it ends
 outputs/RUN/resume.pt        all that is needed to go on
 outputs/RUN/best.pth         best weights on validation; last.pth: the newest
 outputs/RUN/*.png            curves, confusion matrix, samples; report.txt: scores by digit
+outputs/RUN/outcome.json     what it came to; the mark of a run that has done all that was asked
 
 >>> run = Run(Path("outputs/first"), {"model": "mnistnet"}, epochs=20)
 >>> run.start()
@@ -16,6 +17,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,9 @@ from dataset import Digits
 from errors import CheckpointError, OutputError, SettingsError
 from learning import RunningAverage
 from model import CLASSES, DigitNetwork, compute_logits
-from utils import atomic_write
+from utils import atomic_write, hold_lock, save_tensors, shorten_path
+
+OUTCOME = "outcome.json"
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,8 @@ class Run:
         Plain values, for config.json.
     epochs : int
         How many are planned.
+    patience : int, default=0
+        Stop after this many epochs without a better one; 0 never stops early.
 
     Attributes
     ----------
@@ -122,14 +128,47 @@ class Run:
         One row for each epoch, as in history.jsonl.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], *, epochs: int) -> None:
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any], *, epochs: int, patience: int = 0
+    ) -> None:
         self.folder = folder
         self.settings = settings
         self.epochs = epochs
+        self.patience = patience
         self.history: list[dict[str, Any]] = []
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep other processes out of the folder: two would mix their histories and weights.
+
+        Raises
+        ------
+        BusyError
+            If another process has the folder.
+        OutputError
+            If the folder cannot be written.
+        """
+        where = shorten_path(self.folder)
+        busy = f"another process trains in {where}; wait for its end, or name another --run"
+        return hold_lock(self.folder / ".lock", busy=busy)
+
+    def check_new(self) -> None:
+        """Refuse a folder that holds a run already.
+
+        Raises
+        ------
+        SettingsError
+            The message says what to do.
+        """
+        if (self.folder / "config.json").exists():
+            raise SettingsError(
+                f"{shorten_path(self.folder)} holds a run already; name another --run, or "
+                "--resume that one"
+            )
 
     def start(self) -> int:
         """Write the settings and the history so far, and return the first epoch.
+
+        What the run came to before it went on is not so any more, and is deleted.
 
         Raises
         ------
@@ -141,15 +180,22 @@ class Run:
         with atomic_write(self.folder / "history.jsonl") as path:
             lines = [json.dumps(row) + "\n" for row in self.history]
             path.write_text("".join(lines), encoding="utf-8")
+        try:
+            (self.folder / OUTCOME).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot write {self.folder}: {error.strerror or error}") from error
         return len(self.history) + 1
 
     def resume(self, state: Resumable) -> int:
         """Put a stopped run back where it was, and return the epoch that comes next.
 
+        A run whose epochs are all done, but not what was to follow them, is resumed as well: the
+        epoch that comes next is one too many then, or `is_stuck`.
+
         Raises
         ------
         SettingsError
-            If there is nothing to resume, or no epoch is left.
+            If there is nothing to resume, or the run is finished.
         CheckpointError
             If resume.pt is damaged, or of another network.
         """
@@ -167,22 +213,42 @@ class Run:
                 f"{path} is damaged, or of another network than the one asked for ({reason}); "
                 "start again without --resume"
             ) from error
-        if len(self.history) >= self.epochs:
+        is_over = self.is_stuck or len(self.history) >= self.epochs
+        if is_over and (self.folder / OUTCOME).exists():
+            advice = "with --patience 0" if self.is_stuck else "with --epochs"
             raise SettingsError(
-                f"the run in {self.folder} has finished its {len(self.history)} epochs; "
-                "ask for more with --epochs"
+                f"the run in {self.folder} is finished, after epoch {len(self.history)}; "
+                f"ask for more {advice}"
             )
         return self.start()
 
+    def finish(self, outcome: Mapping[str, Any]) -> None:
+        """Write what the run came to: plain values. From now on it counts as finished."""
+        with atomic_write(self.folder / OUTCOME) as path:
+            path.write_text(json.dumps(outcome, indent=2) + "\n", encoding="utf-8")
+
     def save(self, state: Resumable) -> None:
-        """Write what `resume` needs."""
-        with atomic_write(self.folder / "resume.pt") as path:
-            torch.save({"history": self.history, "state": state.state_dict()}, path)
+        """Write what `resume` needs.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        content = {"history": self.history, "state": state.state_dict()}
+        save_tensors(content, self.folder / "resume.pt")
 
     @property
     def best_epoch(self) -> int:
         """The last epoch that was better than all before it."""
         return max(row["epoch"] for row in self.history if row["best"])
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether so many epochs were not better than the best that patience has run out."""
+        if not (self.patience and self.history):
+            return False
+        return len(self.history) - self.best_epoch >= self.patience
 
     def add_epoch(
         self, train: Score, validation: Score, hands: Score | None, *, lr: float, seconds: float

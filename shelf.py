@@ -19,14 +19,13 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 
-from errors import BusyError, CheckpointError, ModelNotFoundError, OutputError, SettingsError
+from errors import CheckpointError, ModelNotFoundError, OutputError, SettingsError
 from model import DigitNetwork, compute_logits, count_parameters, list_models
 from registry import (
     ALIASES,
@@ -35,12 +34,14 @@ from registry import (
     Checkpoint,
     list_checkpoints,
     load_checkpoint,
+    load_file,
     resolve,
 )
-from utils import HelpFormatter, atomic_write
+from utils import HelpFormatter, atomic_write, hold_lock
 
 BEST = ALIASES["best"]
 PREVIOUS = "mnist_cnn_previous"  # what "best" was before
+PLACES = frozenset({*ALIASES, BEST, PREVIOUS})  # models come and go there; none is added there
 SHIPPED = frozenset({*ALIASES.values(), *list_models()})
 MAX_UPLOAD_BYTES = 32_000_000  # our largest network takes 4 MB
 LONGEST_NAME = 64
@@ -71,6 +72,11 @@ def clean_name(text: object) -> str:
     if not name:
         raise SettingsError(f"name: {str(text)[:80]!r} has no letter or digit; choose a name")
     return name
+
+
+def is_taken(name: str, folder: Path) -> bool:
+    """Whether a model of that name is in the folder, or the name is none that a model may have."""
+    return name in PLACES or (folder / f"{name}{SUFFIX}").exists()
 
 
 def add(content: bytes, name: str, folder: Path) -> Checkpoint:
@@ -107,19 +113,19 @@ def add(content: bytes, name: str, folder: Path) -> Checkpoint:
         )
     target = folder / f"{name}{SUFFIX}"
     with _alone(folder):
-        if target.exists() or name in ALIASES:
+        if is_taken(name, folder):
             raise SettingsError(
                 f"name: there is a model {name!r} already; rename the file, or delete that model"
             )
         with atomic_write(target) as temporary:
             temporary.write_bytes(content)
             try:
-                load_checkpoint(temporary)
+                load_file(temporary)
             except CheckpointError as error:
                 # The temporary name would tell the sender nothing.
                 text = str(error).replace(str(temporary), target.name)
                 raise CheckpointError(text) from error
-    return load_checkpoint(target)
+    return load_file(target)
 
 
 def delete(name: str, folder: Path, *, in_use: str) -> None:
@@ -180,7 +186,7 @@ def make_best(name: str, folder: Path) -> Checkpoint:
         if best.exists():
             _copy(best, folder / f"{PREVIOUS}{SUFFIX}")
         _copy(source, best)
-        return load_checkpoint(best)
+        return load_file(best)
 
 
 def roll_back(folder: Path) -> Checkpoint:
@@ -206,12 +212,12 @@ def roll_back(folder: Path) -> Checkpoint:
             raise ModelNotFoundError(
                 "there is nothing to go back to: the best model has not been replaced yet"
             )
-        load_checkpoint(previous)
+        load_file(previous)
         # The replaced file is held under a third name until both are in place.
         with atomic_write(previous) as leaving:
             shutil.copyfile(best if best.exists() else previous, leaving)
             _copy(previous, best)
-        return load_checkpoint(best)
+        return load_file(best)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -220,21 +226,10 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path) -> AbstractContextManager[None]:
     """Let one process and one thread at a time change the shelf."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".shelf.lock", timeout=LOCK_WAIT_S)
-        lock.acquire()
-    except Timeout as error:
-        raise BusyError("another change of the models is under way; try again soon") from error
-    except OSError as error:
-        raise OutputError(f"cannot write {folder}: {error.strerror or error}") from error
-    try:
-        yield
-    finally:
-        lock.release()
+    busy = "another change of the models is under way; try again soon"
+    return hold_lock(folder / ".shelf.lock", busy=busy, timeout_s=LOCK_WAIT_S)
 
 
 # --- the command line -----------------------------------------------------------------------------

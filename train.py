@@ -10,8 +10,9 @@ The test pictures are looked at once, after training, with those weights.
     $ python train.py --recipe fast
     $ python train.py --recipe refine --corrections --candidate mine
 
-The weights go to `models/NAME.pth` (the last) and `models/NAME_best.pth` (the best); everything
-else that a run leaves behind lies in its folder under `outputs/`, see `runs.py`.
+The weights go to `models/NAME.pth` (the last) and `models/NAME_best.pth` (the best, unless a better
+or a calibrated model has that place, see `handover.py`); everything else that a run leaves behind
+lies in its folder under `outputs/`, see `runs.py`.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ import torch
 from corrections import OWN
 from dataset import Split, data_dir, load_mnist
 from distributed import ALONE, Team, join_team
-from errors import SettingsError
-from handover import hand_over, offer
+from errors import OutputError, SettingsError
+from handover import Wishes, check_wishes, hand_over, offer
 from learner import Learner, build_learner
 from learning import PRECISIONS, SCHEDULES
 from model import DEFAULT_ARCHITECTURE, count_parameters, list_models
@@ -71,17 +72,12 @@ CHECKPOINT_METRICS = (
 
 def train(
     settings: Settings,
+    wishes: Wishes,
     *,
-    data_folder: Path,
     folder: Path,
-    models_folder: Path = MODELS_DIR,
-    name: str | None = None,
     device: torch.device | None = None,
     team: Team = ALONE,
     resume: bool = False,
-    test: bool = True,
-    replace: bool = False,
-    hand_on: bool = True,
     on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
 ) -> Outcome:
     """Train one network from start to end.
@@ -90,26 +86,16 @@ def train(
     ----------
     settings : Settings
         What to compute.
-    data_folder : Path
-        Holds MNIST; see `dataset.load_mnist`.
+    wishes : Wishes
+        Where everything lies, and what becomes of the weights.
     folder : Path
         The run's own folder; made if missing.
-    models_folder : Path, default=MODELS_DIR
-        Where the finished checkpoints go.
-    name : str, optional
-        Of the checkpoints; default "mnist_cnn" for the default network, else its own name.
     device : torch.device, optional
         Default: the fastest there is.
     team : Team, optional
         The processes that share the work; this one leads them, the others call `assist`.
     resume : bool, default=False
-        Go on from `folder`/resume.pt.
-    test : bool, default=True
-        Measure the best weights on the test pictures at the end. Leave it off in experiments.
-    replace : bool, default=False
-        Replace NAME_best.pth even if its validation accuracy is higher.
-    hand_on : bool, default=True
-        Copy the weights to `models_folder`; otherwise they stay in the run's folder.
+        Go on from `folder`/resume.pt; if only what follows the last epoch was not done, do that.
     on_epoch : callable, optional
         Gets each row of the history as it is written.
 
@@ -120,70 +106,88 @@ def train(
     Raises
     ------
     SettingsError
-        If a setting cannot work, there is nothing to resume, or the folder holds another run.
+        If a setting or a wish cannot work, there is nothing to resume, or the folder holds another
+        run.
     DataNotFoundError, DataFormatError
         If MNIST cannot be read.
     ModelNotFoundError
         If there is no such teacher.
+    BusyError
+        If another process trains in the folder.
     OutputError
         If a result cannot be written.
     """
     check_settings(settings)
+    wishes = check_wishes(wishes, folder)
     team.check_batch(settings.batch_size)
-    if not resume and (folder / "config.json").exists():
-        raise SettingsError(
-            f"{shorten_path(folder)} holds a run already; name another --run, or --resume that one"
-        )
+    record = {**settings.to_dict(), "wishes": wishes.to_dict()}
+    run = Run(folder, record, epochs=settings.epochs, patience=settings.patience)
+    if not resume:
+        run.check_new()
     set_seed(settings.seed)
     device = device or pick_device()
-    data = load_data(settings, data_folder, device)
+    data = load_data(settings, data_dir(wishes.data_dir), device)
     team.hand_out("the data lie ready")  # the others find there what is made only once
-    learner = build_learner(settings, device, models_folder, team)
+    learner = build_learner(settings, device, wishes.models_dir, team)
     state = learner.state
-    run = Run(folder, settings.to_dict(), epochs=settings.epochs)
-    first_epoch = run.resume(state) if resume else run.start()
-    if resume:  # by now, other weights may have the name of those that it once began with
-        learner.sources["start"] = load_checkpoint(folder / "last.pth").settings["start"]
-    team.hand_out((first_epoch, state.state_dict()))
-    print(
-        f"{settings.model}, {count_parameters(learner.model):,} parameters, on {device.type} in "
-        f"{str(learner.precision).removeprefix('torch.')}; seed {settings.seed}; "
-        f"{len(data.train[0]):,} training and {len(data.validation):,} validation pictures\n"
-        f"results in {shorten_path(folder)}\n{ROW_TITLE}",
-        flush=True,
-    )
+    with run.alone():
+        if not resume:  # once more: another may have begun it while the data were read
+            run.check_new()
+        first_epoch = run.resume(state) if resume else run.start()
+        if resume:  # by now, other weights may have the name of those that it once began with
+            learner.sources["start"] = load_checkpoint(folder / "last.pth").settings["start"]
+        team.hand_out((first_epoch, state.state_dict()))
+        print(
+            f"{settings.model}, {count_parameters(learner.model):,} parameters, on {device.type} "
+            f"in {str(learner.precision).removeprefix('torch.')}; seed {settings.seed}; "
+            f"{len(data.train[0]):,} training and {len(data.validation):,} validation pictures\n"
+            f"results in {shorten_path(folder)}\n{ROW_TITLE}",
+            flush=True,
+        )
+        interrupted = False
+        try:
+            _learn(run, learner, data, first_epoch, on_epoch)
+            best_path = _finish(run, settings, wishes)
+        except KeyboardInterrupt:
+            if not (folder / "best.pth").is_file():  # in the first epoch: there is nothing to keep
+                raise
+            interrupted = True
+            best_path = _hand_over(folder, settings, wishes)
+        except OutputError as error:
+            if not (folder / "resume.pt").is_file():
+                raise
+            raise OutputError(
+                f"{error}; what was learned before is safe: when that is put right, go on with: "
+                f"python train.py --resume {shorten_path(folder)}"
+            ) from error
+        metrics = load_checkpoint(folder / "best.pth").metrics
+        return Outcome(folder, best_path, run.history, metrics, interrupted)
 
-    interrupted = False
-    try:
-        for epoch in range(first_epoch, settings.epochs + 1):
-            started = time.perf_counter()
-            train_score = learner.learn(data.train[(epoch - 1) % len(data.train)], epoch)
-            row = run.add_epoch(
-                train_score,
-                measure(learner.result, data.validation),
-                measure(learner.result, data.hands) if data.hands else None,
-                lr=learner.optimizer.param_groups[0]["lr"],
-                seconds=time.perf_counter() - started,
-            )
-            _save(run, learner, data, row)
-            print(format_row(row), flush=True)
-            on_epoch(row)
-            is_stuck = bool(settings.patience and epoch - run.best_epoch >= settings.patience)
-            if team.hand_out(is_stuck):
-                print(f"no better validation result for {settings.patience} epochs: stopping early")
-                break
-    except KeyboardInterrupt:
-        if not (folder / "best.pth").is_file():  # in the first epoch: there is nothing to keep
-            raise
-        interrupted = True
-    if not interrupted:
-        _report(run, settings, data_folder, test=test)
-    stem = name or (DEFAULT_NAME if settings.model == DEFAULT_ARCHITECTURE else settings.model)
-    best_path = folder / "best.pth"
-    if hand_on:
-        best_path = hand_over(folder, models_folder, stem, replace=replace)
-    metrics = load_checkpoint(folder / "best.pth").metrics
-    return Outcome(folder, best_path, run.history, metrics, interrupted)
+
+def _learn(
+    run: Run,
+    learner: Learner,
+    data: Data,
+    first_epoch: int,
+    on_epoch: Callable[[dict[str, Any]], None],
+) -> None:
+    """Go through the epochs that are left, and save what each has brought."""
+    for epoch in range(first_epoch, run.epochs + 1):
+        if learner.team.hand_out(run.is_stuck):
+            print(f"no better validation result for {run.patience} epochs: stopping early")
+            break
+        started = time.perf_counter()
+        train_score = learner.learn(data.train[(epoch - 1) % len(data.train)], epoch)
+        row = run.add_epoch(
+            train_score,
+            measure(learner.result, data.validation),
+            measure(learner.result, data.hands) if data.hands else None,
+            lr=learner.optimizer.param_groups[0]["lr"],
+            seconds=time.perf_counter() - started,
+        )
+        _save(run, learner, data, row)
+        print(format_row(row), flush=True)
+        on_epoch(row)
 
 
 def _save(run: Run, learner: Learner, data: Data, row: dict[str, Any]) -> None:
@@ -203,34 +207,60 @@ def _save(run: Run, learner: Learner, data: Data, row: dict[str, Any]) -> None:
 
 def assist(
     settings: Settings,
+    wishes: Wishes,
     team: Team,
     *,
-    data_folder: Path,
-    models_folder: Path = MODELS_DIR,
     device: torch.device | None = None,
 ) -> None:
     """Do this process's part of a training that another one leads with `train`; write nothing.
 
     Parameters
     ----------
-    settings, data_folder, models_folder, device
+    settings, wishes, device
         As for `train`, and the same as there.
     team : Team
     """
     set_seed(settings.seed)
     device = device or pick_device()
     team.hand_out("")
-    data = load_data(settings, data_folder, device)
-    learner = build_learner(settings, device, models_folder, team)
+    data = load_data(settings, data_dir(wishes.data_dir), device)
+    learner = build_learner(settings, device, wishes.models_dir, team)
     first_epoch, state = team.hand_out((1, learner.state.state_dict()))
     learner.state.load_state_dict(state)
     # Other pictures need other changes and other dropout than the leader's.
     learner.changes.manual_seed(settings.seed + team.rank)
     torch.manual_seed(settings.seed + team.rank)
     for epoch in range(first_epoch, settings.epochs + 1):
-        learner.learn(data.train[(epoch - 1) % len(data.train)], epoch)
         if team.hand_out(False):
             break
+        learner.learn(data.train[(epoch - 1) % len(data.train)], epoch)
+
+
+def _finish(run: Run, settings: Settings, wishes: Wishes) -> Path:
+    """Do all that follows the last epoch, and return the path of the best weights."""
+    _report(run, settings, data_dir(wishes.data_dir), test=wishes.test)
+    best_path = _hand_over(run.folder, settings, wishes)
+    outcome: dict[str, Any] = {"metrics": load_checkpoint(run.folder / "best.pth").metrics}
+    if wishes.candidate:
+        outcome = offer(
+            run.folder,
+            settings,
+            wishes.candidate,
+            models_folder=wishes.models_dir,
+            data_folder=data_dir(wishes.data_dir),
+            promoting=wishes.promote,
+        )
+        print(outcome["summary"], flush=True)
+    run.finish(outcome)
+    return best_path
+
+
+def _hand_over(folder: Path, settings: Settings, wishes: Wishes) -> Path:
+    """Copy the weights to `models/`, if that is wished, and return the path of the best ones."""
+    if wishes.candidate or not wishes.hand_on:
+        return folder / "best.pth"
+    own_name = DEFAULT_NAME if settings.model == DEFAULT_ARCHITECTURE else settings.model
+    return hand_over(folder, wishes.models_dir, wishes.name or own_name, replace=wishes.replace)
 
 
 def _report(run: Run, settings: Settings, data_folder: Path, *, test: bool) -> None:
@@ -331,16 +361,22 @@ def build_parser() -> argparse.ArgumentParser:
     add("--run", metavar="NAME", help="name of the run's folder; default: network and time")
     add("--models-dir", type=Path, default=MODELS_DIR, metavar="DIR", help="for checkpoints")
     add("--name", metavar="NAME", help="of the checkpoints; default: mnist_cnn, or the network")
-    add("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
-    add("--candidate", metavar="NAME", help="calibrate, and save as models/NAME.pth only")
+    add("--resume", type=Path, metavar="DIR", help="go on as was asked for with the run in DIR")
+    add("--candidate", metavar="NAME", help="calibrate, and save as a new models/NAME.pth only")
     doing = parser.add_argument_group("running")
     add = doing.add_argument
     add("--threads", type=int, default=0, metavar="N", help="CPU threads; 0: one for each core")
     add("--no-cuda", action="store_true", help="stay on the CPU; short for --device cpu")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
-    add("--no-test", action="store_true", help="leave the test pictures alone (experiments)")
-    add("--replace", action="store_true", help="replace NAME_best.pth even by a worse one")
-    add("--promote", action="store_true", help="make the candidate the best if it is not worse")
+    # Each of these can be taken back, as a resumed run begins with what was asked for at first.
+    switch = argparse.BooleanOptionalAction
+    add(
+        "--test",
+        action=switch,
+        help="measure on the test pictures in the end; experiments should not",
+    )
+    add("--replace", action=switch, help="replace any NAME_best.pth, or a candidate of that name")
+    add("--promote", action=switch, help="make the candidate the best if it is not worse")
     return parser
 
 
@@ -348,14 +384,14 @@ def parse_settings(argv: Sequence[str] | None) -> tuple[argparse.Namespace, Sett
     """Read the command line; a recipe or a stopped run gives the defaults of all other flags."""
     parser = build_parser()
     fields = [field.name for field in dataclasses.fields(Settings)]
-    parser.set_defaults(**dataclasses.asdict(Settings()))
+    parser.set_defaults(**dataclasses.asdict(Settings()), **dataclasses.asdict(Wishes()))
     first_look = argparse.ArgumentParser(add_help=False)
     first_look.add_argument("--recipe", default="default")
     first_look.add_argument("--resume", type=Path)
     early, _ = first_look.parse_known_args(argv)
     parser.set_defaults(**RECIPES.get(early.recipe, {}))
     if early.resume:
-        parser.set_defaults(**_saved_settings(early.resume))
+        parser.set_defaults(**_read_record(early.resume))
     args = parser.parse_args(argv)
     values = {name: getattr(args, name) for name in fields}
     lists = {name: tuple(getattr(args, name)) for name in ("teachers", "ingredients")}
@@ -367,15 +403,16 @@ def parse_settings(argv: Sequence[str] | None) -> tuple[argparse.Namespace, Sett
     return args, settings
 
 
-def _saved_settings(folder: Path) -> dict[str, Any]:
-    """Read a run's config.json."""
+def _read_record(folder: Path) -> dict[str, Any]:
+    """Read from a run's config.json its settings, and what was asked for besides."""
     path = folder / "config.json"
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
-        return dataclasses.asdict(Settings(**saved))
+        wishes = Wishes(**saved.pop("wishes", {}))  # runs of older versions have none
+        return {**dataclasses.asdict(Settings(**saved)), **dataclasses.asdict(wishes)}
     except OSError as error:
         raise SettingsError(f"nothing to resume: cannot read {path} ({error.strerror})") from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise SettingsError(f"{path} is not the record of a run ({error})") from error
 
 
@@ -388,27 +425,20 @@ def run(args: argparse.Namespace, settings: Settings) -> Outcome | None:
     if args.threads:
         torch.set_num_threads(args.threads)
     run_name = args.run or f"{settings.model}-{datetime.now():%Y%m%d-%H%M%S}"
-    folders = {"data_folder": data_dir(args.data_dir), "models_folder": args.models_dir}
+    fields = dataclasses.fields(Wishes)
+    wishes = Wishes(**{field.name: getattr(args, field.name) for field in fields})
     with join_team("cpu" if args.no_cuda else args.device) as (team, device):
         if not team.is_leader:
-            assist(settings, team, device=device, **folders)
+            assist(settings, wishes, team, device=device)
             return None
-        outcome = train(
+        return train(
             settings,
-            **folders,
+            wishes,
             folder=args.resume or args.output / run_name,
-            name=args.name,
             device=device,
             team=team,
             resume=args.resume is not None,
-            test=not args.no_test,
-            replace=args.replace,
-            hand_on=not args.candidate,
         )
-        if args.candidate and not outcome.interrupted:
-            found = offer(outcome, settings, args.candidate, **folders, promoting=args.promote)
-            print(found["summary"], flush=True)
-    return outcome
 
 
 @report_errors

@@ -13,6 +13,7 @@ from calibrate import choose_thresholds, fit_temperature, main, soften
 from measures import calibration_error
 from predict import MNISTPredictor
 from registry import load_checkpoint
+from samples import MADE_SEED
 from tests.conftest import Handwriting
 
 
@@ -59,6 +60,36 @@ def test_thresholds_keep_what_they_may_cost_within_the_limits() -> None:
     between = [((doubt > unsure) & (doubt <= refused)).mean() for doubt in digits]
     assert np.mean(between) <= calibrate.DIGITS_UNSURE
     assert (others <= unsure).mean() <= calibrate.NON_DIGITS_OK
+
+
+def test_only_a_part_of_the_digits_that_may_be_lost_is_lost() -> None:
+    """Other digits are a little different from those that the threshold was chosen by."""
+    doubt = np.linspace(0, 1, 100_001)
+
+    found = choose_thresholds([doubt], np.ones(1_000))
+
+    lost = (doubt > found["not_a_digit_above"]).mean()
+    expected = 0.75 * calibrate.DIGITS_REFUSED
+    assert expected - 1 / calibrate.STEPS < lost <= expected
+
+
+def test_calibration_reads_generated_pictures_that_nothing_learns_from(
+    models_folder: Path, mnist_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, kinds = np.zeros((5, 28, 28), np.uint8), np.zeros(5, np.int64)
+    seeds = []
+
+    def make(count: int, *, seed: int, **_: object) -> tuple[np.ndarray, np.ndarray]:
+        seeds.append(seed)
+        return images, kinds
+
+    monkeypatch.setattr(calibrate, "make_hands", make)
+    monkeypatch.setattr(calibrate, "make_non_digits", make)
+    calibrate.collect_evidence(load_checkpoint("last", models_folder).model, mnist_folder)
+
+    learned_from = range(1, 100)  # one for each shard of a training
+    assert len(seeds) == 2
+    assert {*seeds}.isdisjoint({MADE_SEED, *learned_from})
 
 
 def test_a_network_that_knows_nothing_of_non_digits_still_gets_thresholds() -> None:

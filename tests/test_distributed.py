@@ -74,6 +74,18 @@ def test_a_run_that_stopped_goes_on_with_more_processes(tmp_path: Path, mnist_fo
     assert load_checkpoint(run / "best.pth").architecture == "mnistnet"
 
 
+def test_several_processes_do_what_is_left_after_the_last_epoch(
+    tmp_path: Path, mnist_folder: Path
+) -> None:
+    run = learn_alone(tmp_path, mnist_folder, f"{VARIED} --epochs 1")
+    (run / "outcome.json").unlink()  # as if it had been killed
+
+    learn_in_two_processes(tmp_path, mnist_folder, f"--resume {run}")
+
+    assert (run / "outcome.json").is_file()
+    assert len((run / "history.jsonl").read_text().splitlines()) == 1
+
+
 def test_a_process_that_was_started_alone_is_a_team_of_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

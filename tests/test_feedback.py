@@ -105,6 +105,29 @@ def test_the_newest_opinion_counts_and_the_older_ones_stay_in_the_history(store:
     assert store.count_by_digit() == dict.fromkeys(range(10), 0) | {1: 1, None: 0}
 
 
+def test_an_opinion_is_withdrawn_and_the_older_one_counts_again(store: FeedbackStore):
+    add(store, 6, 6)
+    first, second = add(store, 5, 7), add(store, 5, 1)
+
+    store.withdraw(second.id, second.place)
+    between = [each.correct for each in store.history(first.id)]
+    store.withdraw(first.id, first.place)
+
+    assert between == [7]
+    assert [each.correct for each in store] == [6]
+
+
+def test_a_place_that_was_given_again_is_not_withdrawn_twice(store: FeedbackStore):
+    first = add(store, 5, 7)
+    store.withdraw(first.id, first.place)
+    other = add(store, 6, 6)
+    assert other.place == first.place
+
+    store.withdraw(first.id, first.place)
+
+    assert len(store) == 1
+
+
 def test_a_picture_is_known_again_in_another_file_format(store: FeedbackStore, tmp_path: Path):
     pixels = np.array(Image.fromarray(picture(5)).convert("RGBA"))
     Image.fromarray(pixels).save(tmp_path / "a.png")

@@ -3,51 +3,176 @@
 from __future__ import annotations
 
 import json
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from handover import hand_over, offer
+import calibrate
+import ensemble
+from errors import OutputError, SettingsError
+from handover import Wishes, check_wishes, hand_over, offer
 from model import DigitNetwork, build_model
 from recipes import Settings
-from registry import load_checkpoint, save_checkpoint
-from runs import Outcome
+from registry import MODELS_DIR, load_checkpoint, save_checkpoint
+from runs import publish
+
+THRESHOLDS = {"unsure_above": 0.2, "not_a_digit_above": 0.8}
 
 # --- which weights stay -------------------------------------------------------------------------
 
 
+def save_result(
+    path: Path,
+    model: DigitNetwork,
+    *,
+    mnist: float | None,
+    hands: float | None = None,
+    pictures: int = 5_000,
+    refusal: dict[str, Any] | None = None,
+) -> None:
+    """Save a network with what it reached, as a run does."""
+    measured = {"validation_accuracy": mnist, "hands_accuracy": hands}
+    save_checkpoint(
+        path,
+        model,
+        metrics={key: value for key, value in measured.items() if value is not None},
+        data={"validation_pictures": pictures, "hands_validation_pictures": 3_000 if hands else 0},
+        refusal=refusal,
+    )
+
+
+def leave_run(tmp_path: Path, model: DigitNetwork, **result: Any) -> None:
+    """Leave the weights of a run."""
+    for name in ("last", "best"):
+        save_result(tmp_path / "run" / f"{name}.pth", model, **result)
+
+
 @pytest.mark.parametrize(
-    ("standing", "coming", "replaced"),
+    ("standing", "coming", "obstacle"),
     [
-        ({"accuracy": 0.99}, {"accuracy": 0.98}, False),
-        ({"accuracy": 0.98}, {"accuracy": 0.99}, True),
-        ({"accuracy": 0.99, "limit": 500}, {"accuracy": 0.98}, True),
-        ({"accuracy": 0.98}, {"accuracy": 0.99, "limit": 500}, False),
-        ({"accuracy": 0.98, "hands": 100}, {"accuracy": 0.99}, False),
-        ({"accuracy": 0.98}, {"accuracy": 0.99, "hands": 100}, False),
-        ({"accuracy": 0.98, "hands": 5}, {"accuracy": 0.99, "hands": 100}, True),
+        ({"mnist": 0.99}, {"mnist": 0.98}, "did better on validation, MNIST"),
+        ({"mnist": 0.98}, {"mnist": 0.99}, ""),
+        ({"mnist": 0.98}, {"mnist": 0.98}, ""),
+        ({"mnist": 0.99, "pictures": 500}, {"mnist": 0.98}, ""),
+        ({"mnist": 0.98}, {"mnist": 0.99, "pictures": 500}, "more validation pictures"),
+        ({"mnist": 0.98, "hands": 0.9}, {"mnist": 0.99}, "it learned from other hands"),
+        ({"mnist": 0.98}, {"mnist": 0.99, "hands": 0.9}, "this run learned from other hands"),
+        ({"mnist": 0.98, "hands": 0.9}, {"mnist": 0.97, "hands": 0.95}, ""),
+        ({"mnist": 0.98, "hands": 0.9}, {"mnist": 0.99, "hands": 0.8}, "other hands together"),
+        ({"mnist": 0.98, "refusal": THRESHOLDS}, {"mnist": 0.99}, "is calibrated"),
+        ({"mnist": 0.98, "refusal": THRESHOLDS}, {"mnist": 0.99, "refusal": THRESHOLDS}, ""),
+        ({"mnist": 0.98}, {"mnist": 0.99, "refusal": THRESHOLDS}, ""),
+        ({"mnist": None}, {"mnist": 0.99}, "not known"),
     ],
 )
-def test_only_better_weights_from_the_same_kind_of_data_replace_the_best(
-    tmp_path, tiny_model, standing, coming, replaced
-):
+def test_only_better_weights_measured_on_the_same_kind_of_pictures_replace_the_best(
+    tmp_path: Path,
+    tiny_model: DigitNetwork,
+    capsys: pytest.CaptureFixture[str],
+    standing: dict[str, Any],
+    coming: dict[str, Any],
+    obstacle: str,
+) -> None:
     """A trial of one minute must not cost the user the shipped model."""
-
-    def save(path, accuracy, **settings):
-        metrics = {"validation_accuracy": accuracy}
-        save_checkpoint(path, tiny_model, settings=settings, metrics=metrics)
-
-    save(tmp_path / "models" / "x_best.pth", **standing)
-    for name in ("last", "best"):
-        save(tmp_path / "run" / f"{name}.pth", **coming)
+    save_result(tmp_path / "models" / "x_best.pth", tiny_model, **standing)
+    leave_run(tmp_path, tiny_model, **coming)
 
     path = hand_over(tmp_path / "run", tmp_path / "models", "x")
 
-    kept = load_checkpoint("x_best", tmp_path / "models").metrics["validation_accuracy"]
-    assert kept == (coming if replaced else standing)["accuracy"]
-    assert path.parent.name == ("models" if replaced else "run")
+    kept = load_checkpoint("x_best", tmp_path / "models").metrics.get("validation_accuracy")
+    assert kept == (standing if obstacle else coming)["mnist"]
+    assert path.parent.name == ("run" if obstacle else "models")
+    printed = capsys.readouterr().out
+    assert obstacle in printed
+    assert bool(printed) == bool(obstacle)
+
+
+@pytest.mark.parametrize(
+    ("coming", "obstacle"),
+    [
+        ({"mnist": 0.999}, "learned from other hands"),
+        ({"mnist": 0.996, "hands": 0.97}, "did better"),
+        ({"mnist": 0.999, "hands": 0.99}, "is calibrated"),
+        ({"mnist": 0.999, "hands": 0.99, "refusal": THRESHOLDS}, ""),
+    ],
+)
+def test_the_shipped_model_gives_way_only_to_one_that_reads_more_and_knows_its_doubt(
+    tmp_path: Path,
+    tiny_model: DigitNetwork,
+    capsys: pytest.CaptureFixture[str],
+    coming: dict[str, Any],
+    obstacle: str,
+) -> None:
+    """It is an average, without settings, and once counted as trained on MNIST alone."""
+    shipped = load_checkpoint("best", MODELS_DIR)
+    publish(shipped.path, tmp_path / "models" / "x_best.pth")
+    leave_run(tmp_path, tiny_model, **coming)
+
+    hand_over(tmp_path / "run", tmp_path / "models", "x")
+
+    stays = load_checkpoint("x_best", tmp_path / "models").version == shipped.version
+    assert stays == bool(obstacle)
+    assert obstacle in capsys.readouterr().out
+
+
+def test_an_average_keeps_its_place_as_the_networks_that_it_is_made_of_would(
+    tmp_path: Path,
+    mnist_folder: Path,
+    tiny_model: DigitNetwork,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    models = tmp_path / "models"
+    for name in ("one", "two"):
+        save_result(models / f"{name}.pth", tiny_model, mnist=0.9, hands=0.9)
+    places = ["--models-dir", str(models), "--data-dir", str(mnist_folder)]
+    ensemble.main(["--average", "one", "two", "--name", "x_best", *places])
+    capsys.readouterr()
+
+    for coming, obstacle in (
+        ({"mnist": 1.0}, "learned from other hands"),
+        ({"mnist": 1.0, "hands": 1.0}, "not known"),  # an average is measured on MNIST alone
+    ):
+        leave_run(tmp_path, tiny_model, **coming)
+        hand_over(tmp_path / "run", models, "x")
+
+        assert "average" in load_checkpoint("x_best", models).settings
+        assert obstacle in capsys.readouterr().out
+
+
+def test_the_printed_command_puts_the_weights_there_all_the_same(
+    tmp_path: Path,
+    mnist_folder: Path,
+    tiny_model: DigitNetwork,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    models = tmp_path / "models"
+    save_result(models / "x_best.pth", tiny_model, mnist=0.9, refusal=THRESHOLDS)
+    leave_run(tmp_path, tiny_model, mnist=0.8)
+    hand_over(tmp_path / "run", models, "x")
+
+    line = next(line for line in capsys.readouterr().out.splitlines() if line[:2] == "  ")
+    code = calibrate.main([*shlex.split(line)[2:], "--data-dir", str(mnist_folder)])
+
+    best = load_checkpoint("x_best", models)
+    assert code == 0
+    assert best.metrics["validation_accuracy"] == 0.8
+    assert best.refusal
+
+
+def test_whoever_says_replace_is_not_asked(tmp_path: Path, tiny_model: DigitNetwork) -> None:
+    save_result(
+        tmp_path / "models" / "x_best.pth", tiny_model, mnist=0.99, hands=0.9, refusal=THRESHOLDS
+    )
+    leave_run(tmp_path, tiny_model, mnist=0.1)
+
+    path = hand_over(tmp_path / "run", tmp_path / "models", "x", replace=True)
+
+    assert load_checkpoint(path).metrics["validation_accuracy"] == 0.1
+    assert path.parent.name == "models"
 
 
 def test_a_damaged_best_is_replaced(tmp_path, tiny_model):
@@ -62,6 +187,70 @@ def test_a_damaged_best_is_replaced(tmp_path, tiny_model):
 
     assert load_checkpoint(path).metrics["validation_accuracy"] == 0.1
     assert path.parent.name == "models"
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_it_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    missing, blocked = tmp_path / "new" / "models", tmp_path / "file" / "models"
+
+    check_wishes(Wishes(models_dir=missing), tmp_path)
+    check_wishes(Wishes(models_dir=blocked, hand_on=False), tmp_path)
+    with pytest.raises(OutputError, match=r"file.*--models-dir"):
+        check_wishes(Wishes(models_dir=blocked), tmp_path)
+
+    assert {path.name for path in tmp_path.iterdir()} == {"file"}
+
+
+@pytest.mark.parametrize("flag", ["name", "candidate"])
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("best", "not a model's own name"),
+        ("last", "not a model's own name"),
+        ("mnist_cnn_best", "not a model's own name"),
+        ("models/mnist_cnn_best.pth", "not a model's own name"),
+        ("mnist_cnn_previous", "not a model's own name"),
+        ("../..", "no letter or digit"),
+    ],
+)
+def test_a_name_that_no_model_may_have_is_refused(
+    tmp_path: Path, flag: str, text: str, hint: str
+) -> None:
+    """--candidate best once wrote a models/best.pth that nobody could reach."""
+    wishes = Wishes(**{"models_dir": tmp_path, flag: text, "replace": True})
+
+    with pytest.raises(SettingsError, match=rf"--{flag} .*{hint}"):
+        check_wishes(wishes, tmp_path)
+
+
+def test_names_are_made_such_as_files_can_have(tmp_path: Path) -> None:
+    wishes = Wishes(models_dir=tmp_path, name="my net", candidate="models/mine (2).pth")
+
+    checked = check_wishes(wishes, tmp_path)
+
+    assert (checked.name, checked.candidate) == ("my-net", "mine-2")
+
+
+def test_a_candidate_replaces_a_model_only_if_that_is_said(
+    tmp_path: Path, tiny_model: DigitNetwork
+) -> None:
+    save_result(tmp_path / "models" / "mine.pth", build_model("mlp"), mnist=0.9)
+    wishes = Wishes(models_dir=tmp_path / "models", candidate="mine")
+    leave_run(tmp_path, tiny_model, mnist=0.9)
+
+    with pytest.raises(SettingsError, match=r"--candidate mine: .*--replace"):
+        check_wishes(wishes, tmp_path / "run")
+    check_wishes(replace(wishes, replace=True), tmp_path / "run")
+
+
+def test_a_run_may_replace_the_candidate_that_it_left_itself(
+    tmp_path: Path, tiny_model: DigitNetwork
+) -> None:
+    """It may go on with more epochs, or have been stopped before all was done."""
+    leave_run(tmp_path, tiny_model, mnist=0.9)
+    publish(tmp_path / "run" / "best.pth", tmp_path / "models" / "mine.pth")
+
+    check_wishes(Wishes(models_dir=tmp_path / "models", candidate="mine"), tmp_path / "run")
 
 
 # --- a candidate for the shelf ------------------------------------------------------------------
@@ -85,19 +274,13 @@ def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("promotion.make_hands", make_hands)
 
 
-def finish(folder: Path, model: DigitNetwork) -> Outcome:
-    """Leave what a finished run leaves."""
-    metrics = {"validation_accuracy": 0.9}
-    save_checkpoint(folder / "best.pth", model, metrics=metrics)
-    return Outcome(folder, folder / "best.pth", [], metrics, interrupted=False)
-
-
 def offer_mine(
     tmp_path: Path, data_folder: Path, model: DigitNetwork, **options: Any
 ) -> dict[str, Any]:
     """Put a network on the shelf as "mine"."""
+    leave_run(tmp_path, model, mnist=0.9)
     return offer(
-        finish(tmp_path / "run", model),
+        tmp_path / "run",
         Settings(limit=100),
         "mine",
         models_folder=tmp_path / "models",
@@ -121,7 +304,7 @@ def test_a_candidate_is_calibrated_and_replaces_nothing(
     assert {path.stem for path in models.glob("*.pth")} == {"mine", "mnist_cnn_best"}
     assert "promotion" not in result
     assert "90.00% of the validation pictures right" in result["summary"]
-    assert json.loads((tmp_path / "run" / "outcome.json").read_text()) == result
+    assert json.loads(json.dumps(result)) == result
 
 
 @pytest.mark.parametrize("is_better", [True, False])

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tqdm import tqdm
 
 import jobs as jobs_module
 from errors import BusyError, CheckpointError, DigitError, ModelNotFoundError, SettingsError
 from feedback import FeedbackStore
-from jobs import Job, JobSettings, TrainingJobs
+from jobs import Job, JobSettings, TrainingJobs, _describe_preparation
 from model import build_model, list_models
 from recipes import check_settings
 from registry import load_checkpoint, save_checkpoint
@@ -166,6 +167,10 @@ def test_every_network_can_be_trained_and_refined(
     assert (args.candidate, settings.model, settings.start) == ("name", model, start)
 
 
+def test_the_name_of_the_result_is_the_one_that_the_trainer_gives_it(jobs: TrainingJobs) -> None:
+    assert jobs.check(JobSettings(name="mine-")).name == "mine"
+
+
 # --- while it runs --------------------------------------------------------------------------------
 
 
@@ -308,6 +313,8 @@ def test_a_killed_run_has_failed_and_shows_its_last_words(
     assert found.state == "failed"
     assert found.log.splitlines()[:2] == ["first", "last words"]
     assert "It last said: at work" in found.message
+    assert found.without_output().log == ""
+    assert found.without_output().message == found.message.replace(" It last said: at work", "")
     assert begin(jobs, name="next").is_running  # and another can start
 
 
@@ -429,7 +436,7 @@ def test_a_row_in_writing_is_not_shown_yet(
         ({"epochs": 101}, SettingsError, "epochs: 101"),
         ({"epochs": 2.5}, SettingsError, "epochs: 2.5"),
         ({"epochs": True}, SettingsError, "epochs: True"),
-        ({"epochs": None}, SettingsError, "epochs: None"),
+        ({"epochs": None}, SettingsError, "epochs: it is empty"),
         ({"lr": 0}, SettingsError, "lr: 0"),
         ({"lr": -1}, SettingsError, "lr: -1"),
         ({"lr": 1.0}, SettingsError, "lr: 1.0"),
@@ -437,7 +444,7 @@ def test_a_row_in_writing_is_not_shown_yet(
         ({"lr": "fast"}, SettingsError, "lr: 'fast'"),
         ({"start": "nobody"}, ModelNotFoundError, "nobody"),
         ({"start": "../mnist_cnn"}, ModelNotFoundError, "no model"),
-        ({"start": None}, SettingsError, "start: None"),
+        ({"start": None}, SettingsError, "start: it is empty"),
         ({"corrections": "yes"}, SettingsError, "corrections: 'yes'"),
         ({"name": "../../etc/passwd"}, SettingsError, "name: '../../etc/passwd'"),
         ({"name": "a b"}, SettingsError, "name: 'a b'"),
@@ -491,3 +498,16 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, models_folder: 
 
     with pytest.raises(DigitError, match="outputs"):
         TrainingJobs(tmp_path / "outputs", models_folder).start(JobSettings())
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("digits", "digits of other hands"), ("none", "pictures of no digit")]
+)
+def test_what_comes_before_the_first_epoch_is_told_in_words(kind: str, words: str) -> None:
+    """It takes minutes, in which the page said "0 of 1 epochs" and nothing else."""
+    bar = tqdm.format_meter(12, 40, 3.0, prefix=f"making 10,000 pictures ({kind})", unit="chunk")
+
+    said = _describe_preparation(f"device: cpu\n{bar}")
+
+    assert f"10,000 {words} are made, 30 % done" in said
+    assert _describe_preparation("device: cpu").startswith("Preparing: the data are read")

@@ -9,6 +9,7 @@ import pickle
 import re
 import zipfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -80,7 +81,7 @@ def test_everything_that_travels_along_comes_back(tmp_path: Path) -> None:
         "metrics": {"accuracy": 0.1 + 0.2, "recall": {7: 1.0}, "curve": [1.0, 0.5]},
         "data": {"name": "MNIST", "train": 55_000},
         "temperature": 1.0625,
-        "refusal": {"unsure_below": 0.75},
+        "refusal": {"unsure_above": 0.25, "not_a_digit_above": 1.0},
     }
 
     save_checkpoint(tmp_path / "net.pth", build_model("mlp"), **given, extra={"gate": gate})
@@ -189,6 +190,18 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(OutputError, match=r"file.net\.pth"):
         save_checkpoint(tmp_path / "file" / "net.pth", build_model("mlp"))
+
+
+def test_a_full_disk_is_reported_and_the_file_before_stands(
+    tmp_path: Path, full_disk: Callable[[], AbstractContextManager[None]]
+) -> None:
+    path = tmp_path / "net.pth"
+    version = save_checkpoint(path, build_model("mlp"))
+
+    with full_disk(), pytest.raises(OutputError, match=r"net\.pth"):
+        save_checkpoint(path, build_model("mlp"))
+
+    assert load_checkpoint(path).version == version
 
 
 # --- files that cannot be used ----------------------------------------------------------------
@@ -300,10 +313,10 @@ def _zip_bomb() -> bytes:
     ("content", "hint"),
     [
         (b"", "is empty"),
-        (b"hello, I am not a model", "damaged, or not a checkpoint"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(100), "damaged, or not a checkpoint"),
-        (_truncated, "damaged, or not a checkpoint"),
-        (_zip_bomb, "damaged, or not a checkpoint"),
+        (b"hello, I am not a model", "damaged, or not a network"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "damaged, or not a network"),
+        (_truncated, "damaged, or not a network"),
+        (_zip_bomb, "damaged, or not a network"),
     ],
     ids=["empty", "text", "picture", "truncated", "zip bomb"],
 )
@@ -317,7 +330,37 @@ def test_a_file_that_is_no_checkpoint_is_refused_with_advice(
         load_checkpoint(path)
 
     assert "bad.pth" in str(caught.value)
-    assert "python train.py" in str(caught.value)
+    assert "choose another file" in str(caught.value)
+    assert "python train.py, or the tab Train of the page" in str(caught.value)
+    assert "git" not in str(caught.value)  # it may be a visitor's own file, on the page
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        {},
+        {"not_a_digit_above": 0.5},
+        {"unsure_above": 0.1, "refused_above": 0.5},
+        {"unsure_above": 0.1, "not_a_digit_above": 0.5, "cat_above": 0.9},
+        *(
+            {"unsure_above": unsure, "not_a_digit_above": refused}
+            for unsure, refused in [
+                *((0.5, None), (0.5, "0.9"), (0, 1), (True, True), (10**400, 1.0)),
+                *((float("nan"), 0.9), (0.5, float("nan")), (0.5, float("inf"))),
+                *((0.9, 0.5), (-0.1, 0.5), (0.5, 1.1)),
+            ]
+        ),
+    ],
+)
+def test_thresholds_that_cannot_work_are_refused(tmp_path: Path, refusal: dict[str, Any]) -> None:
+    """They loaded: with None the first prediction failed, and with NaN nothing was refused."""
+    path = tmp_path / "bad.pth"
+    torch.save(_content(refusal=refusal), path)
+
+    with pytest.raises(CheckpointError, match=r"'refusal'.*0 to 1") as caught:
+        load_checkpoint(path)
+
+    assert "bad.pth" in str(caught.value)
 
 
 def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
@@ -337,7 +380,7 @@ def test_code_in_a_file_is_never_executed(tmp_path: Path, wrapped_by: str) -> No
     else:
         torch.save(content, path, _use_new_zipfile_serialization=wrapped_by == "torch")
 
-    with pytest.raises(CheckpointError, match="nothing in it was executed"):
+    with pytest.raises(CheckpointError, match="no code in it was run"):
         load_checkpoint(path)
 
     assert not target.exists()
@@ -467,6 +510,18 @@ def test_the_listing_shows_good_files_and_says_what_is_wrong_with_others(folder:
     assert "damaged" in listings[0].problem
     assert all(listing.checkpoint and not listing.problem for listing in listings[1:])
     assert list_names(folder) == [listing.name for listing in listings]
+
+
+def test_the_listing_of_this_folder_is_not_that_of_the_shipped_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bare file name is also the name of a model, which was looked up in models/ first."""
+    version = save_checkpoint(tmp_path / "mnist_cnn.pth", build_model("mlp"))
+    monkeypatch.chdir(tmp_path)
+
+    listings = list_checkpoints(Path())
+
+    assert [each.checkpoint and each.checkpoint.version for each in listings] == [version]
 
 
 def test_a_missing_folder_counts_as_empty(tmp_path: Path) -> None:

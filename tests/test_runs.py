@@ -14,9 +14,14 @@ from runs import ROW_TITLE, Resumable, Run, Score, format_row, measure, publish
 def state_of(name="mlp"):
     model = build_model(name)
     optimizer = torch.optim.Adam(model.parameters())
-    return Resumable(
-        model, RunningAverage(model, 0.9), optimizer, torch.Generator(), torch.Generator()
-    )
+    order, changes = (torch.Generator().manual_seed(seed) for seed in (1, 2))
+    return Resumable(model, RunningAverage(model, 0.9), optimizer, order, changes)
+
+
+def draw(state):
+    """Draw a number from each source: the order of pictures, their changes, dropout."""
+    sources = (state.order, state.changes, None)
+    return [torch.rand(1, generator=source).item() for source in sources]
 
 
 def add(run, accuracy, hands=None):
@@ -97,18 +102,32 @@ def test_a_resumed_run_has_its_weights_and_history_back(tmp_path):
         assert torch.equal(one, other)
 
 
+def test_a_disk_that_is_full_is_reported_and_the_file_before_stands(tmp_path, full_disk):
+    run = Run(tmp_path / "run", {}, epochs=3)
+    run.start()
+    run.save(state_of())
+    before = (run.folder / "resume.pt").read_bytes()
+
+    with full_disk(), pytest.raises(OutputError, match=r"resume\.pt"):
+        run.save(state_of())
+
+    assert (run.folder / "resume.pt").read_bytes() == before
+
+
 def test_random_numbers_go_on_where_they_stopped(tmp_path):
     run = Run(tmp_path / "run", {}, epochs=3)
     run.start()
     add(run, 0.8)
     state = state_of()
+    draw(state)  # what is put back has to differ from what a new run begins with
     run.save(state)
-    expected = [torch.rand(1, generator=state.order), torch.rand(1)]
+    expected = draw(state)
 
     fresh = state_of()
     Run(tmp_path / "run", {}, epochs=3).resume(fresh)
 
-    assert [torch.rand(1, generator=fresh.order), torch.rand(1)] == expected
+    assert draw(fresh) == expected
+    assert len({*expected, *draw(state_of())}) == 6
 
 
 def test_a_run_on_the_cpu_asks_no_card_for_its_random_numbers(monkeypatch):
@@ -126,6 +145,38 @@ def test_a_run_on_the_cpu_asks_no_card_for_its_random_numbers(monkeypatch):
 def test_there_has_to_be_something_to_resume(tmp_path):
     with pytest.raises(SettingsError, match="nothing to resume"):
         Run(tmp_path, {}, epochs=3).resume(state_of())
+
+
+def test_a_finished_run_is_resumed_for_more_epochs_only(tmp_path):
+    run = Run(tmp_path / "run", {}, epochs=1)
+    run.start()
+    add(run, 0.8)
+    run.save(state_of())
+
+    first_epoch = run.resume(state_of())
+    run.finish({"metrics": {}})
+
+    assert first_epoch == 2  # none is left, but what was to follow was not done
+    with pytest.raises(SettingsError, match="--epochs"):
+        run.resume(state_of())
+    assert Run(tmp_path / "run", {}, epochs=2).resume(state_of()) == 2
+    assert not (tmp_path / "run" / "outcome.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "patience", "is_stuck"),
+    [([], 1, False), ([0.9, 0.8], 0, False), ([0.9, 0.8], 1, True), ([0.9, 0.8, 0.95], 1, False)],
+)
+def test_a_run_is_stuck_after_as_many_epochs_without_progress(
+    tmp_path, accuracies, patience, is_stuck
+):
+    run = Run(tmp_path / "run", {}, epochs=5, patience=patience)
+    run.start()
+
+    for accuracy in accuracies:
+        add(run, accuracy)
+
+    assert run.is_stuck == is_stuck
 
 
 def test_a_run_of_another_network_is_refused(tmp_path):

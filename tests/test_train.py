@@ -6,15 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from matplotlib.figure import Figure
 
 import train
-from errors import SettingsError
+from errors import OutputError, SettingsError
+from handover import Wishes
 from learner import Learner
 from model import MNISTNet, build_model
 from recipes import RECIPES, Settings, check_settings
-from registry import load_checkpoint, save_checkpoint
-from runs import Outcome, Score
+from registry import MODELS_DIR, load_checkpoint, save_checkpoint
+from runs import Outcome, Run, Score
 from train import main, parse_settings
 
 # Small enough for a second, and float32 so that they mean the same on every processor.
@@ -62,6 +64,18 @@ def same_weights(one, other):
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
+def stop_in_the_second_epoch(monkeypatch):
+    """Let Ctrl-C come after one epoch."""
+    learn = Learner.learn
+
+    def stop(self, digits, epoch):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return learn(self, digits, epoch)
+
+    monkeypatch.setattr("learner.Learner.learn", stop)
+
+
 # --- a whole run --------------------------------------------------------------------------------
 
 
@@ -75,11 +89,13 @@ def test_a_run_learns_and_leaves_everything_behind(tmp_path, places, capsys):
     assert history[-1]["validation_accuracy"] > 0.7
     assert [row["epoch"] for row in history] == [1, 2, 3, 4]
     assert {path.name for path in folder.iterdir()} == {
+        ".lock",
         "best.pth",
         "config.json",
         "confusion_matrix.png",
         "history.jsonl",
         "last.pth",
+        "outcome.json",
         "report.txt",
         "resume.pt",
         "sample_predictions.png",
@@ -145,15 +161,8 @@ def test_the_same_seed_gives_the_same_weights(tmp_path, places):
 def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path, places, monkeypatch, capsys):
     command = [*QUICK, *places, "--model", "cnn1", "--limit", "100", "--no-test", "--epochs", "3"]
     main([*command, "--run", "whole"])
-    learn = Learner.learn
-
-    def stop_in_the_second_epoch(self, digits, epoch):
-        if epoch == 2:
-            raise KeyboardInterrupt
-        return learn(self, digits, epoch)
-
     with monkeypatch.context() as patch:
-        patch.setattr("learner.Learner.learn", stop_in_the_second_epoch)
+        stop_in_the_second_epoch(patch)
         stopped = main([*command, "--run", "parts"])
     advice = capsys.readouterr().err
     resumed = main(["--resume", str(tmp_path / "outputs" / "parts"), *places, "--no-test"])
@@ -165,6 +174,57 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path, places, monk
     assert same_weights(weights_of(whole / "last.pth"), weights_of(parts / "last.pth"))
     assert [row["epoch"] for row in read_history(parts)] == [1, 2, 3]
     assert json.loads((parts / "config.json").read_text())["model"] == "cnn1"
+
+
+def test_the_printed_command_goes_on_as_was_asked_for_at_first(
+    tmp_path, places, tiny_model, quick_calibration, monkeypatch, capsys
+):
+    """It once forgot --candidate and --no-test, wrote over the shipped model and read the test."""
+    models = tmp_path / "models"
+    first = save_checkpoint(models / "mlp_best.pth", tiny_model)
+    load = train.load_mnist
+    monkeypatch.setattr(
+        "train.load_mnist",
+        lambda split, folder: pytest.fail("read") if split == "test" else load(split, folder),
+    )
+    with monkeypatch.context() as patch:
+        stop_in_the_second_epoch(patch)
+        main([*QUICK, *places, "--no-test", "--candidate", "mine"])
+
+    python, script, *words = shlex.split(capsys.readouterr().err.splitlines()[-1])
+    code = main(words)
+
+    assert (python, script, code) == ("python", "train.py", 0)
+    assert {path.stem for path in models.glob("*.pth")} == {"mlp_best", "mine"}
+    assert load_checkpoint("mlp_best", models).version == first
+    assert load_checkpoint("mine", models).refusal is not None
+    assert len(read_history(tmp_path / "outputs" / "one")) == 2
+
+
+def test_a_flag_wins_over_what_a_run_was_asked_for_at_first(tmp_path, places):
+    asked = ["--no-test", "--replace", "--name", "first"]
+    main([*QUICK, *places, *asked, "--epochs", "1"])
+    resume = ["--resume", str(tmp_path / "outputs" / "one")]
+
+    same, _ = parse_settings(resume)
+    other, _ = parse_settings([*resume, "--test", "--no-replace", "--name", "other"])
+
+    assert (same.test, same.replace, same.name) == (False, True, "first")
+    assert same.models_dir == tmp_path / "models"
+    assert (other.test, other.replace, other.name) == (True, False, "other")
+
+
+def test_a_run_of_an_older_version_is_resumed_with_the_usual_wishes(tmp_path, places):
+    main([*QUICK, *places, "--no-test", "--name", "first", "--epochs", "1"])
+    config = tmp_path / "outputs" / "one" / "config.json"
+    record = json.loads(config.read_text())
+    del record["wishes"]
+    config.write_text(json.dumps(record))
+
+    args, settings = parse_settings(["--resume", str(config.parent)])
+
+    assert (args.test, args.name, args.models_dir) == (True, "", MODELS_DIR)
+    assert (settings.model, settings.epochs) == ("mlp", 1)
 
 
 def test_stopping_keeps_the_best_weights(tmp_path, places, monkeypatch):
@@ -200,6 +260,44 @@ def test_a_folder_that_holds_a_run_is_not_written_over(tmp_path, places, capsys)
     assert code == 2
     assert "holds a run already" in capsys.readouterr().err
     assert (tmp_path / "outputs" / "one" / "history.jsonl").read_text() == before
+
+
+def test_a_folder_in_which_another_process_trains_is_left_alone(tmp_path, places, capsys):
+    folder = tmp_path / "outputs" / "one"
+    with FileLock(folder / ".lock"):
+        new = main([*QUICK, *places])
+        files = {path.name for path in folder.iterdir()}
+    main([*QUICK, *places, "--no-test"])
+    before = (folder / "history.jsonl").read_text()
+
+    with FileLock(folder / ".lock"):
+        resumed = main(["--resume", str(folder), "--epochs", "3"])
+
+    assert (new, files, resumed) == (1, {".lock"}, 1)
+    assert (folder / "history.jsonl").read_text() == before
+    assert capsys.readouterr().err.count("another process trains in") == 2
+
+
+def test_of_two_runs_that_begin_at_once_in_one_folder_the_second_is_refused(
+    tmp_path, places, monkeypatch, capsys
+):
+    """Both find no run in the folder; then one is through before the other has read its data."""
+    load = train.load_data
+
+    def load_after_the_other(*args):
+        with monkeypatch.context() as patch:
+            patch.setattr("train.load_data", load)
+            assert main([*QUICK, *places, "--no-test", "--seed", "1"]) == 0
+        return load(*args)
+
+    monkeypatch.setattr("train.load_data", load_after_the_other)
+
+    code = main([*QUICK, *places, "--no-test", "--seed", "2"])
+
+    assert code == 2
+    assert "holds a run already" in capsys.readouterr().err
+    record = json.loads((tmp_path / "outputs" / "one" / "config.json").read_text())
+    assert record["seed"] == 1
 
 
 def test_training_stops_early_without_progress(tmp_path, places, monkeypatch, capsys):
@@ -252,17 +350,111 @@ def test_a_resumed_run_still_says_which_weights_it_began_with(tmp_path, places, 
     assert (settings["start"], settings["epochs"]) == (f"first@{version}", 2)
 
 
+@pytest.mark.parametrize("failing", ["_report", "hand_over"])
+@pytest.mark.parametrize("error", [OutputError("no room"), KeyboardInterrupt()])
+def test_what_failed_after_the_last_epoch_is_done_by_resuming(
+    tmp_path, places, monkeypatch, capsys, failing, error
+):
+    """Such a run once had "finished its epochs", and nobody could finish the rest."""
+    tries = iter([error])
+    true = getattr(train, failing)
+
+    def fail_once(*args, **options):
+        for error in tries:
+            raise error
+        return true(*args, **options)
+
+    monkeypatch.setattr(f"train.{failing}", fail_once)
+    failed = main([*QUICK, *places])
+    *_, advice = capsys.readouterr().err.rpartition("python train.py ")
+    folder = tmp_path / "outputs" / "one"
+    was_marked = (folder / "outcome.json").exists()
+    monkeypatch.setattr("learner.Learner.learn", lambda *args: pytest.fail("learned again"))
+
+    code = main(shlex.split(advice))
+
+    assert failed in (1, 130)
+    assert not was_marked
+    assert code == 0
+    assert {path.name for path in (tmp_path / "models").iterdir()} == {"mlp.pth", "mlp_best.pth"}
+    assert "test_accuracy" in json.loads((folder / "outcome.json").read_text())["metrics"]
+    assert len(read_history(folder)) == 2
+
+
+def test_a_run_that_stopped_early_learns_no_more_when_the_rest_is_done(
+    tmp_path, places, monkeypatch, capsys
+):
+    scores = iter([0.9, 0.8, 0.7])
+    with monkeypatch.context() as patch:
+        patch.setattr("train.measure", lambda *args: Score(1.0, next(scores)))
+        main([*QUICK, *places, "--epochs", "5", "--patience", "2", "--no-test"])
+    folder = tmp_path / "outputs" / "one"
+    (folder / "outcome.json").unlink()
+
+    done = main(["--resume", str(folder)])
+    again = main(["--resume", str(folder)])
+
+    assert (done, again) == (0, 2)
+    assert len(read_history(folder)) == 3
+    assert "ask for more with --patience 0" in capsys.readouterr().err
+
+
+def test_a_run_that_goes_on_is_not_finished_any_more(tmp_path, places, monkeypatch):
+    main([*QUICK, *places, "--no-test", "--epochs", "1"])
+    folder = tmp_path / "outputs" / "one"
+    stop_in_the_second_epoch(monkeypatch)
+
+    main(["--resume", str(folder), "--epochs", "2"])
+
+    assert not (folder / "outcome.json").exists()
+
+
+def test_a_disk_that_is_full_ends_a_run_with_one_line_and_the_way_on(
+    tmp_path, places, monkeypatch, full_disk, capsys
+):
+    """torch.save reports it as a bare RuntimeError, of which a traceback of two pages was made."""
+    save = Run.save
+
+    def save_until_the_disk_is_full(self, state):
+        if len(self.history) < 2:
+            save(self, state)
+        else:
+            with full_disk():
+                save(self, state)
+
+    monkeypatch.setattr("runs.Run.save", save_until_the_disk_is_full)
+
+    code = main([*QUICK, *places])
+
+    *_, advice = capsys.readouterr().err.rpartition("error: ")
+    folder = tmp_path / "outputs" / "one"
+    assert code == 1
+    assert "resume.pt" in advice
+    assert f"python train.py --resume {folder}" in advice
+
+
+def test_a_models_folder_that_cannot_be_written_costs_no_epoch(
+    tmp_path, places, monkeypatch, capsys
+):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr("train.load_data", lambda *args: pytest.fail("began"))
+
+    code = main([*QUICK, *places, "--models-dir", str(tmp_path / "file")])
+
+    assert code == 1
+    assert "--models-dir" in capsys.readouterr().err
+    assert not (tmp_path / "outputs").exists()
+
+
 def test_each_row_is_handed_to_whoever_watches(tmp_path, mnist_folder):
     rows: list[dict[str, Any]] = []
 
     outcome = train.train(
         Settings(model="mlp", epochs=2, limit=100, precision="fp32"),
-        data_folder=mnist_folder,
+        Wishes(data_dir=mnist_folder, models_dir=tmp_path / "models", test=False),
         folder=tmp_path / "outputs" / "watched",
-        models_folder=tmp_path / "models",
         device=torch.device("cpu"),
         on_epoch=rows.append,
-        test=False,
     )
 
     assert isinstance(outcome, Outcome)
@@ -385,6 +577,7 @@ def test_a_polite_request_to_end_is_like_ctrl_c(tmp_path, places, monkeypatch):
         (["--small-epochs", "1", "--no-augment"], "--small-epochs needs"),
         (["--device", "toaster"], "toaster"),
         (["--promote"], "--promote needs --candidate"),
+        (["--candidate", "mnist_cnn_best"], "--candidate mnist_cnn_best"),
         (["--corrections", "nowhere.sqlite", "--limit", "10"], "no corrections in nowhere.sqlite"),
         (["--resume", "nowhere"], "nothing to resume"),
     ],
@@ -411,7 +604,7 @@ def test_a_finished_run_cannot_be_resumed_without_more_epochs(tmp_path, places, 
     extended = main(["--resume", folder, *places, "--no-test", "--epochs", "3"])
 
     assert refused == 2
-    assert "more with --epochs" in capsys.readouterr().err
+    assert "ask for more with --epochs" in capsys.readouterr().err
     assert extended == 0
     assert len(read_history(tmp_path / "outputs" / "one")) == 3
 
@@ -423,6 +616,8 @@ def test_a_finished_run_cannot_be_resumed_without_more_epochs(tmp_path, places, 
         ("config.json", b"{", "not the record of a run"),
         ("config.json", b'{"colour": 3}', "not the record of a run"),
         ("config.json", b"[]", "not the record of a run"),
+        ("config.json", b"3", "not the record of a run"),
+        ("config.json", b'{"wishes": {"colour": 3}}', "not the record of a run"),
     ],
 )
 def test_a_damaged_run_cannot_be_resumed(tmp_path, places, capsys, file, content, hint):
@@ -467,9 +662,7 @@ def test_the_usual_flags_are_understood():
 def test_settings_that_cannot_work_leave_no_folder(tmp_path, places):
     with pytest.raises(SettingsError):
         train.train(
-            Settings(epochs=0),
-            data_folder=tmp_path,
-            folder=tmp_path / "outputs" / "none",
+            Settings(epochs=0), Wishes(data_dir=tmp_path), folder=tmp_path / "outputs" / "none"
         )
 
     assert not (tmp_path / "outputs").exists()
