@@ -27,10 +27,11 @@ import itertools
 import json
 import logging
 import os
+import shutil
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ from batch_rows import (
     write_skipped,
 )
 from batch_runs import Run, diary, find_run, make_run
-from batch_sources import LABEL_RULES, Source, open_source
+from batch_sources import LABEL_RULES, Input, Source, open_source, read_glob
 from batch_workers import Reader, WorkerPool
 from errors import DataNotFoundError, DigitError, OutputError, SettingsError
 from utils import HelpFormatter, atomic_write, set_up_logging
@@ -69,6 +70,7 @@ OUTPUT = Path("predictions")
 ENGINES = ("local", "ray")
 BATCH_SIZE = 256  # as model.FORWARD_BATCH; importing that would bring PyTorch along
 FLUSH_SECONDS = 1.0  # rows of slow pictures do not wait until a batch is full
+MOST_ENDINGS = 5  # of files, named in a message
 
 
 @dataclass(frozen=True)
@@ -168,9 +170,9 @@ class BatchProcessor:
         Raises
         ------
         DataNotFoundError
-            If it is not a folder.
+            If it is not a folder, or there is no picture in it.
         """
-        if not Path(folder).is_dir():
+        if open_source(folder).kind != "folder":
             raise DataNotFoundError(f"{folder}: no such folder; for other sources use process()")
         return self.process(folder, resume=resume)
 
@@ -198,7 +200,10 @@ class BatchProcessor:
         Raises
         ------
         DataNotFoundError, DataFormatError
-            If there is no such source, or it is a table without paths or a damaged archive.
+            If there is no such source or no picture in it, or it is a table without paths or a
+            damaged archive.
+        SettingsError
+            If it is to go on with standard input, whose lists cannot be told from each other.
         ModelNotFoundError, CheckpointError
             If the model cannot be loaded.
         OutputError
@@ -208,13 +213,25 @@ class BatchProcessor:
         found = open_source(
             source, recursive=settings.recursive, labels=settings.labels, numbers=settings.numbers
         )
+        if resume:
+            found.check_resumable()
+        inputs = found.read()
+        first = next(inputs, None)
+        if first is None:  # said before anything is made or loaded
+            raise DataNotFoundError(explain_nothing(os.fspath(source), found.kind))
         with self._start_pool() as pool:
             predictor = self._load()
-            self._run = self._open_run(found, resume=resume)
-            with contextlib.closing(RowStore(self._run.rows, self._columns)) as store:
-                self._save_config(self._run, found, predictor)
-                with self._run.keep_diary():
-                    self._read(found, pool, predictor, store)
+            earlier = self._find_earlier(found) if resume else None
+            self._run = run = earlier or make_run(self.output, found.name)
+            with contextlib.closing(RowStore(run.rows, self._columns)) as store:
+                self._save_config(run, found, predictor)
+                with run.keep_diary():
+                    self._read(found, itertools.chain([first], inputs), pool, predictor, store)
+        if not (store.count or self.interrupted):
+            others = count_endings(path for path, _ in self.results.skipped())
+            if not earlier:
+                self._forget(run)
+            raise DataNotFoundError(explain_nothing(os.fspath(source), found.kind, others))
         return self.results
 
     @property
@@ -222,11 +239,15 @@ class BatchProcessor:
         """What a row holds."""
         return NUMBER_COLUMNS if self.settings.numbers else COLUMNS
 
-    def _open_run(self, source: Source, *, resume: bool) -> Run:
-        """Find the folders of the last run of the same source, or make new ones."""
-        same = {"source": source.where, "numbers": self.settings.numbers}
-        run = find_run(self.output, same) if resume else None
-        return run or make_run(self.output, source.name)
+    def _find_earlier(self, source: Source) -> Run | None:
+        """Find the last run of the same source."""
+        return find_run(self.output, {"source": source.where, "numbers": self.settings.numbers})
+
+    def _forget(self, run: Run) -> None:
+        """Remove the folders of a run that has found nothing."""
+        self._run = None
+        for folder in (run.rows.parent, run.reports):
+            shutil.rmtree(folder)
 
     def _save_config(self, run: Run, source: Source, predictor: MNISTPredictor) -> None:
         """Write down what is read, with which network and settings."""
@@ -269,7 +290,12 @@ class BatchProcessor:
         return self.model
 
     def _read(
-        self, source: Source, pool: WorkerPool | RayPool, predictor: MNISTPredictor, store: RowStore
+        self,
+        source: Source,
+        inputs: Iterable[Input],
+        pool: WorkerPool | RayPool,
+        predictor: MNISTPredictor,
+        store: RowStore,
     ) -> None:
         """Turn the stream of inputs into rows on the disk."""
         started = time.perf_counter()
@@ -279,7 +305,7 @@ class BatchProcessor:
             stop_on_signal() as stop,
             Progress(source, self.progress) as progress,
         ):
-            inputs = itertools.takewhile(lambda _: not stop.is_set(), source.read())
+            inputs = itertools.takewhile(lambda _: not stop.is_set(), inputs)
             find = functools.partial(
                 store.find_earlier,
                 version=predictor.checkpoint.version,
@@ -353,6 +379,8 @@ class BatchProcessor:
         ------
         SettingsError
             If there is no such format, or a package that it needs is missing.
+        DataFormatError
+            If it is a submission, and a picture has no digit.
         OutputError
             If the file cannot be written; the rows stay safe.
         """
@@ -438,11 +466,51 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def explain_nothing(what: str, kind: str, others: Mapping[str, int] | None = None) -> str:
+    """Say that a source has no picture, and what is there instead.
+
+    Parameters
+    ----------
+    what, kind : str
+        The source as the user named it, and as in `batch_sources.Source`.
+    others : mapping, optional
+        Endings of its files, none of which is a picture, and how many have them.
+    """
+    if others:
+        return f"{what}: no picture there, only {_name(others)}; save the pictures as PNG or JPEG"
+    if kind == "stdin":
+        return "standard input names no file"
+    if kind != "glob":
+        return f"{what}: no file in it"
+    stem = what.removesuffix(Path(what).suffix)
+    for pattern in (f"{stem}.*", f"{what}/*"):
+        if similar := count_endings(item.path for item in read_glob(pattern)):
+            return f"{what}: no file matches; {pattern} would match {_name(similar)}"
+    return f"{what}: no file matches; check the names of the folders"
+
+
+def count_endings(paths: Iterable[str]) -> Counter[str]:
+    """Count the endings of names, such as ".txt"."""
+    return Counter(Path(path).suffix.lower() or "no ending" for path in paths)
+
+
+def _name(endings: Mapping[str, int]) -> str:
+    """Count files, and name the most common of their endings."""
+    common = sorted(endings, key=lambda ending: (-endings[ending], ending))[:MOST_ENDINGS]
+    more = ["..."] if len(endings) > MOST_ENDINGS else []
+    return f"{_count(sum(endings.values()), 'other file')} ({', '.join(common + more)})"
+
+
+def _count(number: int, noun: str) -> str:
+    """Put a number before a noun."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def describe(summary: dict[str, Any], folder: Path) -> str:
     """Put a summary into a few lines for people."""
     counts = ", ".join(f"{summary[status]:,} {status}" for status in STATUSES)
     lines = [
-        f"{summary['pictures']:,} pictures: {counts}",
+        f"{_count(summary['pictures'], 'picture')}: {counts}",
         f"{summary['read_now']:,} read in {summary['seconds']:,.1f} s "
         f"({summary['pictures_per_second']:,.0f} a second) with {summary['model']}",
     ]
@@ -452,12 +520,15 @@ def describe(summary: dict[str, Any], folder: Path) -> str:
             f"{summary['labelled']:,} with a known {'number' if summary['numbers'] else 'digit'}"
         )
     if summary["skipped"]:
-        lines.append(f"{summary['skipped']:,} other files were left out (skipped.csv names them)")
+        files = _count(summary["skipped"], "other file")
+        lines.append(f"{files} left out, named in skipped.csv")
     lines += [
         f"  {reason['count']:,} x {reason['reason']} (such as {reason['example']})"
         for reason in summary["reasons"]
     ]
-    if summary["interrupted"]:
+    if summary["interrupted"] and summary["kind"] == "stdin":
+        lines.append("interrupted: to be able to go on, save the names as a file and read that")
+    elif summary["interrupted"]:
         lines.append("interrupted: the same command with --resume goes on from here")
     return "\n".join([*lines, f"results in {folder}"])
 
@@ -488,7 +559,7 @@ def build_parser() -> argparse.ArgumentParser:
         ".tar, Kaggle's .csv, one picture, or - for names on standard input",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="go on with the last run of this source"
+        "--resume", action="store_true", help="go on with the last run of this source (not of -)"
     )
     parser.add_argument(
         "--number", action="store_true", help="pictures show several digits, maybe in lines"
@@ -545,11 +616,14 @@ def run(args: argparse.Namespace) -> int:
     )
     processor.process(args.source, resume=args.resume)
     for form in args.format:
-        processor.save(form)
+        if form != "submission":
+            processor.save(form)
     processor.save_report()
     processor.print_summary()
+    if "submission" in args.format:  # last: it is refused where a picture has no digit
+        processor.save("submission")
     summary = processor.summary()
-    return int(bool(summary["error"] or summary["interrupted"] or not summary["pictures"]))
+    return int(bool(summary["error"] or summary["interrupted"]))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

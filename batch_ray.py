@@ -32,9 +32,10 @@ import torch
 from batch_answers import make_rows
 from batch_numbers import make_number_rows, read_numbers
 from batch_rows import COLUMNS, NUMBER_COLUMNS, PRIVATE_COLUMNS
+from batch_runs import read_settings, write_settings
 from batch_sources import Input, Source, open_source
 from batch_workers import Answer, Reader, WorkerPool
-from errors import SettingsError
+from errors import DataFormatError, SettingsError
 from model import FORWARD_BATCH
 from predict import MNISTPredictor
 from utils import PROJECT, HelpFormatter, atomic_write, report_errors, set_up_logging
@@ -46,6 +47,7 @@ log = logging.getLogger(__name__)
 GROUP_FOR_EACH_WORKER = 20_000
 NUMBERS_FOR_EACH_WORKER = 1_000  # pages take much longer,
 NUMBERS_AT_ONCE = 16  # so they are dealt out by the handful
+SETTINGS_FILE = "settings.json"  # beside the parts
 _NOT_FOR_THE_CLUSTER = [".venv", ".git", "data", "outputs", "predictions"]
 
 
@@ -119,7 +121,7 @@ class RayPool:
     predictor : MNISTPredictor
         Whose checkpoint the actors load.
     workers : int, optional
-        How many actors; by default one for each processor of the cluster.
+        How many actors, 1 or more; by default one for each processor of the cluster.
     batch_size : int, default=256
         Pictures in one forward pass.
     with_hash : bool, default=False
@@ -130,7 +132,14 @@ class RayPool:
     Raises
     ------
     SettingsError
-        If Ray is not installed.
+        If Ray is not installed, or there are fewer than one worker.
+
+    Attributes
+    ----------
+    group_size : int
+        How many inputs are handed to Ray at once; depends on the number of workers.
+    settings : dict
+        What the rows depend on: the model and its version, and what is read.
     """
 
     def __init__(
@@ -142,6 +151,8 @@ class RayPool:
         with_hash: bool = False,
         numbers: bool = False,
     ) -> None:
+        if workers is not None and workers < 1:
+            raise SettingsError(f"workers {workers}: choose 1 or more")
         self._ray = _start_ray()
         self._workers = workers or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
         path = predictor.checkpoint.path.resolve()
@@ -151,6 +162,12 @@ class RayPool:
         self._arguments = (str(model), batch_size, with_hash, numbers)
         group = NUMBERS_FOR_EACH_WORKER if numbers else GROUP_FOR_EACH_WORKER
         self.group_size = group * self._workers
+        self.settings = {
+            "model": path.stem,
+            "model_version": predictor.checkpoint.version,
+            "number": numbers,
+            "sha256": with_hash,
+        }
 
     def __enter__(self) -> RayPool:
         return self
@@ -257,14 +274,16 @@ def write_parts(source: Source, folder: Path, pool: RayPool) -> int:
     """Read a source into Parquet files, each with the rows of one group in their order.
 
     A part that is there already is not read again, so the same command goes on after an
-    interruption. (It trusts that the source has not changed; delete a part to have it read anew.)
+    interruption, also with another number of workers: `settings.json` beside the parts keeps the
+    size of the groups, and other settings are refused. (It trusts that the files of the source
+    have not changed; delete a part to have it read anew.)
 
     Parameters
     ----------
     source : Source
         What to read.
     folder : Path
-        Where `part-000000.parquet` and so on are written.
+        Where `settings.json`, `part-000000.parquet` and so on are written.
     pool : RayPool
         Who reads.
 
@@ -275,13 +294,19 @@ def write_parts(source: Source, folder: Path, pool: RayPool) -> int:
 
     Raises
     ------
+    SettingsError
+        If the folder holds parts of another source or model, or with other settings, or the source
+        is standard input and there are parts already.
+    DataFormatError
+        If the file of settings there is damaged.
     OutputError
         If a part cannot be written; those before are whole.
     """
     import pyarrow.parquet  # type: ignore[import, unused-ignore]
 
+    group_size = _agree_on_groups(source, folder, pool)
     count = 0
-    for number, items in enumerate(_in_groups(source.read(), pool.group_size)):
+    for number, items in enumerate(_in_groups(source.read(), group_size)):
         part = folder / f"part-{number:06}.parquet"
         if part.exists():
             log.info("%s is there already", part)
@@ -292,6 +317,32 @@ def write_parts(source: Source, folder: Path, pool: RayPool) -> int:
         count += len(table)
         log.info("%s: %s rows", part, f"{len(table):,}")
     return count
+
+
+def _agree_on_groups(source: Source, folder: Path, pool: RayPool) -> int:
+    """Write the settings beside the first part, or compare; give the size of all the groups."""
+    path = folder / SETTINGS_FILE
+    settings = {"source": source.where, **pool.settings}
+    if not path.exists():
+        if any(folder.glob("part-*.parquet")):
+            raise SettingsError(
+                f"{folder} holds parts, but no {SETTINGS_FILE} that says what they were made of: "
+                "name another folder, or delete the parts"
+            )
+        write_settings(path, {**settings, "group_size": pool.group_size})
+        return pool.group_size
+    source.check_resumable()
+    before = read_settings(path)
+    others = [name for name, value in settings.items() if before.get(name) != value]
+    if others:
+        made = ", ".join(f"{name} {before.get(name)!r}, not {settings[name]!r}" for name in others)
+        raise SettingsError(
+            f"{folder} holds parts made with {made}: go on with the same, or name another folder"
+        )
+    group_size = before.get("group_size")
+    if not isinstance(group_size, int) or group_size < 1:
+        raise DataFormatError(f"{path}: group_size is {group_size!r}; name another folder")
+    return group_size
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -4,7 +4,8 @@
 
 It begins with what somebody should look at: the pictures that the network was least sure of. The
 right digits can be typed in there and saved as `review.csv`, which is a manifest: reading it with
-`batch_processor.py` gives the accuracy, and its rows are corrections.
+`batch_processor.py` gives the accuracy, and its rows are corrections. That goes for files and for
+members of archives; rows of Kaggle's files and of addresses cannot be read back by their names.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from batch_sources import Input
-from errors import OutputError, SettingsError
+from errors import DataFormatError, OutputError, SettingsError
 from utils import atomic_write
 
 Row = dict[str, Any]
@@ -70,6 +70,7 @@ _SCHEMA = """
 """
 
 STATUSES = ("ok", "unsure", "not a digit", "error")
+NAMED = 5  # pictures in an error message
 PARQUET_ROWS = 10_000  # in one row group
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _NUMBERS = re.compile(r"\d[\d,.]*")
@@ -245,13 +246,20 @@ class Results(Sequence[Row]):
     def __getitem__(self, index: int | slice) -> Row | list[Row]:
         chosen = range(len(self))[index]
         if isinstance(chosen, int):
-            return self._at(chosen)
-        return [self._at(position) for position in chosen]
+            return self._at(range(chosen, chosen + 1))[0]
+        return self._at(chosen)
 
-    def _at(self, position: int) -> Row:
-        """Read one row."""
-        sql = f"SELECT {self._names} FROM rows WHERE position = ?"
-        return dict(zip(self.columns, self.query(sql, position)[0], strict=True))
+    def _at(self, positions: range) -> list[Row]:
+        """Read the rows at some positions in one query: to open the file takes longest."""
+        if not positions:
+            return []
+        order = "DESC" if positions.step < 0 else "ASC"
+        found = self.query(
+            f"SELECT {self._names} FROM rows WHERE position BETWEEN ? AND ? "
+            f"AND (position - ?) % ? = 0 ORDER BY position {order}",
+            *(min(positions), max(positions), positions[0], abs(positions.step)),
+        )
+        return [dict(zip(self.columns, row, strict=True)) for row in found]
 
     def skipped(self) -> Iterator[tuple[str, str]]:
         """Stream the files that are no pictures, each with the reason."""
@@ -448,9 +456,19 @@ def write_submission(results: Results, path: Path) -> Path:
     ------
     SettingsError
         If the rows hold numbers of several digits.
+    DataFormatError
+        If a row holds no digit: each line of a submission needs one.
     """
     if results.answer != "digit":
         raise SettingsError("a submission has one digit for each picture: read without --number")
+    without = results.query("SELECT position + 1, path FROM rows WHERE digit IS NULL")
+    if without:
+        named = ", ".join(f"{number} ({name})" for number, name in without[:NAMED])
+        more = f" and {len(without) - NAMED:,} more" if len(without) > NAMED else ""
+        raise DataFormatError(
+            f"{path.name} was not written, as no digit was read for ImageId {named}{more}: repair "
+            "these pictures or take them out, then run again with --resume"
+        )
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["ImageId", "Label"])

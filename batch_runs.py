@@ -17,8 +17,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from errors import OutputError
+from errors import DataFormatError, OutputError
 from utils import atomic_write
+
+TITLE_BYTES = 100  # of a run's name; a file system takes 255, or 143 where it is encrypted
 
 log = logging.getLogger(__name__)
 diary = logging.getLogger(f"{__name__}.diary")  # goes to the run's own file and nowhere else
@@ -48,13 +50,11 @@ class Run:
 
     def read_config(self) -> dict[str, Any]:
         """Read what `save_config` wrote."""
-        config: dict[str, Any] = json.loads(self.config.read_text(encoding="utf-8"))
-        return config
+        return read_settings(self.config)
 
     def save_config(self, config: Mapping[str, Any]) -> None:
         """Write what a later run has to know to go on with this one."""
-        with atomic_write(self.config) as temporary:
-            temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        write_settings(self.config, config)
 
     @contextlib.contextmanager
     def keep_diary(self) -> Iterator[logging.Logger]:
@@ -76,8 +76,41 @@ class Run:
             handler.close()
 
 
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read what `write_settings` wrote.
+
+    Raises
+    ------
+    DataFormatError
+        If the file cannot be read, or holds no settings.
+    """
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataFormatError(
+            f"{path}: cannot be read ({error}); restore it, or begin anew elsewhere"
+        ) from error
+    if not isinstance(settings, dict):
+        raise DataFormatError(f"{path}: holds no settings; restore it, or begin anew elsewhere")
+    return settings
+
+
+def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Write down with which settings something is made.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
 def find_run(output: Path, what: Mapping[str, Any]) -> Run | None:
     """Find the last run whose settings hold these values; None if there is none.
+
+    A run whose settings cannot be read is named in the log and passed over.
 
     Parameters
     ----------
@@ -88,7 +121,11 @@ def find_run(output: Path, what: Mapping[str, Any]) -> Run | None:
     """
     for path in sorted((output / "logs").glob("*/config.json"), reverse=True):
         run = Run(path.parent.name, output)
-        config = run.read_config()
+        try:
+            config = run.read_config()
+        except DataFormatError as error:
+            log.warning("left out: %s", error)
+            continue
         if all((config.get(name) or False) == (value or False) for name, value in what.items()):
             return run
     log.info("no earlier run of %s in %s: beginning a new one", what["source"], output)
@@ -96,14 +133,15 @@ def find_run(output: Path, what: Mapping[str, Any]) -> Run | None:
 
 
 def make_run(output: Path, title: str) -> Run:
-    """Make the folders of a new run, named by the time and a title.
+    """Make the folders of a new run, named by the time and (the beginning of) a title.
 
     Raises
     ------
     OutputError
         If they cannot be made.
     """
-    name = re.sub(r"[^\w.-]+", "_", f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{title}")
+    title = re.sub(r"[^\w.-]+", "_", title).encode()[:TITLE_BYTES].decode(errors="ignore")
+    name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{title}"
     for number in itertools.count(1):
         run = Run(f"{name}_{number}" if number > 1 else name, output)
         try:

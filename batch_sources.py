@@ -15,8 +15,10 @@ own directory.) Nothing is opened here that need not be: telling a picture from 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import glob
+import lzma
 import os
 import re
 import stat
@@ -24,17 +26,18 @@ import sys
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from errors import DataFormatError, DataNotFoundError, SettingsError
+from errors import DataFormatError, DataNotFoundError, DigitError, SettingsError
+from kaggle import has_labels, read_rows
 
 LABEL_RULES = ("auto", "names", "none")
 MAX_MEMBER_BYTES = 64 * 2**20  # as for a file of its own, see picture.MAX_BYTES
-MNIST_PIXELS = 784
 HEADER_BYTES = 2**16  # of a table's first line that are looked at for its encoding
 
 _PATH_COLUMNS = ("path", "file", "filename", "image", "picture")
@@ -58,9 +61,11 @@ _ARCHIVE_DAMAGE = (
     OSError,
     EOFError,
     RuntimeError,
+    ValueError,
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
+    lzma.LZMAError,
 )
 
 
@@ -118,9 +123,10 @@ class Source:
     where : str
         The absolute path or pattern, by which an earlier run of the same source is found.
     read : callable
-        Starts the stream.
+        Starts the stream. It raises DataNotFoundError if the source is gone by then.
     count : callable
-        Counts the inputs without reading them; None if that would take as long as reading.
+        Counts the inputs without reading them; None if that would take as long as reading, or is
+        not possible any more.
     """
 
     kind: str
@@ -128,6 +134,20 @@ class Source:
     where: str
     read: Callable[[], Iterator[Input]]
     count: Callable[[], int | None] = lambda: None
+
+    def check_resumable(self) -> None:
+        """Refuse to go on with a source that cannot be told from another.
+
+        Raises
+        ------
+        SettingsError
+            If it is standard input.
+        """
+        if self.kind == "stdin":
+            raise SettingsError(
+                "names on standard input cannot be gone on with, as one list cannot be told from "
+                "another: save them as a file (... > list.txt) and read that"
+            )
 
 
 def open_source(
@@ -147,7 +167,7 @@ def open_source(
         known, a column `label`; a zip or tar file; Kaggle's `train.csv` or `test.csv`; one
         picture; an address such as s3://bucket/folder; or "-" for paths on standard input.
         Relative paths in a list or manifest start at its own folder, those on standard input at
-        the current one.
+        the current one; they may lead into a zip or tar (`scans.zip/3/a.png`).
     recursive : bool, default=True
         Whether to go into subfolders.
     labels : {"auto", "names", "none"}, default="auto"
@@ -161,7 +181,7 @@ def open_source(
     Raises
     ------
     DataNotFoundError
-        If there is no such thing.
+        If there is no such thing, or it cannot be opened.
     DataFormatError
         If it is a table without a column of paths, or an archive that cannot be opened.
     SettingsError
@@ -169,12 +189,37 @@ def open_source(
     """
     if labels not in LABEL_RULES:
         raise SettingsError(f"labels={labels!r}: choose one of {', '.join(LABEL_RULES)}")
-    source = _recognise(os.fspath(what), recursive)
-    read = source.read
+    with _errors_named(what):
+        source = _recognise(os.fspath(what), recursive)
     parse = _number if numbers else _digit
     pattern = (_NUMBER_PATTERNS if numbers else _LABEL_PATTERNS).get(labels)
     keep = labels == "auto"  # a manifest knows better than the name of a folder
-    return replace(source, read=lambda: (_label(item, pattern, parse, keep) for item in read()))
+
+    def read() -> Iterator[Input]:
+        with _errors_named(what):
+            for item in source.read():
+                yield _label(item, pattern, parse, keep)
+
+    def count() -> int | None:
+        with contextlib.suppress(OSError, DigitError):  # reading says it better
+            return source.count()
+        return None
+
+    return replace(source, read=read, count=count)
+
+
+@contextlib.contextmanager
+def _errors_named(what: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what the system says about a source into an error of ours that names it."""
+    try:
+        yield
+    except DigitError:  # some of ours are kinds of OSError
+        raise
+    except OSError as error:
+        raise DataNotFoundError(
+            f"{printable(what)}: cannot be opened ({error.strerror or error}); check that it is "
+            "there and may be read"
+        ) from error
 
 
 def _recognise(what: str, recursive: bool) -> Source:
@@ -187,6 +232,15 @@ def _recognise(what: str, recursive: bool) -> Source:
     if what == "-":
         return Source("stdin", "stdin", "-", lambda: read_list(sys.stdin.buffer, Path()))
     where = str(path.absolute()) if glob.has_magic(what) else str(path.resolve())
+    # Path.exists would raise for a pattern below a folder that may not be entered.
+    if glob.has_magic(what) and not os.path.exists(what):  # noqa: PTH110
+        return Source(
+            "glob",
+            "glob",
+            where,
+            lambda: read_glob(what),
+            lambda: sum(1 for _ in _matches(what)),
+        )
     if path.is_dir():
         return Source(
             "folder",
@@ -197,14 +251,6 @@ def _recognise(what: str, recursive: bool) -> Source:
         )
     if path.is_file():
         return _recognise_file(path, where)
-    if glob.has_magic(what):
-        return Source(
-            "glob",
-            "glob",
-            where,
-            lambda: read_glob(what),
-            lambda: sum(1 for _ in _matches(what)),
-        )
     raise DataNotFoundError(
         f"{what}: no such folder or file; give a folder, a pattern in quotes, a list (.txt), "
         "a manifest (.csv), a .zip or a .tar"
@@ -216,6 +262,7 @@ def _recognise_file(path: Path, where: str) -> Source:
     suffix = path.suffix.lower()
     if suffix == ".csv":
         if _header(path)[-1:] == ["pixel783"]:
+            has_labels(path)  # columns that are not Kaggle's are refused before any work is done
             return Source(
                 "kaggle", path.stem, where, lambda: read_kaggle(path), lambda: _lines(path) - 1
             )
@@ -227,7 +274,7 @@ def _recognise_file(path: Path, where: str) -> Source:
         return Source("zip", path.stem, where, lambda: read_zip(path), lambda: _count_zip(path))
     # Only by suffix would a .tar.gz be told from other .gz; only by content, any picture whose
     # first bytes happen to make a valid header. So both have to agree.
-    if _has_tar_suffix(path) and tarfile.is_tarfile(path):
+    if _has_tar_suffix(path) and _is_tar(path):
         return Source("tar", path.name.split(".")[0], where, lambda: read_tar(path))
     if _has_tar_suffix(path) or suffix == ".zip":
         raise DataFormatError(f"{path}: not an archive, or a damaged one; pack or copy it again")
@@ -330,7 +377,8 @@ def open_store(address: str) -> tuple[Any, str]:
 def read_glob(pattern: str) -> Iterator[Input]:
     """Stream the files that match a pattern; `**` stands for any number of folders."""
     for path in sorted(_matches(pattern)):
-        if not Path(path).is_dir():
+        # Path.is_dir would raise below a folder that may be listed, but not entered.
+        if not os.path.isdir(path):  # noqa: PTH112
             yield _from_file(path)
 
 
@@ -340,11 +388,12 @@ def _matches(pattern: str) -> Iterator[str]:
 
 
 def read_list(lines: Iterable[bytes], base: Path) -> Iterator[Input]:
-    """Stream the files named by lines of bytes; empty lines mean nothing."""
-    for line in lines:
-        name = os.fsdecode(line.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n"))
-        if name:
-            yield _listed(base / name)
+    """Stream the files named by lines of bytes; empty lines mean nothing.
+
+    Those in archives come last; see `_read_named`.
+    """
+    names = (os.fsdecode(line.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")) for line in lines)
+    yield from _read_named((base / name, None) for name in names if name)
 
 
 def _read_list_file(path: Path) -> Iterator[Input]:
@@ -356,6 +405,8 @@ def _read_list_file(path: Path) -> Iterator[Input]:
 def read_manifest(path: Path) -> Iterator[Input]:
     """Stream the files in a CSV's column of paths, with what is in its column of labels.
 
+    Those in archives come last; see `_read_named`.
+
     Raises
     ------
     DataFormatError
@@ -365,12 +416,61 @@ def read_manifest(path: Path) -> Iterator[Input]:
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         rows = csv.DictReader(file)
         try:
-            for row in rows:
-                item = _listed(path.parent / (row[path_column] or ""))
-                yield replace(item, label=row.get(label_column) or None)
+            yield from _read_named(
+                (path.parent / (row[path_column] or ""), row.get(label_column) or None)
+                for row in rows
+            )
         except csv.Error as error:
             place = f"{path}, after line {rows.line_num}"
             raise DataFormatError(f"{place}: not CSV ({error})") from error
+
+
+def _read_named(named: Iterable[tuple[Path, str | None]]) -> Iterator[Input]:
+    """Stream files that somebody named, with their labels; then those in archives.
+
+    A path may lead into an archive as if that were a folder. What is wanted of an archive waits
+    until the end, so that one pass through it is enough; until then the names are in memory.
+    """
+    packed: dict[Path, dict[str, list[str | None]]] = {}
+    for path, label in named:
+        item = _listed(path)
+        archive = find_archive(path) if item.problem else None
+        if archive is None:
+            yield replace(item, label=label)
+        else:
+            packed.setdefault(archive, {}).setdefault(item.path, []).append(label)
+    for archive, wanted in packed.items():
+        yield from _read_packed(archive, wanted)
+
+
+def find_archive(path: Path) -> Path | None:
+    """Find the file that a path leads into, such as scans.zip for scans.zip/3/a.png."""
+    # Path.is_file would raise below a folder that may not be entered.
+    return next((parent for parent in path.parents if os.path.isfile(parent)), None)  # noqa: PTH113
+
+
+def _read_packed(archive: Path, wanted: dict[str, list[str | None]]) -> Iterator[Input]:
+    """Stream some members of an archive, by what rows call them, each with its labels."""
+    problem = f"there is no such file in {archive}; check the name"
+    try:
+        items: Iterator[Input] = iter(())
+        if _is_zip(archive):
+            items = read_zip(archive, frozenset(wanted))
+        elif _has_tar_suffix(archive):
+            items = read_tar(archive, frozenset(wanted))
+        else:
+            problem = f"{archive} cannot be opened as a zip or tar; check it and the name"
+        for item in items:
+            if item.path == printable(archive):  # which is damaged from here on
+                problem = item.problem
+            for label in wanted.pop(item.path, ()):
+                yield replace(item, label=label, is_listed=True)
+    except OSError as error:
+        problem = f"{archive} cannot be opened ({error.strerror or error}); check its permissions"
+    for name, labels in wanted.items():
+        yield from (
+            Input(name, label=label, is_listed=True, problem=printable(problem)) for label in labels
+        )
 
 
 def _manifest_columns(path: Path) -> tuple[str, str]:
@@ -398,45 +498,70 @@ def _header(path: Path) -> list[str]:
             raise DataFormatError(f"{path}: not CSV ({error})") from error
 
 
-def read_zip(path: Path) -> Iterator[Input]:
-    """Stream the members of a zip file without unpacking it to the disk."""
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            if not member.is_dir():
-                item = _member(path, member.filename, member.file_size, member.CRC)
+def read_zip(path: Path, wanted: Collection[str] | None = None) -> Iterator[Input]:
+    """Stream the members of a zip file, or those of some paths; nothing goes to the disk."""
+    with _open_zip(path) as archive:
+        for member in files_in(archive):
+            item = _member(path, member.filename, member.file_size, member.CRC)
+            if wanted is None or item.path in wanted:
                 yield _fill(item, partial(archive.read, member))
+
+
+def files_in(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """List what a zip holds besides folders."""
+    # ZipInfo.is_dir would raise for a damaged entry without a name.
+    return [member for member in archive.infolist() if not member.filename.endswith("/")]
+
+
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    """Open a zip and read its directory."""
+    try:
+        return zipfile.ZipFile(path)
+    # The other two: of a version, or a name, in which a byte is wrong.
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise DataFormatError(f"{path}: not a zip, or damaged ({error}); copy it again") from error
 
 
 def _is_zip(path: Path) -> bool:
     """Whether a file is a zip with a directory that can be read."""
     try:
-        with zipfile.ZipFile(path):
+        with _open_zip(path):
             return True
-    except zipfile.BadZipFile:
+    except DataFormatError:
         return False
 
 
 def _count_zip(path: Path) -> int:
     """Count the files in a zip."""
-    with zipfile.ZipFile(path) as archive:
-        return sum(not member.is_dir() for member in archive.infolist())
+    with _open_zip(path) as archive:
+        return len(files_in(archive))
 
 
-def read_tar(path: Path) -> Iterator[Input]:
-    """Stream the members of a tar file, compressed or not, without unpacking it to the disk."""
+def read_tar(path: Path, wanted: Collection[str] | None = None) -> Iterator[Input]:
+    """Stream the members of a tar file, compressed or not; see `read_zip`."""
     count = 0
+    with path.open("rb") as file:
+        try:
+            with tarfile.open(fileobj=file, mode="r|*") as archive:
+                for member in archive:
+                    # tarfile remembers every member, a kilobyte each.
+                    archive.members = []  # type: ignore[attr-defined]
+                    if member.isfile():
+                        item = _member(path, member.name, member.size, int(member.mtime * 1e9))
+                        if wanted is None or item.path in wanted:
+                            yield _fill(item, partial(_read_tar_member, archive, member))
+                        count += 1
+        except _ARCHIVE_DAMAGE as error:
+            reason = f"the archive is damaged after {count:,} files ({error}); copy it again"
+            yield Input(printable(path), is_listed=True, problem=reason)
+
+
+def _is_tar(path: Path) -> bool:
+    """Whether a file begins as a tar does, compressed or not."""
     try:
-        with tarfile.open(path, "r|*") as archive:
-            for member in archive:
-                # tarfile remembers every member, a kilobyte each.
-                archive.members = []  # type: ignore[attr-defined]
-                if member.isfile():
-                    item = _member(path, member.name, member.size, int(member.mtime * 1e9))
-                    yield _fill(item, partial(_read_tar_member, archive, member))
-                    count += 1
-    except _ARCHIVE_DAMAGE as error:
-        reason = f"the archive is damaged after {count:,} files ({error}); pack or copy it again"
-        yield Input(printable(path), is_listed=True, problem=reason)
+        return tarfile.is_tarfile(path)
+    except EOFError:  # compressed, and cut off within its first bytes
+        return False
 
 
 def _read_tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
@@ -468,28 +593,14 @@ def _fill(item: Input, read: Callable[[], bytes]) -> Input:
 
 
 def read_kaggle(path: Path) -> Iterator[Input]:
-    """Stream the rows of Kaggle's digit-recognizer files: 784 pixels, before them a label or not.
-
-    Raises
-    ------
-    DataFormatError
-        If a row holds something other than numbers from 0 to 255.
-    """
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.reader(file)
-        has_label = next(rows)[0] == "label"
-        for number, row in enumerate(rows, start=1):
-            try:
-                pixels = bytes(map(int, row[has_label:]))
-                label = int(row[0]) if has_label else None
-            except ValueError as error:
-                raise DataFormatError(
-                    f"{path}, row {number}: {error}; download it again"
-                ) from error
-            if len(pixels) != MNIST_PIXELS:
-                raise DataFormatError(f"{path}, row {number}: {len(pixels)} pixels, not 784")
-            name = f"{path}#{number}"
-            yield Input(name, data=pixels, stamp=zlib.crc32(pixels), label=label, is_raw=True)
+    """Stream the rows of Kaggle's digit-recognizer files; see `kaggle.read_rows` for its errors."""
+    labelled = has_labels(path)
+    rows = chain.from_iterable(read_rows(path))
+    for number, row in enumerate(rows, start=1):
+        pixels = row[int(labelled) :].tobytes()
+        label = int(row[0]) if labelled else None
+        name = f"{path}#{number}"
+        yield Input(name, data=pixels, stamp=zlib.crc32(pixels), label=label, is_raw=True)
 
 
 def _lines(path: Path) -> int:
@@ -516,7 +627,9 @@ def _from_file(path: str) -> Input:
     try:
         about = os.stat(path)  # noqa: PTH116 - for a million files, Path.stat takes half a minute more
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        if Path(path).is_symlink():
+        # Path.is_symlink would raise where os.stat does: for a name that is too long, or below a
+        # folder that may not be entered.
+        if os.path.islink(path):  # noqa: PTH114
             return Input(name, problem="the link leads nowhere; restore what it points to")
         reason = getattr(error, "strerror", None) or error
         return Input(name, problem=f"cannot be opened ({reason}); check the name and the folder")

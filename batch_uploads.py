@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from batch_sources import Input, printable, read_zip
+from batch_sources import Input, files_in, printable, read_zip
 from errors import ImageTooLargeError
 
 MAX_FILES = 500  # in one go, those in zips included; more is work for batch_processor.py
@@ -102,7 +102,7 @@ def _count(path: Path) -> int:
 def _members(path: Path) -> list[zipfile.ZipInfo]:
     """List the files in a zip."""
     with zipfile.ZipFile(path) as archive:
-        return [member for member in archive.infolist() if not member.is_dir()]
+        return files_in(archive)
 
 
 def _find_problem(path: Path) -> str:

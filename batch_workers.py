@@ -37,11 +37,11 @@ from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from batch_sources import Input, is_address, open_store, printable
 from errors import BlankImageError, DigitError, ImageError
-from picture import MAX_BYTES
+from picture import MAX_BYTES, SIDEWAYS, read_orientation
 from preprocess import Prepared, prepare
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,6 @@ _DAMAGE = (
 _PIPE_BROKEN = (OSError, EOFError, pickle.UnpicklingError)
 STOP_TIMEOUT_S = 5.0
 HASH_BLOCK = 2**20  # bytes
-FIRST_SIDEWAYS = 5  # EXIF orientations 5 to 8 turn the picture by 90 degrees
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +262,8 @@ def measure_size(source: str | bytes) -> tuple[int | None, int | None]:
     try:
         with Image.open(source if isinstance(source, str) else BytesIO(source)) as image:
             width, height = image.size
-            is_sideways = image.getexif().get(ExifTags.Base.Orientation, 1) >= FIRST_SIDEWAYS
+            # Of a TIFF, Pillow gives the size upright already.
+            is_sideways = image.format != "TIFF" and read_orientation(image) in SIDEWAYS
     except _DAMAGE:
         return None, None
     return (height, width) if is_sideways else (width, height)

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +19,9 @@ from PIL import Image
 
 import batch_processor
 import batch_progress
-from batch_processor import BatchProcessor, main
+from batch_processor import BatchProcessor, describe, main
 from batch_rows import Results, RowStore
-from errors import DigitError, OutputError
+from errors import DataNotFoundError, DigitError, OutputError
 from model import FORWARD_BATCH
 
 PROJECT = Path(batch_processor.__file__).parent
@@ -230,6 +233,34 @@ def test_resuming_another_folder_begins_a_new_run(processor, pictures, digit_png
     assert (len(first), len(results)) == (14, 1)
 
 
+def test_standard_input_is_not_gone_on_with_so_that_no_other_list_loses_its_rows(
+    processor, pictures, models_folder, tmp_path, monkeypatch, capsys
+):
+    """Every pipe was the same source: --resume with another list replaced the rows of the first."""
+    names = b"".join(os.fsencode(path) + b"\n" for path in sorted(pictures.glob("*/*.png")))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(names)))
+    first = processor.process("-")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(names.splitlines()[0])))
+    model = str(models_folder / "mnist_cnn_best.pth")
+
+    code = main(["-", "--resume", "--model", model, "--output", str(processor.output)])
+
+    assert code == 2
+    assert "list.txt" in capsys.readouterr().err
+    assert len(first) == 12
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"), [("folder", "with --resume goes on"), ("stdin", "save the names as a file")]
+)
+def test_what_an_interrupted_run_advises_works_for_its_source(processor, pictures, kind, hint):
+    processor.process_folder(pictures)
+
+    text = describe(processor.summary() | {"interrupted": True, "kind": kind}, Path("reports"))
+
+    assert hint in text
+
+
 def test_known_digits_give_an_accuracy_and_the_worst_mistakes(processor, pictures, digit_png):
     digit_png(2, name="pictures/4/wrong.png", size=60)
 
@@ -304,7 +335,7 @@ def test_the_command_line_writes_everything_and_reports_errors_by_its_exit_code(
         (["nowhere"], 1, "no such folder"),
         ([".", "--workers", "-1"], 2, "workers"),
         ([".", "--batch-size", "0"], 2, "batch size"),
-        ([".", "--model", "unheard-of"], 1, "unheard-of"),
+        ([__file__, "--model", "unheard-of"], 1, "unheard-of"),
     ],
 )
 def test_what_cannot_work_is_said_in_one_line(arguments, code, hint, tmp_path, monkeypatch, capsys):
@@ -336,16 +367,70 @@ def test_without_a_terminal_progress_is_plain_lines(processor, pictures, monkeyp
     assert "\r" not in line
 
 
-def test_an_empty_folder_is_not_a_success(models_folder, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("empty", "empty: no file in it"),
+        ("empty.zip", "empty.zip: no file in it"),
+        ("empty.txt", "empty.txt: no file in it"),
+        ("photos/*/*.png", "no file matches; photos/*/*.* would match 3 other files (.jpg, .webp)"),
+        ("photos/*/*.JPG", "no file matches; photos/*/*.* would match 3 other files (.jpg, .webp)"),
+        ("photos/*", "no file matches; photos/*/* would match 3 other files (.jpg, .webp)"),
+        ("nowhere/*.png", "nowhere/*.png: no file matches; check the names of the folders"),
+        ("texts", "texts: no picture there, only 4 other files (.txt, .md, no ending); save"),
+        ("texts.zip", "texts.zip: no picture there, only 4 other files (.txt, .md, no ending)"),
+        ("texts/*.md", "texts/*.md: no picture there, only 1 other file (.md)"),
+    ],
+)
+def test_a_source_without_a_picture_is_an_error_and_leaves_nothing_behind(
+    source, hint, models_folder, digit_png, tmp_path, monkeypatch, capsys
+):
+    """They were "0 pictures", with a folder of empty reports."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.jpg", "b.webp", "c.jpg"):
+        digit_png(7, name=f"photos/7/{name}")
+    for name in ("a.txt", "b.md", "c.TXT", "README"):
+        (tmp_path / "texts" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "texts" / name).write_text("buy milk", encoding="utf-8")
+    shutil.make_archive("texts", "zip", "texts")
     (tmp_path / "empty").mkdir()
+    zipfile.ZipFile("empty.zip", "w").close()
+    (tmp_path / "empty.txt").touch()
     model = str(models_folder / "mnist_cnn_best.pth")
 
-    code = main(
-        [str(tmp_path / "empty"), "--model", model, "--output", str(tmp_path / "o"), "--quiet"]
-    )
+    code = main([source, "--model", model, "--output", "out", "--workers", "0", "--quiet"])
 
-    assert code == 1
-    assert "0 pictures" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert (code, printed.out) == (1, "")
+    assert hint in printed.err
+    assert list(tmp_path.glob("out/*/*")) == []
+
+
+def test_a_run_that_finds_no_picture_any_more_keeps_what_it_has_found(processor, pictures):
+    run = processor.process_folder(pictures).path
+    for path in pictures.rglob("*.png"):
+        path.unlink()
+
+    with pytest.raises(DataNotFoundError, match=r"only 1 other file \(\.txt\)"):
+        processor.process_folder(pictures, resume=True)
+
+    assert run.is_file()
+
+
+@pytest.mark.parametrize(("number", "words"), [(1, "1 other file left out"), (2, "2 other files")])
+def test_one_file_and_many_are_counted_in_the_right_words(
+    processor, digit_png, tmp_path, capsys, number, words
+):
+    digit_png(7, name="pictures/7.png")
+    for place in range(number):
+        (tmp_path / "pictures" / f"{place}.txt").write_text("buy milk", encoding="utf-8")
+
+    processor.process_folder(tmp_path / "pictures")
+    processor.print_summary()
+
+    first, _, others, _ = capsys.readouterr().out.splitlines()
+    assert first.startswith("1 picture: ")
+    assert others.startswith(words)
 
 
 def test_an_output_folder_that_cannot_be_made_is_reported_before_the_work(
@@ -393,6 +478,23 @@ def test_kaggles_test_file_becomes_a_submission(processor, handwriting, tmp_path
     assert [line.split(",")[0] for line in lines[1:]] == [str(n) for n in range(1, 21)]
     labels = [int(line.split(",")[1]) for line in lines[1:]]
     assert np.mean(labels == handwriting.labels[:20]) > 0.9
+
+
+def test_a_submission_that_cannot_be_made_leaves_everything_else(
+    pictures, models_folder, tmp_path, capsys
+):
+    model = str(models_folder / "mnist_cnn_best.pth")
+    options = ["--model", model, "--output", str(tmp_path / "out"), "--workers", "0"]
+
+    code = main([str(pictures), *options, "--format", "submission", "csv"])
+
+    (folder,) = (tmp_path / "out" / "reports").iterdir()
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"results.csv", "report.html", "summary.json", "skipped.csv"}
+    assert code == 1
+    printed = capsys.readouterr()
+    assert "14 pictures" in printed.out
+    assert "empty.png" in printed.err
 
 
 def test_importing_the_module_starts_nothing(tmp_path):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +9,9 @@ import pytest
 
 from batch_processor import BatchProcessor
 from batch_ray import RayPool, main, write_parts
-from batch_rows import Results
+from batch_rows import PRIVATE_COLUMNS, Results
 from batch_sources import open_source
-from errors import SettingsError
+from errors import DigitError, SettingsError
 
 
 @pytest.fixture(scope="module")
@@ -103,13 +104,107 @@ def test_parts_hold_all_rows_in_order_and_are_not_written_twice(tiny_predictor, 
     counts = [write_parts(source, tmp_path / "parts", pool) for _ in range(2)]
 
     assert counts == [32, 0]
-    names = [path.name for path in sorted((tmp_path / "parts").iterdir())]
+    names = [path.name for path in sorted((tmp_path / "parts").glob("*.parquet"))]
     assert names == ["part-000000.parquet", "part-000001.parquet"]
     rows = [
         row for name in names for row in parquet.read_table(tmp_path / "parts" / name).to_pylist()
     ]
     assert [row["path"] for row in rows] == [item.path for item in source.read()]
     assert [row["status"] for row in rows if row["digit"] is None] == ["error", "skipped"]
+
+
+class StandIn:
+    """Reads as a `RayPool` does, as far as `write_parts` can tell, but without Ray."""
+
+    def __init__(self, group_size: int, **settings) -> None:
+        self.group_size = group_size
+        self.settings = {"model_version": "abc", "number": False, "sha256": False} | settings
+
+    def read(self, items):
+        pyarrow = pytest.importorskip("pyarrow")
+        columns = {"position": range(len(items)), "path": [item.path for item in items]}
+        return pyarrow.table(columns | {name: range(len(items)) for name in PRIVATE_COLUMNS})
+
+
+def paths_in(parts: Path) -> list[str]:
+    """Return the paths of all rows in the order of the parts."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    tables = [parquet.read_table(part) for part in sorted(parts.glob("*.parquet"))]
+    return [path for table in tables for path in table["path"].to_pylist()]
+
+
+@pytest.mark.parametrize(("before", "after"), [(4, 8), (8, 4)])
+def test_parts_hold_each_row_once_though_the_cluster_grows_or_shrinks(
+    pictures, tmp_path, before, after
+):
+    """A group was as large as the cluster of the day: going on lost rows, or doubled them."""
+    source = open_source(pictures)
+    parts = tmp_path / "parts"
+    write_parts(source, parts, StandIn(before))
+    for part in sorted(parts.glob("*.parquet"))[1:]:
+        part.unlink()  # as if it had been interrupted after the first
+
+    write_parts(source, parts, StandIn(after))
+
+    assert paths_in(parts) == [item.path for item in source.read()]
+
+
+@pytest.mark.parametrize(
+    ("source", "settings", "hint"),
+    [
+        ("pictures", {"model_version": "def"}, "model_version 'abc', not 'def'"),
+        ("pictures", {"number": True, "sha256": True}, "number False, not True, sha256 False"),
+        ("pictures/0", {}, "source '"),
+    ],
+)
+def test_parts_of_other_settings_are_not_gone_on_with(pictures, tmp_path, source, settings, hint):
+    parts = tmp_path / "parts"
+    write_parts(open_source(pictures), parts, StandIn(8))
+    before = paths_in(parts)
+
+    with pytest.raises(SettingsError, match="name another folder") as caught:
+        write_parts(open_source(tmp_path / source), parts, StandIn(8, **settings))
+
+    assert hint in str(caught.value)
+    assert str(parts) in str(caught.value)
+    assert paths_in(parts) == before
+
+
+def test_parts_of_standard_input_are_not_gone_on_with(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a.png\n")))
+    write_parts(open_source("-"), tmp_path / "parts", StandIn(8))
+
+    with pytest.raises(SettingsError, match=r"list\.txt"):
+        write_parts(open_source("-"), tmp_path / "parts", StandIn(8))
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [(None, "but no settings.json"), ("", "cannot be read"), ("[8]", "holds no settings")],
+)
+def test_parts_whose_settings_are_lost_or_damaged_are_not_gone_on_with(
+    pictures, tmp_path, content, hint
+):
+    parts = tmp_path / "parts"
+    write_parts(open_source(pictures), parts, StandIn(8))
+    (parts / "settings.json").unlink()
+    if content is not None:
+        (parts / "settings.json").write_text(content, encoding="utf-8")
+
+    with pytest.raises(DigitError, match=hint):
+        write_parts(open_source(pictures), parts, StandIn(8))
+
+
+@pytest.mark.parametrize("workers", ["0", "-1"])
+def test_too_few_workers_are_refused_before_ray_starts(
+    models_folder, pictures, tmp_path, capsys, workers
+):
+    model = str(models_folder / "mnist_cnn_best.pth")
+
+    code = main([str(pictures), str(tmp_path / "parts"), "--model", model, "--workers", workers])
+
+    assert code == 2
+    assert f"workers {workers}: choose 1 or more" in capsys.readouterr().err
 
 
 def test_without_ray_the_command_says_what_to_install(

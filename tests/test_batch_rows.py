@@ -9,7 +9,7 @@ import pytest
 
 from batch_rows import COLUMNS, WRITERS, Results, RowStore, relabel, summarise
 from batch_sources import Input
-from errors import OutputError
+from errors import DataFormatError, OutputError
 
 ODD_NAMES = ['a "quoted", name.png', "two\nlines.png", "ünï çödé 七.png", "semi;colon.png"]
 
@@ -53,6 +53,32 @@ def test_results_behave_like_a_list_of_dicts(filled):
     assert "5 rows" in repr(filled)
     with pytest.raises(IndexError):
         filled[5]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        slice(1, 3),
+        slice(None, None, 2),
+        slice(1, None, 3),
+        slice(None, None, -1),
+        slice(3, 0, -2),
+        slice(-2, None),
+        slice(2, 2),
+        slice(9, 12),
+    ],
+)
+def test_a_slice_is_that_of_a_list_and_takes_one_query(filled, monkeypatch, part):
+    """Each row opened the file anew: 5,000 rows took longer than to iterate all 20,000."""
+    rows = list(filled)
+    opened = []
+    once = filled._open
+    monkeypatch.setattr(filled, "_open", lambda: opened.append(1) or once())
+
+    found = filled[part]
+
+    assert found == rows[part]
+    assert len(opened) <= 2  # one of them asks how many rows there are
 
 
 def test_a_data_frame_takes_results_as_they_are(filled):
@@ -121,6 +147,20 @@ def test_a_submission_has_what_kaggle_asks_for(store, tmp_path):
     text = WRITERS["submission"](Results(store.path), tmp_path / "s.csv").read_text("utf-8")
 
     assert text.split() == ["ImageId,Label", "1,1", "2,2"]
+
+
+@pytest.mark.parametrize(("bad", "end"), [(1, r"\(bad2.png\): "), (7, "and 2 more: ")])
+def test_a_submission_in_which_a_digit_would_be_missing_is_refused(store, tmp_path, bad, end):
+    """It had lines such as `3,`, without a label."""
+    unread = {"status": "error", "digit": None, "confidence": None}
+    store.add([row("a.png"), row("b.png")])
+    store.add([row(f"bad{n}.png", **unread) for n in range(2, 2 + bad)])
+    store.close()
+
+    with pytest.raises(DataFormatError, match=f"ImageId 3 .*{end}.*--resume"):
+        WRITERS["submission"](Results(store.path), tmp_path / "s.csv")
+
+    assert not (tmp_path / "s.csv").exists()
 
 
 def test_an_earlier_row_is_found_only_for_the_same_file_and_model(tmp_path):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import builtins
+import gzip
 import io
 import os
 import sys
@@ -19,6 +21,13 @@ def png(value: int = 200, side: int = 8) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.full((side, side), value, np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+# The directory of a zip, one entry, that says it takes version 25.5 to unpack it.
+FUTURE_ZIP = (
+    b"PK\x01\x02\x14\x00\xff\x00" + bytes(38)
+    + b"PK\x05\x06\x00\x00\x00\x00\x01\x00\x01\x00\x2e\x00\x00\x00" + bytes(6)
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -161,6 +170,18 @@ def test_a_manifest_may_have_no_labels_or_none_that_is_a_digit(tree):
     assert [item.label for item in items] == [None, None]
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "a\0.png", "b.png/c.png"])
+def test_a_name_that_no_file_can_have_is_an_input_with_a_reason(tree, name):
+    """One line of a list, of more characters than a name may have, ended the whole batch."""
+    (tree / "list.txt").write_bytes(f"{name}\na.png\n".encode())
+
+    items = list(open_source(tree / "list.txt").read())
+
+    problems = {item.path: item.problem for item in items}
+    assert "cannot be opened" in problems[str(tree / name)]
+    assert problems[str(tree / "a.png")] == ""
+
+
 @pytest.fixture(params=["zip", "tar", "tar.gz"])
 def archive(request, tmp_path: Path) -> Path:
     """Return an archive with two pictures, one in a folder called 4."""
@@ -186,6 +207,80 @@ def test_an_archive_is_read_in_place_with_labels_from_its_folders(archive):
     assert names(items, archive) == ["4/one.png", "two.png"]
     assert [item.data for item in items] == [png(10), png(20)]
     assert [item.label for item in items] == [4, None]
+
+
+@pytest.mark.parametrize("name", ["review.csv", "list.txt"])
+def test_a_path_may_lead_into_an_archive_as_a_saved_review_does(archive, tree, name):
+    """What a report of an archive saved could not be read: accuracy 0 %."""
+    is_table = name.endswith(".csv")
+    rows = [
+        (archive / "two.png", "5"),
+        (tree / "a.png", "1"),
+        (archive / "4/one.png", "6"),
+        (archive / "gone.png", "7"),
+        (archive / "two.png", "8"),
+    ]
+    lines = [f"{path},{label}" if is_table else str(path) for path, label in rows]
+    (tree / name).write_text("\n".join(["path,label"] * is_table + lines), encoding="utf-8")
+
+    items = list(open_source(tree / name).read())
+
+    assert [Path(item.path).name for item in items] == [
+        "a.png", "one.png", "two.png", "two.png", "gone.png"
+    ]  # fmt: skip
+    assert [item.data for item in items] == [None, png(10), png(20), png(20), None]
+    if is_table:
+        assert [item.label for item in items] == [1, 6, 5, 8, 7]
+    assert all(item.is_listed for item in items)
+    assert [bool(item.problem) for item in items] == [False] * 4 + [True]
+    assert f"no such file in {archive}" in items[-1].problem
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"), [(b"PK torn", "as a zip"), (None, "cannot be opened")]
+)
+def test_a_path_into_an_archive_that_cannot_be_read_is_an_input_with_a_reason(
+    tree, refuse, content, hint
+):
+    (tree / "scans.zip").write_bytes(content or b"")
+    (tree / "list.txt").write_text("scans.zip/a.png\na.png\n", encoding="utf-8")
+    if content is None:
+        refuse(tree / "scans.zip")
+
+    items = list(open_source(tree / "list.txt").read())
+
+    assert [Path(item.path).name for item in items] == ["a.png", "a.png"]
+    assert not items[0].problem
+    assert hint in items[1].problem
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_member_is_an_input_with_a_reason_and_the_others_are_read(tmp_path, method):
+    """A byte in what LZMA had packed ended the whole batch with a traceback."""
+    path = tmp_path / "scans.zip"
+    with zipfile.ZipFile(path, "w", method) as packed:
+        for name in ("a.png", "b.png", "c.png"):
+            packed.writestr(name, png(side=64))
+        place = packed.getinfo("b.png").header_offset + 30 + len("b.png") + 20
+    content = bytearray(path.read_bytes())
+    content[place : place + 40] = b"\xff" * 40
+    path.write_bytes(content)
+
+    items = list(open_source(path).read())
+
+    assert [item.data for item in items] == [png(side=64), None, png(side=64)]
+    assert "cannot be unpacked" in items[1].problem
+
+
+def test_a_member_without_a_name_is_an_input_like_the_others(tmp_path):
+    with zipfile.ZipFile(tmp_path / "scans.zip", "w") as packed:
+        packed.writestr("a.png", png())
+    content = (tmp_path / "scans.zip").read_bytes().replace(b"a.png", b"\0.png")
+    (tmp_path / "scans.zip").write_bytes(content)
+
+    (item,) = open_source(tmp_path / "scans.zip").read()
+
+    assert item.data == png()
 
 
 def test_a_tar_that_ends_too_early_gives_its_whole_members_and_says_so(tmp_path):
@@ -257,8 +352,16 @@ def test_a_damaged_kaggle_row_is_named(tmp_path, cell):
     row = ",".join(["0"] * 783 + [cell])
     (tmp_path / "test.csv").write_text(f"{header}\n{row}\n", encoding="utf-8")
 
-    with pytest.raises(DataFormatError, match="row 1"):
+    with pytest.raises(DataFormatError, match="line 2"):
         list(open_source(tmp_path / "test.csv").read())
+
+
+def test_kaggles_pixels_under_other_names_are_refused_before_any_work(tmp_path):
+    header = ",".join(["digit", *(f"pixel{i}" for i in range(784))])
+    (tmp_path / "train.csv").write_text(f"{header}\n", encoding="utf-8")
+
+    with pytest.raises(DataFormatError, match="expected the names"):
+        open_source(tmp_path / "train.csv")
 
 
 @pytest.mark.parametrize(
@@ -293,7 +396,9 @@ def test_labels_come_from_folders_and_from_names_only_on_request(tmp_path, name,
         ("sheet.csv", "path,label\n".encode("utf-16"), DataFormatError, "not CSV in UTF-8"),
         ("giant.csv", b"x" * 200_000, DataFormatError, "not CSV"),
         ("torn.zip", b"PK\x03\x04 not really", DataFormatError, "damaged"),
+        ("future.zip", FUTURE_ZIP, DataFormatError, "damaged"),
         ("torn.tar.gz", b"\x1f\x8b not really", DataFormatError, "damaged"),
+        ("short.tar.gz", gzip.compress(bytes(512), mtime=0)[:15], DataFormatError, "damaged"),
     ],
 )
 def test_a_source_that_cannot_be_read_is_refused_with_advice(tmp_path, name, content, error, hint):
@@ -304,6 +409,91 @@ def test_a_source_that_cannot_be_read_is_refused_with_advice(tmp_path, name, con
         open_source(tmp_path / name)
 
     assert name in str(caught.value)
+
+
+@pytest.fixture
+def refuse(monkeypatch):
+    """Return a way to make a file one that may not be read, for whoever runs the tests."""
+
+    def refuse(path: Path) -> None:
+        def open_or_refuse(file, *arguments, **options):
+            if str(file) == str(path):
+                raise PermissionError(13, "Permission denied", str(path))
+            return io_open(file, *arguments, **options)
+
+        io_open = io.open
+        for module, name in ((io, "open"), (builtins, "open"), (tarfile, "bltn_open")):
+            monkeypatch.setattr(module, name, open_or_refuse)
+
+    return refuse
+
+
+@pytest.mark.parametrize(
+    "name", ["table.csv", "list.txt", "scans.zip", "scans.tar", "scans.tar.gz", "scan.png"]
+)
+def test_a_source_that_may_not_be_read_is_refused_with_advice(tmp_path, name, refuse):
+    (tmp_path / name).write_bytes(b"path\n")
+    refuse(tmp_path / name)
+
+    with pytest.raises(DataNotFoundError, match=r"denied.*may be read") as caught:
+        list(open_source(tmp_path / name).read())
+
+    assert str(tmp_path / name) in str(caught.value)
+
+
+@pytest.fixture
+def closed(tree):
+    """Return a folder that may be listed, but not entered."""
+    if sys.platform == "win32" or os.geteuid() == 0:
+        pytest.skip("root may enter every folder")
+    (tree / "12").chmod(0o400)
+    yield tree / "12"
+    (tree / "12").chmod(0o755)
+
+
+@pytest.mark.parametrize("name", ["deeper", "z.png"])
+def test_a_source_below_a_folder_that_may_not_be_entered_is_refused(closed, name):
+    with pytest.raises(DataNotFoundError, match=name):
+        open_source(closed / name)
+
+
+def test_what_lies_in_a_folder_that_may_not_be_entered_is_an_input_with_a_reason(closed, tmp_path):
+    (tmp_path / "list.txt").write_text(f"{closed / 'z.png'}\n", encoding="utf-8")
+
+    found = [list(open_source(what).read()) for what in (closed / "*.png", tmp_path / "list.txt")]
+
+    assert [["cannot be opened" in item.problem for item in items] for items in found] == [
+        [True]
+    ] * 2
+
+
+@pytest.mark.parametrize("name", ["list.txt", "table.csv", "scans.zip", "scans.tar"])
+def test_a_source_that_is_gone_before_it_is_read_is_named(tree, name):
+    with zipfile.ZipFile(tree / "scans.zip", "w") as packed:
+        packed.writestr("a.png", png())
+    with tarfile.open(tree / "scans.tar", "w") as packed:
+        packed.add(tree / "a.png")
+    (tree / "list.txt").write_text("a.png\n", encoding="utf-8")
+    (tree / "table.csv").write_text("path\na.png\n", encoding="utf-8")
+    source = open_source(tree / name)
+    (tree / name).unlink()
+
+    with pytest.raises(DataNotFoundError, match=f"{name}: cannot be opened"):
+        list(source.read())
+
+    assert source.count() is None
+
+
+def test_a_zip_that_is_damaged_before_it_is_read_is_named(tree):
+    with zipfile.ZipFile(tree / "scans.zip", "w") as packed:
+        packed.writestr("a.png", png())
+    source = open_source(tree / "scans.zip")
+    (tree / "scans.zip").write_bytes(b"PK")
+
+    with pytest.raises(DataFormatError, match=r"scans\.zip: not a zip"):
+        list(source.read())
+
+    assert source.count() is None
 
 
 def test_a_manifest_that_is_damaged_further_down_is_named_with_the_line(tree):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,29 @@ def test_a_blank_picture_is_not_a_digit_and_keeps_its_size(tmp_path):
 
     assert (answer.status, answer.width, answer.height) == ("not a digit", 30, 20)
     assert "blank" in answer.reason
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF"])
+@pytest.mark.parametrize(("orientation", "size"), [(6, (20, 30)), (9, (30, 20))])
+def test_a_blank_picture_keeps_its_size_upright(form, orientation, size, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "blank"
+    Image.new("L", (30, 20), 255).save(path, form, exif=exif)
+
+    answer = read_input(file_input(path))
+
+    assert (answer.width, answer.height) == size
+
+
+def test_a_blank_photograph_with_text_as_orientation_keeps_its_size(tmp_path):
+    entry = struct.pack("<HHHI4sI", 1, 0x0112, 2, 2, b"6", 0)
+    path = tmp_path / "blank.jpg"
+    Image.new("L", (30, 20), 255).save(path, exif=b"Exif\0\0II*\0\x08\0\0\0" + entry)
+
+    answer = read_input(file_input(path))
+
+    assert (answer.status, answer.width, answer.height) == ("not a digit", 30, 20)
 
 
 def test_mnist_pixels_are_taken_as_they_are():
