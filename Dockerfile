@@ -3,6 +3,12 @@
 #   docker build -t digits .
 #   docker run --rm -p 127.0.0.1:7860:7860 digits
 #
+# With --rm everything goes when it stops; to keep what is trained, uploaded and corrected, name
+# volumes, and give answers under way their 20 s to end:
+#
+#   docker run --rm --stop-timeout 30 -p 127.0.0.1:7860:7860 -v digits-models:/app/models \
+#     -v digits-feedback:/app/feedback -v digits-outputs:/app/outputs digits
+#
 # Published only on 127.0.0.1, because 0.0.0.0 inside the container is the network: changes are off
 # there until DIGITS_ADMIN_TOKEN is set (docker run -e DIGITS_ADMIN_TOKEN=...).
 FROM python:3.12-slim AS build
@@ -38,8 +44,8 @@ ENV PATH=/venv/bin:$PATH \
     DIGITS_PORT=7860 \
     DIGITS_ACCESS_LOG=1
 EXPOSE 7860
-# What is worth keeping: corrections, training runs, data sets.
-VOLUME ["/app/feedback", "/app/outputs", "/app/data"]
+# Whatever the program writes: corrections, training runs, data sets, networks, tables.
+VOLUME ["/app/feedback", "/app/outputs", "/app/data", "/app/models", "/app/predictions"]
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
   CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['DIGITS_PORT'] + '/ready', timeout=4)"]

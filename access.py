@@ -105,6 +105,10 @@ class Access:
                 "when the server was started"
             )
 
+    def is_trusted(self, given: object = None) -> bool:
+        """Whether somebody may know where files lie here: on this machine, or with the token."""
+        return not self.beyond_loopback or self._is_token(given)
+
     def _is_token(self, given: object) -> bool:
         """Compare in a time that tells nothing of the token, not even its length."""
         if not isinstance(given, str) or not self.token:
@@ -130,3 +134,14 @@ def is_loopback(host: str) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return (mapped or address).is_loopback
+
+
+def group_of(client: str) -> str:
+    """Count what belongs to one client together: in IPv6 everyone has 2**64 addresses."""
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return client
+    if address.version == 4 or address.ipv4_mapped:
+        return client
+    return str(ipaddress.ip_network((address, 64), strict=False))

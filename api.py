@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
@@ -30,16 +31,23 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi_offline import FastAPIOffline
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 import api_models as models
-from api_bodies import Sent, check_json, decode_base64, describe_fault, read_pictures
+from api_bodies import (
+    Sent,
+    check_json,
+    decode_base64,
+    describe_fault,
+    read_json,
+    read_pictures,
+)
 from errors import DigitError, ImageError, OverloadedError, SettingsError
-from guards import RETRY_AFTER_S, Guard, Rules
-from micro_batch import Answer, Lane, MicroBatcher
+from guards import OUR_MISTAKE, RETRY_AFTER_S, UPLOADS, Guard, Rules
+from micro_batch import MOST, Answer, Lane, MicroBatcher
 from observe import Metrics, Observer
 from registry import Listing
 from service import Service
@@ -177,9 +185,13 @@ async def predict(request: Request, engine: Working) -> Response:
 async def predict_batch(request: Request, engine: Working) -> models.Answers:
     """Read several pictures. One that cannot be read has its problem in place of its answer."""
     sent = await read_pictures(request, most=models.MAX_PICTURES, schema=models.PicturesIn)
-    outcomes = await asyncio.gather(
-        *(read_one(engine, each) for each in sent), return_exceptions=True
-    )
+    turns = asyncio.Semaphore(MOST)
+
+    async def read_in_turn(each: Sent) -> Answer:
+        async with turns:
+            return await read_one(engine, each)
+
+    outcomes = await asyncio.gather(*(read_in_turn(each) for each in sent), return_exceptions=True)
     for outcome in outcomes:
         if isinstance(outcome, BaseException) and not isinstance(outcome, ImageError):
             raise outcome
@@ -254,7 +266,7 @@ def model_status(engine: Working) -> models.Status:
     service = engine.service
     predictor = service.predictor
     checkpoint = predictor.checkpoint
-    runs = [models.describe_job(job) for job in service.jobs.history()]
+    runs = [models.describe_job(job) for job in service.list_runs()]
     return models.Status(
         model=models.describe_model(
             Listing(checkpoint.name, checkpoint.path, checkpoint), in_use=checkpoint.name
@@ -279,11 +291,16 @@ def list_models(engine: Working) -> models.Models:
 
 
 @networks.put(
-    "/models/current", summary="Choose the model in use", dependencies=ADMIN, responses=_CHANGE
+    "/models/current",
+    summary="Choose the model in use",
+    dependencies=ADMIN,
+    responses=_CHANGE,
+    openapi_extra=_json_body(models.Choice),
 )
-def use_model(choice: models.Choice, engine: Working) -> models.Model:
+async def use_model(request: Request, engine: Working) -> models.Model:
     """Read with another model from now on. If it cannot be used, the old one stays."""
-    checkpoint = engine.service.use_model(choice.name)
+    choice = await read_json(request, models.Choice)
+    checkpoint = await asyncio.to_thread(engine.service.use_model, choice.name)
     return models.describe_model(
         Listing(checkpoint.name, checkpoint.path, checkpoint), in_use=checkpoint.name
     )
@@ -297,7 +314,7 @@ training = APIRouter(tags=["Train"], responses=_PROBLEMS)
 @training.get("/retrain", summary="How the training goes")
 def training_progress(engine: Working) -> models.Progress:
     """Describe the newest run, running or not."""
-    return _progress([models.describe_job(job) for job in engine.service.jobs.history(1)])
+    return _progress([models.describe_job(job) for job in engine.service.list_runs(1)])
 
 
 @training.post(
@@ -306,10 +323,13 @@ def training_progress(engine: Working) -> models.Progress:
     summary="Start a training run",
     dependencies=ADMIN,
     responses=_CHANGE,
+    openapi_extra=_json_body(models.Training),
 )
-def start_training(settings: models.Training, engine: Working) -> models.TrainingRun:
+async def start_training(request: Request, engine: Working) -> models.TrainingRun:
     """Start a run in a process of its own; pictures are read meanwhile. One runs at a time."""
-    return models.describe_job(engine.service.jobs.start(settings.to_settings()))
+    settings = await read_json(request, models.Training)
+    job = await asyncio.to_thread(engine.service.jobs.start, settings.to_settings())
+    return models.describe_job(job)
 
 
 @training.delete(
@@ -384,6 +404,13 @@ def list_corrections(
     )
 
 
+def _check_digits(text: str) -> str:
+    """Refuse what Python would take for a number, such as 1_0 for ten."""
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError("write it in digits, as GET /feedback gives it")
+    return text
+
+
 @feedback.delete(
     "/feedback/{picture_id}",
     status_code=204,
@@ -392,7 +419,8 @@ def list_corrections(
     responses=_CHANGE,
 )
 def delete_correction(
-    picture_id: Annotated[int, Path(ge=1, le=LONGEST_ID)], engine: Working
+    picture_id: Annotated[int, Path(ge=1, le=LONGEST_ID), BeforeValidator(_check_digits)],
+    engine: Working,
 ) -> None:
     """Erase a picture and all that was said about it."""
     if not engine.service.feedback.delete(picture_id):
@@ -401,7 +429,7 @@ def delete_correction(
 
 # --- operation --------------------------------------------------------------------------------
 
-operation = APIRouter(tags=["Operate"], responses={code: _PROBLEMS[code] for code in (403, 429)})
+operation = APIRouter(tags=["Operate"], responses=_PROBLEMS)
 
 
 @operation.get("/health", summary="Whether the server is alive")
@@ -410,7 +438,7 @@ async def health() -> models.Health:
     return models.Health()
 
 
-@operation.get("/ready", summary="Whether the server can read", responses={503: _PROBLEMS[503]})
+@operation.get("/ready", summary="Whether the server can read")
 async def ready(request: Request, engine: Working) -> models.Ready:
     """Answer 503 while the server is stopping or the line is full: send requests elsewhere."""
     if request.app.state.stopping or len(engine.reader) >= engine.reader.capacity:
@@ -447,15 +475,13 @@ def name_error(error: BaseException | None) -> str:
     return "_".join(words).lower()
 
 
-async def answer_digit_error(request: Request, error: Exception) -> Response:
+async def answer_digit_error(
+    request: Request, error: Exception, *, explain: Callable[[Exception], str] = str
+) -> Response:
     """Answer with one of our own errors."""
     status = getattr(error, "http_status", 500)
-    headers = {}
-    if status == 401:
-        headers["www-authenticate"] = "Bearer"
-    if status == 503:
-        headers["retry-after"] = str(RETRY_AFTER_S)
-    return _problem(status, name_error(error), str(error), headers)
+    headers = {"www-authenticate": "Bearer"} if status == 401 else {}
+    return _problem(status, name_error(error), explain(error), headers)
 
 
 async def answer_invalid(request: Request, error: Exception) -> Response:
@@ -474,20 +500,39 @@ async def answer_invalid(request: Request, error: Exception) -> Response:
 async def answer_http_error(request: Request, error: Exception) -> Response:
     """Answer with an error of the framework."""
     assert isinstance(error, HTTPException)
-    name = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "request")
+    names = {404: "not_found", 405: "method_not_allowed", 503: name_error(OverloadedError())}
+    name = names.get(error.status_code, "request")
     detail = str(error.detail)
     if error.status_code == 400:  # "There was an error parsing the body"
         detail = f"body: {detail[:1].lower()}{detail[1:]}"
     return _problem(error.status_code, name, detail, dict(error.headers or {}))
 
 
+async def answer_unknown(request: Request, error: Exception) -> Response:
+    """Answer who asks the page for a function that it does not have."""
+    return _problem(404, "not_found", "api_name or fn_index: the page has no such function")
+
+
+async def answer_no_file(request: Request, error: Exception) -> Response:
+    """Answer who uploads a text to the page instead of a file."""
+    if request.url.path != UPLOADS:
+        raise error
+    return _problem(422, "invalid", "files: it has to be a file; with curl: -F files=@seven.png")
+
+
+async def answer_mistake(request: Request, error: Exception) -> Response:
+    """Answer what went wrong in the page's server, where the guard does not come to know of it."""
+    return _problem(OUR_MISTAKE.status, OUR_MISTAKE.error, OUR_MISTAKE.detail)
+
+
 def _problem(
     status: int, error: str, detail: str, headers: dict[str, str] | None = None
 ) -> JSONResponse:
+    headers = {**({"retry-after": str(RETRY_AFTER_S)} if status == 503 else {}), **(headers or {})}
     return JSONResponse(
         {"error": error, "detail": detail},
         status,
-        headers={"cache-control": "no-store", **(headers or {})},
+        headers={"cache-control": "no-store", **headers},
     )
 
 
@@ -535,17 +580,15 @@ def build_api(
         redoc_url=None,
         lifespan=live,
     )
-    app.state.engine, app.state.stopping, app.state.endless = engine, False, set()
+    app.state.engine, app.state.stopping = engine, False
+    app.state.endless, app.state.under_way = set(), set()
     for router in ROUTERS:
         app.include_router(router)
     _close_the_rest(app)
     _name_schemas(app)
-    for kind, handler in {
-        DigitError: answer_digit_error,
-        RequestValidationError: answer_invalid,
-        HTTPException: answer_http_error,
-    }.items():
-        app.add_exception_handler(kind, handler)
+    app.add_exception_handler(DigitError, partial(answer_digit_error, explain=service.explain))
+    app.add_exception_handler(RequestValidationError, answer_invalid)
+    app.add_exception_handler(HTTPException, answer_http_error)
     app.add_middleware(Guard, rules=rules)
     if rules.origins:
         app.add_middleware(
@@ -589,13 +632,19 @@ async def _refuse_path(request: Request) -> Response:
     raise HTTPException(404, "there is nothing under this path; GET /docs shows what there is")
 
 
+_READ_BY_US = (
+    *(models.PictureIn, models.PicturesIn, models.Opinion),
+    *(models.Choice, models.Training),
+)
+
+
 def _name_schemas(app: FastAPI) -> None:
     """Add the schemas of the bodies that handlers read by themselves to the documentation."""
     make = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = make()
-        for schema in (models.PictureIn, models.PicturesIn, models.Opinion):
+        for schema in _READ_BY_US:
             document["components"]["schemas"][schema.__name__] = schema.model_json_schema()
         return document
 

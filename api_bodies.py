@@ -37,6 +37,7 @@ _WAYS = (
     'send application/json with {"image": "<base64>"}, multipart/form-data with a file called '
     "image, or the file itself as image/png; with curl: curl -F image=@seven.png URL"
 )
+_OBJECT = "send an object as application/json"
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ async def read_pictures(request: Request, *, most: int, schema: type[BaseModel])
     SettingsError
         If a field is missing, unknown or wrong; the message names it.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "application/json" or kind.endswith("+json"):
+    kind = kind_of(request)
+    if is_json(kind):
         body = await request.body()
         if len(body) < LARGE:
             return _from_json(body, schema)
@@ -93,6 +94,36 @@ async def read_pictures(request: Request, *, most: int, schema: type[BaseModel])
     raise ContentTypeError(f"Content-Type: {kind[:80] or 'none'} is not read here; {_WAYS}")
 
 
+async def read_json(request: Request, schema: type[Schema]) -> Schema:
+    """Read a small JSON body by its schema, once the handler asks for it and not before.
+
+    FastAPI reads a body that it knows of before it asks whether the request is allowed at all.
+
+    Raises
+    ------
+    ContentTypeError
+        If the body is of another type.
+    RequestError, SettingsError
+        As `check_json` does.
+    """
+    kind = kind_of(request)
+    if not is_json(kind):
+        raise ContentTypeError(
+            f"Content-Type: {kind[:80] or 'none'} is not read here; {_OBJECT}; with curl: --json"
+        )
+    return check_json(await request.body(), schema, advice=_OBJECT)
+
+
+def kind_of(request: Request) -> str:
+    """Give the content type of a body, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def is_json(kind: str) -> bool:
+    """Whether a content type means JSON."""
+    return kind == "application/json" or kind.endswith("+json")
+
+
 def _from_json(body: bytes, schema: type[BaseModel]) -> list[Sent]:
     """Take pictures out of JSON."""
     values: Any = check_json(body, schema)
@@ -102,8 +133,8 @@ def _from_json(body: bytes, schema: type[BaseModel]) -> list[Sent]:
     return [Sent(field, try_base64(text, field)) for field, text in named]
 
 
-def check_json(body: bytes, schema: type[Schema]) -> Schema:
-    """Read JSON by its schema.
+def check_json(body: bytes, schema: type[Schema], *, advice: str = _WAYS) -> Schema:
+    """Read JSON by its schema; `advice` says what to send instead of what is no JSON.
 
     Raises
     ------
@@ -117,7 +148,7 @@ def check_json(body: bytes, schema: type[Schema]) -> Schema:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         if first["type"] == "json_invalid":
-            raise RequestError(f"body: not JSON ({first['msg']}); {_WAYS}") from error
+            raise RequestError(f"body: not JSON ({first['msg']}); {advice}") from error
         raise SettingsError(describe_fault(first["loc"], first["msg"])) from error
 
 
@@ -137,13 +168,14 @@ def try_base64(text: str, field: str) -> bytes | ImageError:
         return error
 
 
-def decode_base64(text: str, field: str) -> bytes:
+def decode_base64(text: object, field: str) -> bytes:
     """Decode base64 or a data URL.
 
     Parameters
     ----------
     text : str
-        Line breaks and spaces in it are passed over, as MIME has them.
+        Line breaks and spaces in it are passed over, as MIME has them. Through the page's doors
+        anything may come.
     field : str
         For messages.
 
@@ -152,6 +184,8 @@ def decode_base64(text: str, field: str) -> bytes:
     EncodingError
         If it is something else, or empty.
     """
+    if not isinstance(text, str):
+        raise EncodingError(f"{field}: it is no text; send the file of a picture as base64")
     if text[:5].lower() == "data:":
         head, comma, text = text.partition(",")
         if not (comma and len(head) < LONGEST_HEAD and head.lower().endswith(";base64")):

@@ -21,11 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 from batch_uploads import MAX_BYTES
 from errors import DigitError, SettingsError
+from page_errors import Translator
+from page_guard import guard_page, keep_to_uploads
+from page_queue import bound_queue
 from server import add_options, choose_rules, open_port, serve, stop
 from theme import CSS, HEAD, HEADER, TITLE, build_theme
-from uploads import keep_swept, open_only_uploads, own_folder, relay_nothing
+from uploads import keep_swept, own_folder
 from utils import HelpFormatter, set_up_logging
-from widgets import render_hint
+from widgets import ask_again, lead_to, render_hint
 
 # Gradio and PyTorch take seconds to import, so they are imported where they are first needed: help,
 # a wrong flag or a port in use are answered without them.
@@ -71,9 +74,10 @@ def build_page(service: Service) -> gr.Blocks:
         gr.HTML(HEADER, apply_default_css=False)
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
             with gr.Tab("Recognise", id="recognise"):
-                pad = build_recognise_tab(service, partial(build_feedback_row, service))
+                row = partial(build_feedback_row, service)
+                pad, answer = build_recognise_tab(service, row)
             with gr.Tab("Number", id="number"):
-                build_number_tab(service)
+                number_pad = build_number_tab(service)
             with gr.Tab("Batch", id="batch"):
                 build_batch_tab(service)
             with gr.Tab("Why", id="why") as tab:
@@ -97,7 +101,11 @@ def build_page(service: Service) -> gr.Blocks:
             show_progress="hidden",
             api_visibility="private",
         )
+        lead_to(answer.lead, pad, number_pad, tabs, "number")
+        for each in (pad, number_pad):
+            ask_again(foot.change, each)  # what another model has read is out of date
         build_endpoints(service)
+    bound_queue(page)
     return page
 
 
@@ -105,7 +113,8 @@ def footer(service: Service) -> str:
     """Say which model reads, and what becomes of the pictures."""
     checkpoint = service.predictor.checkpoint
     return render_hint(
-        f"Model in use: {checkpoint.name} ({checkpoint.architecture}). "
+        f"Model in use: {checkpoint.name} ({checkpoint.architecture}), version "
+        f"{checkpoint.version}. "
         "Pictures are read in memory, and kept only if you press a button that says so."
     )
 
@@ -137,7 +146,6 @@ def build_app(
     if mcp:
         check_mcp()
     api = build_api(service, rules, log_requests=log_requests)
-    relay_nothing(api)
     app = gr.mount_gradio_app(
         api,
         page,
@@ -153,22 +161,57 @@ def build_app(
         max_file_size=MAX_BYTES,
     )
     answer_like_api(app)
-    open_only_uploads(page)
-    keep_swept(app, Path(get_upload_folder()))
+    folder = Path(get_upload_folder())
+    guard_page(app, folder)
+    keep_to_uploads(page)
+    note_work(app, page)
+    keep_swept(app, folder)
     return app
 
 
 def answer_like_api(app: FastAPI) -> None:
-    """Let the page tell what it does not find in the same form as the API."""
+    """Let the page tell what is wrong in the same form as the API."""
     from fastapi import FastAPI
+    from fastapi.exceptions import RequestValidationError
+    from gradio.route_utils import FnIndexInferError
     from starlette.exceptions import HTTPException
     from starlette.routing import Mount
 
-    from api import answer_http_error
+    from api import (
+        answer_http_error,
+        answer_invalid,
+        answer_mistake,
+        answer_no_file,
+        answer_unknown,
+    )
 
     for route in app.routes:
         if isinstance(route, Mount) and isinstance(route.app, FastAPI):
-            route.app.add_exception_handler(HTTPException, answer_http_error)
+            for kind, handler in {
+                HTTPException: answer_http_error,
+                RequestValidationError: answer_invalid,
+                FnIndexInferError: answer_unknown,
+                KeyError: answer_unknown,  # fn_index, which Gradio looks up without a check
+                TypeError: answer_no_file,
+                Exception: answer_mistake,
+            }.items():
+                route.app.add_exception_handler(kind, handler)
+            route.app.add_middleware(Translator)
+
+
+def note_work(app: FastAPI, page: gr.Blocks) -> None:
+    """Let the server know which handlers work: their answers go out by a stream without an end."""
+    process, under_way = page.process_api, app.state.under_way
+
+    async def note(*args: Any, **named: Any) -> Any:
+        work = object()
+        under_way.add(work)
+        try:
+            return await process(*args, **named)
+        finally:
+            under_way.discard(work)
+
+    page.process_api = note  # type: ignore[method-assign]
 
 
 def check_mcp() -> None:

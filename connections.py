@@ -1,7 +1,9 @@
-"""HTTP connections that give up on clients who are slow, endless or confused.
+"""HTTP connections that give up on clients who are slow, endless, confused, or too many.
 
 uvicorn waits without end for the headers of a request, and takes as many of them as are sent. Here
-they have a time and a size; so has what is still sent after a request was refused.
+they have a time and a size; so has what is still sent after a request was answered. (A body that
+nobody read any more could be sent for ever, a byte at a time, and a thousand of them were enough
+to shut everybody out.) One address has a part of all connections only.
 
     >>> config = uvicorn.Config(app, http=Connection)
 """
@@ -10,13 +12,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-HEADER_TIMEOUT_S = 15  # from the first byte, or from the opening, to the last header
+from access import group_of
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+# From the first byte, or from the opening, to the last header; and from the end of an answer to the
+# end of a body that it did not wait for.
+HEADER_TIMEOUT_S = 15
 MAX_HEADER_BYTES = 32 * 2**10  # of the address and all headers; browsers send about one
 MAX_HEADERS = 100
 MAX_MESSAGE_BYTES = 2**30  # of one request; far beyond what any route takes
+MAX_CONNECTIONS = 1_000
+MAX_OF_CLIENT = 250  # a school class behind one address: 40 browsers with six connections each
+RETRY_AFTER_S = 2
 
 
 class Connection(HttpToolsProtocol):
@@ -30,6 +43,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock: who opens a connection has something to say."""
         super().connection_made(transport)
+        self.group = group_of(self.client[0]) if self.client else ""
         self._start_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -75,6 +89,7 @@ class Connection(HttpToolsProtocol):
         """Stop the clock; for the body there is another one, in `guards.py`."""
         self._stop_clock()
         self._in_body = True
+        self.app = self._judge() or self.config.loaded_app
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -82,6 +97,38 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
         self._in_body = False
         self._message_bytes = 0
+        # uvicorn began to wait for the next request when it had answered, and each byte since then
+        # has put an end to that.
+        if self.cycle.response_complete:
+            self._start_clock()
+
+    def on_response_complete(self) -> None:
+        """Start the clock if the request goes on: nobody waits for the rest of its body."""
+        super().on_response_complete()
+        if self._in_body and self.cycle.response_complete:
+            self._start_clock()
+
+    def _judge(self) -> ASGIApp | None:
+        """Find a reason not to serve this connection: there are too many."""
+        if len(self.connections) > MAX_CONNECTIONS:
+            return _Refusal(
+                503,
+                "overloaded",
+                "too many connections are open to this server; try again in a moment",
+            )
+        # An address that may name others in X-Forwarded-For is a proxy: behind it is everybody.
+        proxies = getattr(self.config.loaded_app, "trusted_hosts", ())
+        if len(self.connections) <= MAX_OF_CLIENT or (self.client and self.client[0] in proxies):
+            return None
+        groups = [getattr(each, "group", None) for each in self.connections]
+        if groups.count(self.group) <= MAX_OF_CLIENT:
+            return None
+        return _Refusal(
+            429,
+            "too_many_requests",
+            f"at most {MAX_OF_CLIENT} connections of one address are served; close some, or wait "
+            "a little",
+        )
 
     def _count(self, more: int) -> None:
         """Stop the parser when the headers are too much: it then calls `send_400_response`."""
@@ -101,6 +148,7 @@ class Connection(HttpToolsProtocol):
         self._refuse(status, error, detail)
 
     def _start_clock(self) -> None:
+        self._stop_clock()
         self._deadline = self.loop.call_later(HEADER_TIMEOUT_S, self._give_up)
 
     def _stop_clock(self) -> None:
@@ -113,7 +161,7 @@ class Connection(HttpToolsProtocol):
         self._deadline = None
         if self.transport.is_closing() or (self.cycle and not self.cycle.response_complete):
             return
-        if self._message_bytes:
+        if self._message_bytes and not self._in_body:
             detail = f"headers: they did not arrive within {HEADER_TIMEOUT_S} s"
             self._refuse(408, "too_slow", detail)
         else:
@@ -121,7 +169,7 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, status: int, error: str, detail: str) -> None:
         """Answer without the application, and close."""
-        body = json.dumps({"error": error, "detail": detail}).encode()
+        body = _as_json(error, detail)
         self.transport.write(
             STATUS_LINE[status]
             + b"content-type: application/json\r\ncache-control: no-store\r\n"
@@ -131,3 +179,28 @@ class Connection(HttpToolsProtocol):
             + body
         )
         self.transport.close()
+
+
+class _Refusal:
+    """Answers in place of the application, and lets the connection be closed."""
+
+    def __init__(self, status: int, error: str, detail: str) -> None:
+        self.status = status
+        self.body = _as_json(error, detail)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {
+            "content-type": "application/json",
+            "content-length": str(len(self.body)),
+            "cache-control": "no-store",
+            "retry-after": str(RETRY_AFTER_S),
+            "connection": "close",
+        }
+        pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": self.status, "headers": pairs})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def _as_json(error: str, detail: str) -> bytes:
+    """Write a problem in the form that all errors of the API have."""
+    return json.dumps({"error": error, "detail": detail}).encode()

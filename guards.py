@@ -28,7 +28,7 @@ from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from access import is_loopback
+from access import group_of, is_loopback
 from errors import SettingsError
 
 if TYPE_CHECKING:
@@ -37,12 +37,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 32 * 2**20  # a picture of 20 MB as base64 in JSON has 27
+MAX_SMALL_BYTES = 64 * 2**10  # a body that can hold no picture
 MAX_UPLOAD_BYTES = 256 * 2**20  # an archive of pictures, given to the page
 MAX_BYTES_HELD = 2**30  # of all bodies together
 BODY_TIMEOUT_S = 60  # for a whole body; 27 MB at 4 Mbit/s
 RETRY_AFTER_S = 2
+# Of JSON: commas and opening brackets, of which base64 has none. Python makes an object of each
+# value: 31 MB of empty lists took half a minute and 1.5 GB. 64 pictures have 130; what the page
+# sends has some dozens.
+MAX_JSON_SIGNS = 4096
+JSON_SIGNS = (b",", b"[", b"{")
 UPLOADS = "/gradio_api/upload"
+PICTURES = ("/predict", "/predict/batch", "/read", "/feedback")
+EVENTS = tuple(f"/gradio_api/{name}" for name in ("queue/join", "run/", "call/", "mcp"))
 UNLIMITED = ("/health", "/ready", "/metrics")  # asked by machines that watch us
+PASSAGE = "digits.passage"  # where the scope of a request tells how many bytes it has had
 SAFE = {"GET", "HEAD", "OPTIONS"}
 
 _POLICY = (
@@ -78,6 +87,7 @@ class Rules:
     rate: str = ""
     frames: bool = False
     body_bytes: int = MAX_BODY_BYTES
+    small_bytes: int = MAX_SMALL_BYTES
     upload_bytes: int = MAX_UPLOAD_BYTES
     held_bytes: int = MAX_BYTES_HELD
     body_timeout_s: float = BODY_TIMEOUT_S
@@ -288,7 +298,7 @@ class Guard:
         if self._limiter is None or self._rate is None or scope["path"] in UNLIMITED:
             return None
         client = scope.get("client") or ("",)
-        if self._limiter.hit(self._rate, _group_of(client[0])):
+        if self._limiter.hit(self._rate, group_of(client[0])):
             return None
         wait = max(1, round(self._rate.get_expiry() / self._rate.amount))
         return Refusal(
@@ -310,7 +320,11 @@ class Guard:
 
     def limit_of(self, path: str) -> int:
         """Tell how many bytes a body may have."""
-        return self.rules.upload_bytes if path == UPLOADS else self.rules.body_bytes
+        if path == UPLOADS:
+            return self.rules.upload_bytes
+        if path in PICTURES or path.startswith(EVENTS):
+            return self.rules.body_bytes
+        return self.rules.small_bytes
 
     def judge_memory(self, more: int) -> Refusal | None:
         """Refuse a body that would be too much together with all others."""
@@ -328,24 +342,55 @@ class Guard:
         self._held += count
 
 
+def size_of(scope: Scope) -> int:
+    """Tell how many bytes of a request's body have come so far; 0 if there is no guard."""
+    passage = scope.get(PASSAGE)
+    return passage.count if passage else 0
+
+
 def too_large(limit: int) -> Refusal:
     """Refuse a body for its size."""
-    return Refusal(
-        413,
-        "too_large",
-        f"body: at most {limit / 2**20:g} MB are taken; send a smaller picture, or fewer at once",
-    )
+    if limit < 2**20:
+        most, advice = f"{limit / 2**10:g} kB", "it holds no picture"
+    else:
+        most, advice = f"{limit / 2**20:g} MB", "send a smaller picture, or fewer at once"
+    return Refusal(413, "too_large", f"body: at most {most} are taken here; {advice}")
+
+
+TOO_MANY_VALUES = Refusal(
+    413,
+    "too_large",
+    f"body: its JSON has too many values, more than {MAX_JSON_SIGNS:,} commas and brackets; "
+    "send fewer at once",
+)
+
+
+def may_be_json(scope: Scope) -> bool:
+    """Whether somebody might read a body as JSON, by its content type."""
+    # Of several, the first is the one that counts for FastAPI.
+    values = (value for name, value in scope["headers"] if name == b"content-type")
+    kind = next(values, b"").partition(b";")[0].strip().lower()
+    is_other = kind.startswith((b"multipart/", b"image/")) or kind == b"application/octet-stream"
+    return kind.endswith(b"+json") or not is_other
 
 
 class _Passage:
-    """One request on its way in, and its answer on the way out."""
+    """One request on its way in, and its answer on the way out.
+
+    Attributes
+    ----------
+    count : int
+        Bytes of the body so far.
+    """
 
     def __init__(self, guard: Guard, scope: Scope, receive: Receive, send: Send) -> None:
         self.refusal: Refusal | None = None
         self._guard, self._scope = guard, scope
         self._receive, self._send = receive, send
         self._limit = guard.limit_of(scope["path"])
-        self._count = 0
+        self.count = self._signs = 0
+        scope[PASSAGE] = self
+        self._may_be_json = may_be_json(scope)
         self.started = self.is_gone = self._refused = self._complete = False
         self._timer: asyncio.TimerHandle | None = None
         self._task = asyncio.current_task()
@@ -359,7 +404,7 @@ class _Passage:
             self._timer = asyncio.get_running_loop().call_later(timeout, self._expire)
         message = await self._receive()
         if message["type"] == "http.request":
-            self._check(len(message.get("body", b"")))
+            self._check(message.get("body", b""))
         else:
             self.is_gone = True
         if not message.get("more_body"):
@@ -367,14 +412,18 @@ class _Passage:
             self._timer.cancel()
         return message
 
-    def _check(self, count: int) -> None:
+    def _check(self, part: bytes) -> None:
         """Stop the application in the middle of a body that is too much."""
         from starlette.exceptions import HTTPException
 
-        self._count += count
-        self._guard.hold(count)
-        if self._count > self._limit:
+        self.count += len(part)
+        self._guard.hold(len(part))
+        if self._may_be_json:
+            self._signs += sum(part.count(sign) for sign in JSON_SIGNS)
+        if self.count > self._limit:
             self.refusal = too_large(self._limit)
+        elif self._signs > MAX_JSON_SIGNS:
+            self.refusal = TOO_MANY_VALUES
         else:
             self.refusal = self._guard.judge_memory(0)
         if self.refusal:
@@ -419,7 +468,7 @@ class _Passage:
 
     def end(self) -> None:
         """Forget the body."""
-        self._guard.hold(-self._count)
+        self._guard.hold(-self.count)
         if self._timer:
             self._timer.cancel()
 
@@ -471,14 +520,3 @@ def _is_remote(client: str) -> bool:
     except ValueError:  # a socket of this machine, or the name of a test client
         return False
     return not is_loopback(client)
-
-
-def _group_of(client: str) -> str:
-    """Count what belongs to one client together: in IPv6 everyone has 2**64 addresses."""
-    try:
-        address = ipaddress.ip_address(client)
-    except ValueError:
-        return client
-    if address.version == 4:
-        return client
-    return str(ipaddress.ip_network((address, 64), strict=False))

@@ -20,11 +20,10 @@ import logging
 import os
 import struct
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from errors import ImageError, OverloadedError
@@ -38,7 +37,7 @@ Result = TypeVar("Result")
 
 MOST = 16  # pictures in one pass; a picture costs a third of a pass of its own from 8 on
 CAPACITY = 256  # pictures that may wait; about a second of work for two cores
-MAX_WAIT_S = 20  # who has waited for longer is told to come back: the client may be gone
+MAX_WAIT_S = 20  # who has waited for longer is told to come back
 MAX_THREADS = 4  # preparing holds Python's lock for half of its time, so more only get in the way
 SLOW_CAPACITY = 32
 
@@ -46,8 +45,13 @@ SLOW_CAPACITY = 32
 # photograph of 80 megapixels, or by a few bytes that claim to be one.
 QUICK_PIXELS = 2**20
 QUICK_BYTES = 2**18
+QUICK_SCANS = 16  # over all pixels of a JPEG; programs write one to ten, but nothing limits them
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+_JPEG = b"\xff\xd8"
+_JPEG_SCAN = b"\xff\xda"
+_JPEG_SIZES = {0xC0, 0xC1, 0xC2}  # segments with the size: all pixels at once, or in several scans
+_JPEG_OTHERS = {0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE}  # that may stand before those
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,6 @@ class _Waiting:
 
     content: bytes
     future: asyncio.Future[Answer]
-    since: float = field(default_factory=time.monotonic)
 
 
 class MicroBatcher:
@@ -126,15 +129,15 @@ class MicroBatcher:
         OverloadedError
             If too many wait already, or this one waited for too long.
         """
-        if not is_quick(content):
-            return await self._slow.run(self._read_alone, content)
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        with self._changed:
-            if self._closed or len(self._line) >= self.capacity:
-                raise OverloadedError(_busy(len(self._line), "pictures"))
-            self._line.append(_Waiting(content, future))
-            self._changed.notify()
-        return await future
+        answer = (
+            self._join(content) if is_quick(content) else self._slow.run(self._read_alone, content)
+        )
+        try:
+            return await asyncio.wait_for(answer, MAX_WAIT_S)
+        except asyncio.TimeoutError as error:
+            raise OverloadedError(
+                f"this picture waited for {MAX_WAIT_S} s; try again in a moment"
+            ) from error
 
     def close(self) -> None:
         """Refuse what comes from now on, read what waits, and end the threads."""
@@ -144,6 +147,16 @@ class MicroBatcher:
         for thread in self._threads:
             thread.join()
         self._slow.close()
+
+    def _join(self, content: bytes) -> asyncio.Future[Answer]:
+        """Put a picture at the end of the line."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        with self._changed:
+            if self._closed or len(self._line) >= self.capacity:
+                raise OverloadedError(_busy(len(self._line), "pictures"))
+            self._line.append(_Waiting(content, future))
+            self._changed.notify()
+        return future
 
     def _read_alone(self, content: bytes) -> Answer:
         predictor = self._predictor()
@@ -230,16 +243,32 @@ class Lane:
 def is_quick(content: bytes) -> bool:
     """Whether a picture is surely decoded in milliseconds, told by its first bytes.
 
-    A PNG may hold 80 megapixels of nothing in few bytes, but says so at its beginning; a JPEG or a
-    bitmap of few bytes has few pixels.
+    Only of PNG and JPEG we know: few bytes may hold many pixels, but these two say so before them.
+    Whatever else comes, and what only looks like them, counts as slow.
     """
     if len(content) > QUICK_BYTES:
         return False
-    if content.startswith(_PNG) and len(content) >= 24:
-        width, height = struct.unpack(">II", content[16:24])
-        return bool(width * height <= QUICK_PIXELS)
-    # What is no picture at all is refused at once.
-    return not content.startswith((b"GIF8", b"RIFF", b"II", b"MM")) and content[4:8] != b"ftyp"
+    # Of several headers in one PNG the last would count.
+    if content.startswith(_PNG) and len(content) >= 24 and content.count(b"IHDR") == 1:
+        width, height = struct.unpack_from(">II", content, len(_PNG))
+    elif content.startswith(_JPEG) and content.count(_JPEG_SCAN) <= QUICK_SCANS:
+        width, height = _size_of_jpeg(content)
+    else:
+        return False
+    return 0 < width * height <= QUICK_PIXELS
+
+
+def _size_of_jpeg(content: bytes) -> tuple[int, int]:
+    """Read width and height out of the segments of a JPEG; zeros if they are not as usual."""
+    at = len(_JPEG)
+    while at + 9 <= len(content) and content[at] == 0xFF:
+        kind, length, height, width = struct.unpack_from(">xBHxHH", content, at)
+        if kind in _JPEG_SIZES:
+            return width, height
+        if kind not in _JPEG_OTHERS or length < 2:
+            break
+        at += 2 + length
+    return 0, 0
 
 
 def _busy(count: int, what: str) -> str:
@@ -248,8 +277,8 @@ def _busy(count: int, what: str) -> str:
 
 def _prepare(waiting: _Waiting) -> Prepared | Exception:
     """Prepare one picture, or say why it cannot be read."""
-    if time.monotonic() - waiting.since > MAX_WAIT_S:
-        return OverloadedError(f"this picture waited for {MAX_WAIT_S} s; try again in a moment")
+    if waiting.future.done():
+        return OverloadedError("nobody waits for this picture any more")
     try:
         return prepare(waiting.content)
     except ImageError as error:

@@ -34,7 +34,15 @@ access_log = logging.getLogger("access")
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 LONGEST_PATH = 200  # characters in the log
 PAGE = "the page"  # the route of whatever belongs to Gradio, however it is called
-ENDLESS = "/gradio_api/heartbeat/"  # an open page holds one of these for as long as it is open
+# Event streams: an open page, or a program that calls it, may hold one as long as it likes. Told
+# by their paths, as their headers may come with the first event only.
+ENDLESS = (
+    "/gradio_api/heartbeat/",
+    "/gradio_api/queue/data",
+    "/gradio_api/call/",
+    "/gradio_api/upload_progress",
+    "/gradio_api/mcp",
+)
 
 
 class Metrics:

@@ -45,7 +45,6 @@ MAX_PORT = 65535
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # and how this machine calls itself
 GRACE_S = 20  # how long answers under way may take once the server is told to stop
 LAST_S = 1  # after that, for what holds a connection without end: every open page does
-MAX_CONNECTIONS = 1_000
 
 
 def add_options(
@@ -168,7 +167,8 @@ def serve(app: FastAPI, listener: socket.socket, *, title: str, open_browser: bo
     Parameters
     ----------
     app : FastAPI
-        As `api.build_api` makes it: with `.state.stopping` and `.state.endless`.
+        As `api.build_api` makes it: with `.state.stopping`; `.state.endless`, requests that nobody
+        has to wait for; and `.state.under_way`, work whose answer goes out by one of these.
     listener : socket
     title : str
         For the line that says where it is.
@@ -198,7 +198,10 @@ def serve(app: FastAPI, listener: socket.socket, *, title: str, open_browser: bo
         async def finish(self) -> None:
             """Wait for answers, but not for pages that are merely open."""
             patience = time.monotonic() + GRACE_S
-            while self.server_state.tasks - app.state.endless and not self.force_exit:
+            state = app.state
+            while self.server_state.tasks - state.endless or state.under_way:
+                if self.force_exit:
+                    return
                 if time.monotonic() > patience:
                     log.warning("gave up on answers that took longer than %d s", GRACE_S)
                     return
@@ -210,10 +213,10 @@ def serve(app: FastAPI, listener: socket.socket, *, title: str, open_browser: bo
     config = uvicorn.Config(
         app,
         http=Connection,
+        ws="none",  # nothing here speaks it; a request for it is answered as if it had not asked
         log_level="warning",
         access_log=False,
         server_header=False,
-        limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=LAST_S,
     )
     Server(config).run(sockets=[listener])

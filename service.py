@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from access import Access
+from errors import DataFormatError, OutputError
 from predict import MNISTPredictor
 from registry import ALIASES, MODELS_DIR, SUFFIX, Checkpoint, Listing, list_checkpoints, resolve
 
@@ -168,6 +169,25 @@ class Service:
                     on_end=self.follow_promotion,
                 )
             return self._jobs
+
+    def list_runs(self, limit: int = 20, *, token: object = None) -> list[Job]:
+        """List the newest training runs; what they printed is not for strangers.
+
+        Parameters
+        ----------
+        limit : int, default=20
+        token : object, optional
+            What whoever asks has shown. Anything may have been sent.
+        """
+        runs = self.jobs.history(limit)
+        return runs if self.access.is_trusted(token) else [job.without_output() for job in runs]
+
+    def explain(self, error: Exception) -> str:
+        """Say what was wrong, and nothing of this machine's files to other machines."""
+        if isinstance(error, (OutputError, DataFormatError)) and not self.access.is_trusted():
+            log.error("%s", error)
+            return "the server has a problem with its disk; try again later"
+        return str(error)
 
     def follow_promotion(self, job: Job) -> None:
         """Read with a newly promoted "best" model, if the former one was in use."""

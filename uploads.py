@@ -1,13 +1,14 @@
-"""The files of the page: what visitors upload, in a folder that is nobody else's, and no others.
+"""The files of the page: what visitors upload, in a folder that is nobody else's.
 
     the page's server -> a folder of its own -> gone with the server
                       -> every minute: what is left of uploads that were broken off is deleted
-    a client names a path or an address -> refused: only what was uploaded is opened
+    an upload -> Room: is there place for it beside all others? -> the folder
 
 Gradio keeps uploads in /tmp/gradio, which every user of the machine can read and whoever came first
 owns. It deletes the files that arrived when they are an hour old; one whose client went away in the
 middle it forgets, for good. (Tried with Gradio 6.31: half of an upload, and one beyond the limit
-of a request, were still there after the server had ended.)
+of a request, were still there after the server had ended.) And it takes whatever comes: what a few
+visitors upload within an hour could fill a disk, or the memory where that is what /tmp is made of.
 
     >>> with own_folder():
     ...     app = build_app(service)  # Gradio asks for the folder here
@@ -18,23 +19,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, MutableMapping
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+from errors import OverloadedError
 
-    import gradio as gr
-    from fastapi import FastAPI, Request, Response
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 VARIABLE = "GRADIO_TEMP_DIR"
 SWEEP_S = 60
 LONGEST_UPLOAD_S = 300  # a request has `guards.BODY_TIMEOUT_S` for its body; this is far more
+MAX_BYTES_KEPT = (
+    2**30
+)  # ten visitors may hand over the most that is read in one go (100 MB) at once
 BROKEN = "tmp*"  # what Python calls a file that has no name yet; those that arrived have folders
 
 
@@ -106,48 +109,54 @@ def sweep(folder: Path, *, older_than_s: float = LONGEST_UPLOAD_S) -> None:
                 path.unlink()
 
 
-def open_only_uploads(page: gr.Blocks) -> None:
-    """Let no client name a path or an address that the server would then open.
-
-    Gradio takes both from anybody: it checks paths only if the page was started by `launch()`,
-    while ours is mounted, and it fetches what lies at public addresses. (Tried with Gradio 6.31:
-    the batch tab read any picture of the server whose path was sent in place of an upload.)
+class Room:
+    """What may still be uploaded.
 
     Parameters
     ----------
-    page : Blocks
-        With everything on it, and mounted.
+    folder : Path
+        Where Gradio keeps uploads. It need not exist yet.
+    limit : int, default=1 GB
+        Bytes of everything in it.
     """
-    page.has_launched = page.is_running = True
-    for block in page.blocks.values():
-        take = partial(_take_file, block.async_move_resource_to_block_cache)
-        block.async_move_resource_to_block_cache = take  # type: ignore[method-assign]
 
+    def __init__(self, folder: Path, limit: int = MAX_BYTES_KEPT) -> None:
+        self.folder = folder
+        self.limit = limit
+        self._coming = 0
 
-async def _take_file(
-    take: Callable[[str | Path | None], Awaitable[str | None]], name: str | Path | None
-) -> str | None:
-    """Take a file that was uploaded, or that we made."""
-    if "://" in str(name):
-        import gradio as gr
+    @asynccontextmanager
+    async def take(self, count: int) -> AsyncIterator[None]:
+        """Keep place for an upload while it arrives.
 
-        raise gr.Error("addresses are not opened here; upload the file", print_exception=False)
-    return await take(name)
+        Parameters
+        ----------
+        count : int
+            Its bytes.
 
+        Raises
+        ------
+        OverloadedError
+            If there is none beside what lies there and what else is arriving.
+        """
+        kept, free = await asyncio.to_thread(self._measure)
+        coming = self._coming + count
+        if kept + coming > self.limit or coming > free:
+            raise OverloadedError(
+                "files: what visitors have uploaded leaves no place for this; uploads are deleted "
+                "after an hour: try again later, or with fewer files"
+            )
+        self._coming = coming
+        try:
+            yield
+        finally:
+            self._coming -= count
 
-def relay_nothing(app: FastAPI) -> None:
-    """Answer by ourselves what asks Gradio to fetch an address and hand it on, as it would do.
-
-    Parameters
-    ----------
-    app : FastAPI
-        On which no page is mounted yet: the first match wins.
-    """
-    for scheme in ("http", "https"):
-        app.add_route(f"/gradio_api/file={scheme}:{{rest:path}}", _refuse_address)
-
-
-async def _refuse_address(request: Request) -> Response:
-    from starlette.exceptions import HTTPException
-
-    raise HTTPException(403, "addresses are not opened here")
+    def _measure(self) -> tuple[int, int]:
+        """Count the bytes in the folder, and those that are free beside it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        kept = 0
+        for path in self.folder.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):  # deleted just now
+                kept += path.stat().st_size if path.is_file() else 0
+        return kept, shutil.disk_usage(self.folder).free

@@ -7,10 +7,10 @@ package: the tests need no network and no MNIST.
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -170,6 +170,23 @@ def mnist_folder(tmp_path_factory: pytest.TempPathFactory, handwriting: Handwrit
 
 
 @pytest.fixture
+def full_disk() -> Callable[[], AbstractContextManager[None]]:
+    """Return a context in which no file may grow beyond 1,000 bytes, as if the disk were full."""
+    resource = pytest.importorskip("resource", reason="a limit that only Unix has")
+
+    @contextmanager
+    def limit() -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit
+
+
+@pytest.fixture
 def free_port() -> int:
     """Return a port of this machine that nobody listens on."""
     with socket.socket() as listener:
@@ -184,8 +201,9 @@ def chromium() -> str:
 
     Launch it with `playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])`.
     """
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    from screenshots import find_chromium
+
+    found = find_chromium()
     if found is None:
         from playwright.sync_api import sync_playwright
 

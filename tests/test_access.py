@@ -104,3 +104,21 @@ def test_a_token_that_cannot_protect_is_refused_at_the_start(token: str) -> None
 )
 def test_only_what_surely_is_this_machine_counts_as_loopback(host: str, loopback: bool) -> None:
     assert is_loopback(host) == loopback
+
+
+@pytest.mark.parametrize(
+    ("access", "given", "trusted"),
+    [
+        (Access(), None, True),
+        (Access(token=TOKEN), None, True),
+        (Access(beyond_loopback=True), None, False),
+        (Access(beyond_loopback=True), "", False),
+        (Access(beyond_loopback=True, token=TOKEN), None, False),
+        (Access(beyond_loopback=True, token=TOKEN), "guessed", False),
+        (Access(beyond_loopback=True, token=TOKEN), TOKEN, True),
+    ],
+)
+def test_where_files_lie_is_told_on_this_machine_and_to_whoever_has_the_token(
+    access: Access, given: object, trusted: bool
+) -> None:
+    assert access.is_trusted(given) is trusted

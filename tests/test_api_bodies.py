@@ -82,6 +82,12 @@ def test_a_body_that_does_not_fit_is_refused_by_its_first_fault(
     assert len(str(caught.value)) < 500
 
 
+@pytest.mark.parametrize("sent", [5, None, ["QQ=="], {"image": "QQ=="}, b"QQ=="])
+def test_what_is_no_text_is_no_picture(sent: object):
+    with pytest.raises(EncodingError, match=r"^image: it is no text"):
+        decode_base64(sent, "image")
+
+
 def test_a_fault_in_a_list_names_its_place():
     with pytest.raises(SettingsError, match=r"^images\[1\]: "):
         check_json(b'{"images": ["QQ==", 7]}', PicturesIn)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -62,6 +64,22 @@ def test_what_visitors_upload_lies_in_a_folder_that_ends_with_the_server(
     (path,) = seen
     folder = next(each for each in path.parents if each.name.startswith("digits-page-"))
     assert not folder.exists()
+
+
+def test_a_handler_at_work_is_known_until_its_end() -> None:
+    """A server that stops waits for it, but not for the stream by which its answer goes out."""
+    import gradio as gr
+
+    server = SimpleNamespace(state=SimpleNamespace(under_way=set()))
+    seen = []
+
+    with gr.Blocks() as page:
+        gr.on([page.load], lambda: seen.append(len(server.state.under_way)))
+    app.note_work(server, page)
+    asyncio.run(page.process_api(0, []))
+
+    assert seen == [1]
+    assert not server.state.under_way
 
 
 def test_a_port_in_use_is_told_with_its_number_and_the_flag(capsys: pytest.CaptureFixture[str]):

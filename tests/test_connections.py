@@ -25,10 +25,20 @@ async def echo(request: Request) -> JSONResponse:
     return JSONResponse({"bytes": len(await request.body())})
 
 
+async def refuse(request: Request) -> JSONResponse:
+    return JSONResponse({"error": "no"}, 403)  # and look at no body
+
+
 @pytest.fixture
-def port() -> Iterator[int]:
-    app = Starlette(routes=[Route("/x", echo, methods=["POST"])])
-    config = uvicorn.Config(app, http=Connection, log_level="critical", lifespan="off")
+def port(request: pytest.FixtureRequest) -> Iterator[int]:
+    routes = [Route("/x", echo, methods=["POST"]), Route("/no", refuse, methods=["POST"])]
+    config = uvicorn.Config(
+        Starlette(routes=routes),
+        http=Connection,
+        log_level="critical",
+        lifespan="off",
+        **getattr(request, "param", {}),
+    )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -152,3 +162,94 @@ def test_many_requests_on_one_connection_are_each_counted_anew(port: int) -> Non
         return good
 
     assert asyncio.run(ask()) == count
+
+
+def read_answer(client: socket.socket) -> bytes:
+    """Read the head of an answer and what came with it."""
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        answer += client.recv(65536)
+    return answer
+
+
+def send_slowly(client: socket.socket, trickle: bytes) -> None:
+    """Send a little, again and again, for twenty seconds."""
+    for _ in range(1000):
+        client.sendall(trickle)
+        threading.Event().wait(0.02)
+
+
+@pytest.mark.parametrize(
+    ("head", "trickle"),
+    [
+        (b"Content-Length: 1000000", b"a"),
+        (b"Transfer-Encoding: chunked", b"1\r\na\r\n"),
+    ],
+    ids=["length", "chunked"],
+)
+def test_a_body_that_goes_on_after_the_answer_comes_to_its_end_soon_or_is_cut_off(
+    port: int, monkeypatch: pytest.MonkeyPatch, head: bytes, trickle: bytes
+) -> None:
+    """Each of these connections once lasted as long as its client liked, and counted."""
+    monkeypatch.setattr(connections, "HEADER_TIMEOUT_S", 0.2)
+
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        client.sendall(b"POST /no HTTP/1.1\r\nHost: a\r\n" + head + b"\r\n\r\n" + trickle)
+        assert read_answer(client).startswith(b"HTTP/1.1 403")
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            send_slowly(client, trickle)
+
+    assert_good(port)
+
+
+def test_after_a_body_that_came_late_the_connection_serves_the_next_request(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        client.sendall(b"POST /no HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na")
+        assert read_answer(client).startswith(b"HTTP/1.1 403")
+        client.sendall(b"bc" + GOOD)
+
+        assert read_answer(client).startswith(b"HTTP/1.1 200")
+
+
+def test_after_a_body_that_came_late_an_idle_connection_is_closed(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "HEADER_TIMEOUT_S", 0.2)
+
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        client.sendall(b"POST /no HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na")
+        read_answer(client)
+        client.sendall(b"bc")
+
+        assert client.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    ("port", "limit", "status", "error"),
+    [
+        ({"proxy_headers": False}, "MAX_CONNECTIONS", 503, "overloaded"),
+        ({"proxy_headers": False}, "MAX_OF_CLIENT", 429, "too_many_requests"),
+        ({"forwarded_allow_ips": "203.0.113.1"}, "MAX_OF_CLIENT", 429, "too_many_requests"),
+        ({"forwarded_allow_ips": "127.0.0.1"}, "MAX_OF_CLIENT", 200, ""),
+    ],
+    indirect=["port"],
+    ids=["all", "of one client", "of one client beside a proxy", "of a proxy"],
+)
+def test_too_many_connections_are_refused_with_a_time_to_come_back(
+    port: int, monkeypatch: pytest.MonkeyPatch, limit: str, status: int, error: str
+) -> None:
+    monkeypatch.setattr(connections, limit, 2)
+    others = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(2)]
+    for other in others:  # an answer on each, so that the server knows them all
+        other.sendall(GOOD)
+        read_answer(other)
+
+    answer = talk(port, GOOD.replace(b"Host: a", b"Host: a\r\nConnection: close"))
+
+    if error:
+        assert problem_of(answer) == (status, error)
+        assert b"retry-after: 2" in answer
+    else:
+        assert answer.startswith(b"HTTP/1.1 200")
+    for other in others:
+        other.close()

@@ -10,8 +10,17 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
+from api_models import MAX_PICTURES
 from errors import SettingsError
-from guards import UPLOADS, Guard, Rules, check_origin, name_of_host, parse_rate
+from guards import (
+    MAX_JSON_SIGNS,
+    UPLOADS,
+    Guard,
+    Rules,
+    check_origin,
+    name_of_host,
+    parse_rate,
+)
 
 LOCAL = Rules.for_host("127.0.0.1")
 
@@ -154,7 +163,7 @@ def test_an_origin_that_is_no_site_is_refused_at_the_start(origin: str) -> None:
 
 # --- how much -----------------------------------------------------------------------------------
 
-SMALL = Rules(body_bytes=1000, upload_bytes=5000, held_bytes=8000)
+SMALL = Rules(small_bytes=500, body_bytes=1000, upload_bytes=5000, held_bytes=8000)
 
 
 def in_parts(size: int) -> Iterator[bytes]:
@@ -171,6 +180,13 @@ def in_parts(size: int) -> Iterator[bytes]:
         ("/predict", 1100, 413),
         ("/predict", 50_000, 413),
         ("/gradio_api/queue/join", 1100, 413),
+        ("/predict/batch", 1000, 200),
+        ("/gradio_api/call/predict", 1000, 200),
+        ("/retrain", 500, 200),
+        ("/retrain", 600, 413),
+        ("/models/current", 600, 413),
+        ("/gradio_api/component_server", 600, 413),
+        ("/nothing", 600, 413),
         (UPLOADS, 5000, 200),
         (UPLOADS, 5100, 413),
     ],
@@ -185,10 +201,51 @@ def test_a_body_beyond_its_limit_is_refused_whether_it_says_its_size_or_not(
     assert answer.status_code == status
     if status == 413:
         assert answer.json()["error"] == "too_large"
-        assert "MB" in answer.json()["detail"]
+        assert "kB are taken here" in answer.json()["detail"]
     else:
         assert answer.json() == {"bytes": size}
     assert client.post("/x", content=b"abc").json() == {"bytes": 3}
+
+
+LISTS = b"[" + b"[]," * MAX_JSON_SIGNS
+
+
+@pytest.mark.parametrize("send", [lambda body: body, lambda body: iter([body[:9], body[9:]])])
+@pytest.mark.parametrize(
+    ("kinds", "status"),
+    [
+        (["application/json"], 413),
+        (["Application/JSON; charset=utf-8"], 413),
+        (["application/vnd.digits+json"], 413),
+        (["image/svg+json"], 413),
+        ([], 413),
+        (["text/plain"], 413),
+        (["application/json", "image/png"], 413),  # FastAPI goes by the first
+        (["image/png"], 200),
+        (["application/octet-stream"], 200),
+        (["multipart/form-data; boundary=x"], 200),
+    ],
+)
+def test_json_of_very_many_values_is_refused_before_it_is_read(
+    send: Callable[[bytes], Any], kinds: list[str], status: int
+) -> None:
+    """Empty lists, 31 MB of them, became 1.5 GB of objects; nobody else was answered meanwhile."""
+    client = client_of(LOCAL)
+
+    answer = client.post(
+        "/predict", content=send(LISTS), headers=[("content-type", kind) for kind in kinds]
+    )
+
+    assert answer.status_code == status
+    assert status == 200 or "too many values" in answer.json()["detail"]
+
+
+def test_the_json_of_as_many_pictures_as_are_taken_at_once_passes() -> None:
+    body = {"images": ["data:image/png;base64," + "QUJD" * 50_000] * MAX_PICTURES}
+
+    answer = client_of(LOCAL).post("/predict/batch", json=body)
+
+    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("length", ["-1", "1e9", "1_0", "abc", "", "9" * 30, "٣"])
@@ -202,9 +259,7 @@ def test_a_length_that_is_no_number_is_refused(length: str) -> None:
     assert refusal.status == 400
 
 
-def run_asgi(
-    app: Any, parts: list[dict[str, Any]], **scope: Any
-) -> tuple[list[dict[str, Any]], Any]:
+def run_asgi(app: Any, parts: list[dict[str, Any]], **scope: Any) -> list[dict[str, Any]]:
     """Call an application as a server would; after the parts, the client says nothing more."""
     sent: list[dict[str, Any]] = []
 
@@ -229,13 +284,13 @@ def run_asgi(
         await app(full, receive, send)
 
     asyncio.run(call())
-    return sent, None
+    return sent
 
 
 def test_a_body_that_does_not_come_to_its_end_is_given_up_in_time() -> None:
     app = build(Rules(body_timeout_s=0.05))
 
-    sent, _ = run_asgi(app, [{"type": "http.request", "body": b"half", "more_body": True}])
+    sent = run_asgi(app, [{"type": "http.request", "body": b"half", "more_body": True}])
 
     assert sent[0]["status"] == 408
     assert b"too_slow" in sent[1]["body"]
@@ -246,7 +301,7 @@ def test_a_client_that_goes_away_while_sending_is_no_mistake_of_ours(
 ) -> None:
     app = build(Rules())
 
-    sent, _ = run_asgi(
+    sent = run_asgi(
         app,
         [
             {"type": "http.request", "body": b"half", "more_body": True},
@@ -342,9 +397,7 @@ def test_frames_and_other_sites_are_let_in_only_if_told_so() -> None:
 
 
 def test_web_sockets_are_closed() -> None:
-    sent, _ = run_asgi(
-        Guard(build(LOCAL), LOCAL), [{"type": "websocket.connect"}], type="websocket"
-    )
+    sent = run_asgi(Guard(build(LOCAL), LOCAL), [{"type": "websocket.connect"}], type="websocket")
 
     assert sent == [{"type": "websocket.close", "code": 1008}]
 

@@ -15,11 +15,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import micro_batch
 from errors import BlankImageError, ImageError, OverloadedError
-from micro_batch import MOST, Answer, Lane, MicroBatcher, is_quick
+from micro_batch import MOST, QUICK_SCANS, Answer, Lane, MicroBatcher, is_quick
 
 if TYPE_CHECKING:
     from predict import MNISTPredictor
+
+
+EXIF = Image.Exif()
+EXIF[0x010F] = "a camera"
 
 
 class Gate:
@@ -46,9 +51,10 @@ def gate(tiny_predictor: MNISTPredictor) -> Iterator[Gate]:
     gate.open.set()
 
 
-def bmp(width: int, height: int, kind: str = "PNG") -> bytes:
+def encode(width: int, height: int, kind: str = "PNG", **options: object) -> bytes:
+    """Write a black picture."""
     buffer = io.BytesIO()
-    Image.fromarray(np.zeros((height, width), np.uint8)).save(buffer, kind)
+    Image.fromarray(np.zeros((height, width), np.uint8)).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -98,7 +104,8 @@ def test_a_bad_picture_in_a_batch_spoils_only_itself(
     gate: Gate, digit_png: Callable[..., Path]
 ) -> None:
     good = digit_png(3).read_bytes()
-    blank = bmp(50, 50)
+    blank = encode(50, 50)
+    cut, cut_jpeg = encode(50, 50)[:40], encode(50, 50, "JPEG")[:-40]
 
     async def ask() -> list[Any]:
         batcher = MicroBatcher(lambda: cast("MNISTPredictor", gate), threads=1)
@@ -106,7 +113,7 @@ def test_a_bad_picture_in_a_batch_spoils_only_itself(
         await until(gate.entered.is_set)
         others = [
             asyncio.ensure_future(batcher.predict(each))
-            for each in (good, b"nonsense", blank, b"", good)
+            for each in (good, cut, blank, cut_jpeg, good)
         ]
         await until(lambda: len(batcher) == 5)
         gate.open.set()
@@ -114,12 +121,12 @@ def test_a_bad_picture_in_a_batch_spoils_only_itself(
         batcher.close()
         return answers
 
-    first, second, nonsense, nothing_on_it, empty, last = asyncio.run(ask())
+    first, second, damaged, nothing_on_it, damaged_too, last = asyncio.run(ask())
 
     assert [each.prediction.digit for each in (first, second, last)] == [3, 3, 3]
-    assert isinstance(nonsense, ImageError)
+    assert isinstance(damaged, ImageError)
     assert isinstance(nothing_on_it, BlankImageError)
-    assert isinstance(empty, ImageError)
+    assert isinstance(damaged_too, ImageError)
 
 
 def test_more_than_can_wait_is_refused_at_once_and_the_others_are_read(
@@ -144,6 +151,26 @@ def test_more_than_can_wait_is_refused_at_once_and_the_others_are_read(
 
     assert [answer.prediction.digit for answer in answers] == [5] * 5
     assert status == 503
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_who_has_waited_for_long_enough_is_told_to_come_back(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Only the time before the reading was limited, and a slow picture's not at all."""
+    gate.predict = lambda content: gate.open.wait(60)  # type: ignore[attr-defined]
+    monkeypatch.setattr(micro_batch, "MAX_WAIT_S", 0)
+
+    async def ask() -> None:
+        batcher = MicroBatcher(lambda: cast("MNISTPredictor", gate), threads=1)
+        try:
+            await batcher.predict(encode(28, 28, kind))
+        finally:
+            gate.open.set()
+            batcher.close()
+
+    with pytest.raises(OverloadedError, match="waited for 0 s; try again"):
+        asyncio.run(ask())
 
 
 def test_a_failing_network_is_told_to_whoever_waits_and_the_next_picture_is_read(
@@ -215,19 +242,21 @@ def test_a_large_picture_does_not_hold_up_the_small_ones(
 @pytest.mark.parametrize(
     ("content", "quick"),
     [
-        (bmp(28, 28), True),
-        (bmp(1024, 1024), True),
-        (bmp(1025, 1024), False),
+        (encode(28, 28), True),
+        (encode(1024, 1024), True),
+        (encode(1025, 1024), False),
         (header(100_000, 100_000), False),
-        (bmp(100, 100, "JPEG"), True),
-        (bmp(100, 100, "BMP"), True),
-        (bmp(1000, 1000, "BMP"), False),
-        (bmp(10, 10, "GIF"), False),
-        (bmp(10, 10, "WEBP"), False),
-        (bmp(10, 10, "TIFF"), False),
-        (b"", True),
-        (b"nonsense", True),
-        (b"\x89PNG\r\n\x1a\n", True),
+        (encode(28, 28)[:8] + header(9, 9)[8:] + encode(28, 28)[8:], False),  # two headers
+        (encode(28, 28)[:20], False),
+        (encode(1024, 1024, "JPEG"), True),
+        (encode(1025, 1024, "JPEG"), False),
+        (encode(100, 100, "JPEG", progressive=True, exif=EXIF, comment="a 7"), True),
+        (encode(100, 100, "JPEG").replace(b"\xff\xdb", b"\xff\xff", 1), False),
+        (encode(100, 100, "JPEG") + QUICK_SCANS * b"\xff\xda", False),
+        (encode(100, 100, "JPEG")[:30], False),
+        *((encode(10, 10, kind), False) for kind in ("BMP", "GIF", "WEBP", "TIFF", "JPEG2000")),
+        (b"", False),
+        (b"nonsense", False),
     ],
 )
 def test_pictures_that_may_take_long_are_told_by_their_first_bytes(

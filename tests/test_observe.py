@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from observe import ENDLESS, LONGEST_PATH, PAGE, Metrics, Observer, format_request
+from observe import LONGEST_PATH, PAGE, Metrics, Observer, format_request
 
 
 def scope_of(path: str, method: str = "GET", **more: Any) -> dict[str, Any]:
@@ -85,7 +85,19 @@ def test_what_is_no_request_passes_uncounted():
     assert "digits_requests_total{" not in metrics.to_text().decode()
 
 
-@pytest.mark.parametrize(("path", "endless"), [(f"{ENDLESS}abc", True), ("/predict", False)])
+@pytest.mark.parametrize(
+    ("path", "endless"),
+    [
+        ("/gradio_api/heartbeat/abc", True),
+        ("/gradio_api/queue/data", True),
+        ("/gradio_api/call/predict/abc", True),
+        ("/gradio_api/upload_progress", True),
+        ("/gradio_api/mcp/", True),
+        ("/gradio_api/queue/join", False),
+        ("/gradio_api/run/predict", False),
+        ("/predict", False),
+    ],
+)
 def test_the_connection_of_an_open_page_is_known_as_one_that_does_not_end(path: str, endless: bool):
     """A server that stops waits for answers under way, but not for these."""
     scope = scope_of(path)

@@ -24,7 +24,7 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 import server
 app = FastAPI()
-app.state.stopping, app.state.endless = False, set()
+app.state.stopping, app.state.endless, app.state.under_way = False, set(), set()
 
 @app.get("/slow")
 async def slow():
@@ -39,6 +39,17 @@ async def endless():
     app.state.endless.add(asyncio.current_task())
     print("begun", flush=True)
     await asyncio.sleep(3600)
+
+@app.get("/stream")
+async def stream():
+    app.state.endless.add(asyncio.current_task())
+    app.state.under_way.add("work")
+    print("begun", flush=True)
+    while not app.state.stopping:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(server.LAST_S + 1)
+    app.state.under_way.clear()
+    return {"answer": "whole"}
 
 signal.signal(signal.SIGTERM, server.stop)
 listener = server.open_port("127.0.0.1", 0)
@@ -151,12 +162,13 @@ def connect(process: subprocess.Popen[str]) -> http.client.HTTPConnection:
     return http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
 
+@pytest.mark.parametrize("path", ["/slow", "/stream"])
 def test_an_answer_under_way_is_finished_before_the_server_ends(
-    process: subprocess.Popen[str],
+    process: subprocess.Popen[str], path: str
 ) -> None:
     connection = connect(process)
     answers: list[bytes] = []
-    connection.request("GET", "/slow")
+    connection.request("GET", path)
     reader = threading.Thread(target=lambda: answers.append(connection.getresponse().read()))
     reader.start()
     assert process.stdout.readline() == "begun\n"
@@ -179,3 +191,19 @@ def test_an_open_page_does_not_hold_up_the_end(process: subprocess.Popen[str]) -
     # Less than an answer under way may take: it was not waited for.
     assert process.wait(timeout=server.GRACE_S - 2) == 0
     assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 404), ("POST", 405)])
+@pytest.mark.parametrize("key", [{"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}, {}])
+def test_who_asks_for_a_web_socket_is_answered_like_anybody_else(
+    process: subprocess.Popen[str], method: str, status: int, key: dict[str, str]
+) -> None:
+    """A GET was closed without a word or got plain text, and a POST got no answer at all."""
+    connection = connect(process)
+    wish = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+
+    path = "/nothing" if method == "GET" else "/slow"
+    connection.request(method, path, body=None if method == "GET" else b"abc", headers=wish | key)
+
+    answer = connection.getresponse()
+    assert (answer.status, answer.getheader("content-type")) == (status, "application/json")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from access import Access
-from errors import CheckpointError, ModelNotFoundError
+from errors import CheckpointError, DataFormatError, ModelNotFoundError, OutputError
 from model import build_model
 from registry import save_checkpoint
 from service import Service
@@ -108,3 +108,19 @@ def test_a_service_is_open_to_this_machine_only_unless_told_otherwise(folder: Pa
 
     assert Service(models_folder=folder, device="cpu").access.changes_are == "open"
     assert Service(models_folder=folder, device="cpu", access=access).access is access
+
+
+@pytest.mark.parametrize("kind", [OutputError, DataFormatError])
+def test_other_machines_are_told_nothing_of_the_files_here(
+    service: Service, caplog: pytest.LogCaptureFixture, kind: type[Exception]
+):
+    error = kind("cannot keep corrections in /home/somebody/feedback.sqlite: it is full")
+
+    at_home = service.explain(error)
+    service.access = Access(beyond_loopback=True, token="a token of some length")
+    elsewhere = service.explain(error)
+
+    assert at_home == str(error)
+    assert "disk" in elsewhere
+    assert "/home" not in elsewhere
+    assert str(error) in caplog.text

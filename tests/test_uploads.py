@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 import uploads
-from uploads import VARIABLE, keep_swept, own_folder, sweep
+from errors import OverloadedError
+from uploads import VARIABLE, Room, keep_swept, own_folder, sweep
 
 
 def test_the_folder_is_for_this_user_alone_and_ends_with_everything_in_it():
@@ -81,3 +84,46 @@ def test_an_application_sweeps_for_as_long_as_it_lives(
         client.get("/wait")
 
     assert not broken.exists()
+
+
+async def ask(room: Room, *counts: int) -> list[bool]:
+    """Take place for uploads that all arrive at the same time; tell which of them could."""
+    taken = []
+    async with contextlib.AsyncExitStack() as stack:
+        for count in counts:
+            try:
+                await stack.enter_async_context(room.take(count))
+            except OverloadedError:
+                taken.append(False)
+            else:
+                taken.append(True)
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("lies_there", "counts", "taken"),
+    [
+        (0, [100], [True]),
+        (0, [101], [False]),
+        (60, [40], [True]),
+        (60, [41], [False]),
+        (0, [60, 60, 40], [True, False, True]),
+    ],
+)
+def test_an_upload_is_taken_only_where_there_is_place_beside_all_others(
+    tmp_path: Path, lies_there: int, counts: list[int], taken: list[bool]
+):
+    folder = tmp_path / "page"
+    (folder / "0a1b").mkdir(parents=True)
+    (folder / "0a1b" / "seven.png").write_bytes(b"x" * lies_there)
+    room = Room(folder, limit=100)
+
+    answers = [asyncio.run(ask(room, *counts)) for _ in range(2)]
+
+    assert answers == [taken, taken]  # what was kept for the first is free again
+
+
+def test_the_last_of_the_disk_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(uploads.shutil, "disk_usage", lambda folder: SimpleNamespace(free=50))
+
+    assert asyncio.run(ask(Room(tmp_path / "page"), 50, 1)) == [True, False]

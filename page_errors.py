@@ -1,0 +1,92 @@
+"""The page's server tells what is wrong in the form of the API: {"error": ..., "detail": ...}.
+
+    answer of Gradio, 400 or more, in any of its forms -> ours
+
+Gradio answers in plain text, in FastAPI's form, or in one of its own, and what a handler refuses
+with `gr.Error` is a 500 under /run. The page shows what stands in `error` there, so under /run
+that is the sentence, too, and not a name.
+
+    >>> app.add_middleware(Translator)  # of the page
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from guards import OUR_MISTAKE
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+REFUSED = 422  # what a handler has refused
+
+
+class Translator:
+    """Puts answers that tell of a problem into our form. An ASGI middleware.
+
+    Parameters
+    ----------
+    app : ASGI application
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request on, and its answer back."""
+        problem: Message | None = None
+        body = b""
+
+        async def translate(message: Message) -> None:
+            nonlocal problem, body
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                problem = message
+            elif problem is None:
+                await send(message)
+            else:
+                body += message.get("body", b"")
+                if not message.get("more_body"):
+                    problem["status"], body = tell(problem["status"], body)
+                    problem["headers"] = [
+                        *(each for each in problem["headers"] if each[0] not in _CHANGED),
+                        (b"content-type", b"application/json"),
+                        (b"content-length", str(len(body)).encode()),
+                    ]
+                    await send(problem)
+                    await send({"type": "http.response.body", "body": body})
+
+        await self.app(scope, receive, translate)
+
+
+_CHANGED = {b"content-type", b"content-length"}
+
+
+def tell(status: int, body: bytes) -> tuple[int, bytes]:
+    """Bring the problem that an answer tells of into our form.
+
+    Parameters
+    ----------
+    status : int
+    body : bytes
+        In whatever form Gradio has for it.
+
+    Returns
+    -------
+    status : int
+    body : bytes
+        JSON with `error` and `detail`.
+    """
+    try:
+        told: Any = json.loads(body)
+    except ValueError:
+        told = body.decode("utf-8", "replace")
+    if isinstance(told, dict) and set(told) == {"error", "detail"}:
+        return status, body
+    if isinstance(told, dict) and "duration" in told:  # a `gr.Error`: somebody wrote that text
+        status, error, detail = REFUSED, str(told["error"]), str(told["error"])
+    elif status >= 500:
+        error = detail = OUR_MISTAKE.detail
+    else:
+        error, detail = "request", str(told or "this cannot be answered")
+    return status, json.dumps({"error": error, "detail": detail}).encode()
