@@ -2,15 +2,19 @@
 // trigger, props, watch); `tab_feedback.py` makes the elements that are looked up here.
 //
 // A click sends {said: a digit, or null for no digit} as the event "said"; the answer to it arrives
-// as {kept, text}. The row belongs to what the page shows as its answer: when that changes,
-// everything can be said again, and when there is none, nothing.
+// as {kept, text, id}. "Change" sends {id} as the event "changed", which takes that back, and is
+// answered in the same way. The row belongs to what the page shows as its answer: when that changes,
+// everything can be said again, and when there is none, or one that is out of date, nothing.
 
 let answer = null; // where the page shows it
+let seen = ""; // of it, when it was looked at last
+let kept = null; // the number of the picture about which something was said
 const find = (name) => element.querySelector(".teach-" + name);
 const buttons = [find("yes"), ...element.querySelectorAll("[data-said]")];
 
 // What the page says the picture shows: a digit, null for no digit, undefined for no answer.
 function readAnswer() {
+  if (answer.dataset.late) return undefined;
   const panel = answer.querySelector(".answer-ok, .answer-unsure, .answer-refused");
   if (!panel) return undefined;
   if (panel.matches(".answer-refused")) return null;
@@ -33,10 +37,14 @@ function open() {
   tell(isTest ? props.test_picture : "", { closed: isTest || readAnswer() === undefined });
 }
 
+function ask(event, about) {
+  props.value = { ...about, at: Date.now() }; // the same twice is two questions
+  trigger(event);
+}
+
 function say(said) {
   tell("Storing …", { closed: true });
-  props.value = { said, at: Date.now() };
-  trigger("said");
+  ask("said", { said });
 }
 
 find("yes").addEventListener("click", () => say(readAnswer()));
@@ -44,17 +52,30 @@ for (const button of element.querySelectorAll("[data-said]")) {
   const said = button.dataset.said;
   button.addEventListener("click", () => say(said === "none" ? null : Number(said)));
 }
-find("again").addEventListener("click", open);
+find("again").addEventListener("click", () => {
+  tell("Taking it back …", { closed: true });
+  ask("changed", { id: kept });
+});
 watch("value", () => {
   const value = props.value;
-  if (value && "text" in value) tell(value.text, { closed: value.kept, again: value.kept });
+  if (!value || !("text" in value)) return;
+  kept = value.id;
+  tell(value.text, { closed: value.kept || readAnswer() === undefined, again: value.kept });
 });
+
+function look() {
+  const now = answer.dataset.late || answer.querySelector(".answer")?.outerHTML;
+  if (now === seen) return; // the same was read again
+  seen = now;
+  open();
+}
 
 // The page may show the answer a moment after this row.
 function follow() {
   answer = document.querySelector("#answer");
   if (!answer) return requestAnimationFrame(follow);
-  new MutationObserver(open).observe(answer, { childList: true, subtree: true });
-  open();
+  const changes = { childList: true, subtree: true, attributeFilter: ["data-asked", "data-late"] };
+  new MutationObserver(look).observe(answer, changes);
+  look();
 }
 follow();

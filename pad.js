@@ -4,11 +4,12 @@
 // What the pad shows is the end of a list of deeds: strokes, pictures and clears. Undo drops the
 // last deed and shows the rest, so it also brings back what was cleared or replaced.
 //
-// What the pad sends is null (nothing on it) or
-//   {kind: "drawing" | "picture" | "sample", name, size, data: "data:image/png;base64,...", at}
-// as the event "input"; `at` is when it came onto the pad, in milliseconds. A press of the button for
-// a test picture is the event "sample". Whatever the page puts on the pad arrives as a new
-// `props.value` and is announced as "input" too; with `again` in it, even if the pad has it already.
+// What the pad sends is
+//   {kind: "drawing" | "picture" | "sample", name, size, data: "data:image/png;base64,...", at, asked}
+// or {kind: "nothing", at, asked} as the event "input"; `at` is when it came onto the pad, in
+// milliseconds, and `asked` the number of the question. A press of the button for a test picture is
+// the event "sample". Whatever the page puts on the pad arrives as a new `props.value` and is
+// announced as "input" too; with `again` in it, even if the pad has it already.
 
 // The pad's own unit: the sheet is so many high and wide, however large it is shown.
 const HIGH = 280;
@@ -19,6 +20,7 @@ const CURSOR_STEP = 7; // for drawing with the arrow keys
 const SMALL_PICTURE = 100; // pixels; smaller pictures are shown as squares, not blurred
 const MOST_DEEDS = 100; // that can be undone; pictures among them may be large
 const PATIENCE_MS = 10_000; // after which a test picture is no longer waited for
+const NOTHING = "nothing"; // the kind of value that an empty pad has
 
 const find = (name) => element.querySelector(".pad-" + name);
 const stage = find("stage");
@@ -38,6 +40,9 @@ let stroke = null; // the one that is being drawn
 let erasing = false;
 let timer = null;
 let latest = null; // when the value that the pad has now came onto it
+let asked = 0; // the number of the latest question
+let begun = 0; // the first question about what is on the pad now; those before were about others
+let subject; // the deed with which that began
 let spot = null; // where the keyboard's pen is
 let keyStroke = false; // whether it is down
 
@@ -67,7 +72,7 @@ function isEmpty() {
 function currentValue() {
   const { picture, strokes } = scene();
   if (picture) return picture;
-  if (!strokes.length) return null;
+  if (!strokes.length) return { kind: NOTHING };
   const sheet = document.createElement("canvas");
   [sheet.width, sheet.height] = [WIDE, HIGH];
   const context = sheet.getContext("2d");
@@ -76,16 +81,24 @@ function currentValue() {
   context.fillStyle = "#fff";
   context.fillRect(0, 0, WIDE, HIGH);
   const data = sheet.toDataURL("image/png");
-  return { kind: "drawing", name: "drawing.png", size: data.length, data, at: Date.now() };
+  return { kind: "drawing", name: "drawing.png", size: data.length, data };
 }
 
 function send() {
   clearTimeout(timer);
   timer = null;
-  const value = currentValue();
-  latest = value ? value.at : null;
-  props.value = value;
+  latest = Date.now();
+  ask({ ...currentValue(), at: latest });
+}
+
+function ask(value, again = false) {
+  asked += 1;
+  const head = deeds[startOfScene()];
+  if (again || head !== subject) begun = asked;
+  subject = head;
+  props.value = { ...value, asked };
   trigger("input");
+  markAnswer();
 }
 
 function sendSoon() {
@@ -97,6 +110,64 @@ function add(deed) {
   deeds.push(deed);
   while (deeds.length > MOST_DEEDS && startOfScene() > 0) deeds.shift();
   show();
+}
+
+// ---- The answer ---------------------------------------------------------------------------------
+//
+// It is shown elsewhere on the page, by the elements that `props.answers` names, and says to which
+// question it belongs. Until the one to the latest question is there, what is shown is marked: by
+// `aria-busy`, and by `data-late` with words for people if it takes its time. An empty pad needs no
+// answer: `props.blank` is shown at once, also in place of an answer that comes too late.
+
+const READING_MS = 300;
+const LOST_MS = 8_000;
+const LOST = "No answer yet: the server is busy, or cannot be reached.";
+
+let clocks = []; // since the latest sign of the server, while an answer is waited for
+const watched = new WeakSet(); // answers that are looked at when they change
+
+const findAnswers = () =>
+  (props.answers || []).map((id) => document.getElementById(id)).filter(Boolean);
+const findNumber = (answer) => Number(answer.querySelector("[data-asked]")?.dataset.asked || 0);
+
+function markAnswer(isNew = false) {
+  const answers = findAnswers();
+  for (const answer of answers) {
+    watchAnswer(answer);
+    if (isEmpty()) showBlank(answer);
+  }
+  const shown = Math.min(...answers.map(findNumber));
+  const isWaiting = answers.length > 0 && shown !== asked && !isEmpty();
+  for (const answer of answers) answer.setAttribute("aria-busy", String(isWaiting));
+  // An answer to an earlier question about the same, as while a stroke grows, is a sign of life.
+  if (!isWaiting || (isNew && shown >= begun)) stopClocks();
+  if (isWaiting && !clocks.length) {
+    clocks = [setTimeout(tellLate, READING_MS, "Reading …"), setTimeout(tellLate, LOST_MS, LOST)];
+  }
+}
+
+function watchAnswer(answer) {
+  if (watched.has(answer)) return;
+  watched.add(answer);
+  const changes = { childList: true, subtree: true, attributeFilter: ["data-asked"] };
+  new MutationObserver(() => markAnswer(true)).observe(answer, changes);
+}
+
+function showBlank(answer) {
+  const content = answer.querySelector("[data-asked]"); // at first there is none, and all is blank
+  if (!content || findNumber(answer) === asked) return;
+  content.innerHTML = props.blank;
+  content.dataset.asked = asked;
+}
+
+function stopClocks() {
+  clocks.forEach(clearTimeout);
+  clocks = [];
+  for (const answer of findAnswers()) delete answer.dataset.late;
+}
+
+function tellLate(words) {
+  for (const answer of findAnswers()) answer.dataset.late = words;
 }
 
 // ---- Drawing it -------------------------------------------------------------------------------
@@ -359,7 +430,7 @@ document.addEventListener("keydown", (event) => {
 
 function addPicture(value) {
   say("");
-  add({ kind: "picture", value: { ...value, at: Date.now() } });
+  add({ kind: "picture", value });
   send();
 }
 
@@ -474,22 +545,16 @@ camera.addEventListener("keydown", (event) => {
 
 function takeValue() {
   waitForSample(false);
-  if (!props.value) {
-    latest = null;
-    if (!isEmpty()) clear();
-    return;
-  }
-  const { again, ...value } = props.value;
+  const { again, ...value } = props.value || { kind: NOTHING };
   const isNew = !value.at || value.at !== latest; // else our own, or sent twice
-  if (isNew) {
-    value.at = value.at || Date.now();
-    latest = value.at;
+  latest = value.at = value.at || Date.now();
+  if (value.kind === NOTHING) {
+    if (isEmpty()) return;
+    add({ kind: "clear" });
+  } else if (isNew) {
     add({ kind: "picture", value });
   }
-  if (isNew || again) {
-    props.value = value;
-    trigger("input");
-  }
+  if (isNew || again) ask(value, again);
 }
 watch("value", takeValue);
 

@@ -14,7 +14,6 @@ import base64
 import contextlib
 import io
 import itertools
-import logging
 import os
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -31,14 +30,13 @@ from batch_rows import COLUMNS, STATUSES, Results, Row, RowStore, summarise, wri
 from batch_sources import Input
 from batch_uploads import MAX_BYTES, MAX_FILES, check_uploads, read_uploads
 from batch_workers import WorkerPool
-from errors import DigitError, ImageError, OutputError
+from errors import DigitError, ImageError
 from picture import open_picture
+from predict import SEVERAL
 from widgets import confidence_words, render_hint, render_notice, short_percent
 
 if TYPE_CHECKING:
     from service import Service
-
-log = logging.getLogger(__name__)
 
 HERE = Path(__file__).resolve().parent
 BATCH = 32  # pictures in a forward pass, and rows between two signs of life
@@ -106,12 +104,14 @@ def read_examples(service: Service) -> Generator[Shown]:
         yield _explain(service, error)
 
 
+def read_chosen(service: Service, files: Sequence[str] | None) -> Generator[Shown]:
+    """Read uploaded files, or examples where there are none."""
+    return read_files(service, files) if files else read_examples(service)
+
+
 def _explain(service: Service, error: DigitError) -> Shown:
     """Say why there is no table."""
-    if isinstance(error, OutputError) and service.access.beyond_loopback:
-        log.error("%s", error)  # it names a folder, which is no business of strangers
-        return Shown(render_notice("Nothing was read: the server has a problem with its disk."))
-    return Shown(render_notice(f"Nothing was read: {error}."))
+    return Shown(render_notice(f"Nothing was read: {service.explain(error)}."))
 
 
 def _remove(path: Path, before: os.stat_result) -> None:
@@ -267,10 +267,8 @@ def _line(row: Row, thumbnail: str) -> str:
     digit = {"ok": "{digit}", "unsure": "{digit}?"}.get(status, "–").format(**row)
     sure = ""
     if status in ("ok", "unsure"):
-        sure = (
-            f"{escape(short_percent(row['confidence']))}"
-            f"<small>{confidence_words(row['confidence'])}</small>"
-        )
+        words = "" if row["reason"] in SEVERAL else confidence_words(row["confidence"])
+        sure = f"{escape(short_percent(row['confidence']))}<small>{words}</small>"
     verdict = {"ok": "sure", "error": "not read"}.get(status, status)
     picture = f'<img src="{thumbnail}" alt="" width="48" height="48">' if thumbnail else ""
     return (
@@ -318,22 +316,28 @@ def build_batch_tab(service: Service) -> None:
         elem_id="batch-results",
     )
 
-    outputs = [table, csv, json, stop, files]
-    common: dict[str, Any] = {
-        "show_progress": "hidden",
-        "concurrency_limit": AT_ONCE,
-        "concurrency_id": "batch",
-        "api_visibility": "private",
-    }
-    runs: list[Any] = [
-        files.upload(_with_buttons(partial(read_files, service)), [files], outputs, **common),
-        example.click(_with_buttons(partial(read_examples, service)), None, outputs, **common),
-    ]
+    # One listener for both, so that a visitor has one batch at a time: two would take turns in
+    # showing their tables.
+    run = gr.on(
+        [files.upload, example.click],
+        _with_buttons(partial(read_chosen, service)),
+        [files],
+        [table, csv, json, stop, files, example],
+        trigger_mode="once",
+        show_progress="hidden",
+        concurrency_limit=AT_ONCE,
+        api_visibility="private",
+    )
     stop.click(
-        lambda: (render_hint("Stopped. Nothing was kept."), gr.update(visible=False), None),
+        lambda: (
+            render_hint("Stopped. Nothing was kept."),
+            gr.update(visible=False),
+            gr.update(value=None, interactive=True),
+            gr.update(interactive=True),
+        ),
         None,
-        [table, stop, files],
-        cancels=runs,
+        [table, stop, files, example],
+        cancels=[run],
         queue=False,
         api_visibility="private",
     )
@@ -350,7 +354,11 @@ def _with_buttons(read: Callable[..., Iterator[Shown]]) -> Callable[..., Iterato
                 gr.update(value=shown.csv, visible=shown.csv is not None),
                 gr.update(value=shown.json, visible=shown.json is not None),
                 gr.update(visible=shown.is_running),
-                gr.skip() if shown.is_running else None,  # the uploads are gone now
+                # The uploads are gone when it has ended.
+                gr.update(interactive=False)
+                if shown.is_running
+                else gr.update(value=None, interactive=True),
+                gr.update(interactive=not shown.is_running),
             )
 
     return step

@@ -1,23 +1,23 @@
 """The tab "Corrections", and the row below an answer in which a visitor says whether it was right.
 
     "It was a 4" -> keep -> FeedbackStore -> browse -> a gallery with counts, delete and export
+    "Change"     -> take_back
 
-Nothing is stored without a click. Corrections are pictures that other people drew, so where the
-server can be reached from other machines, looking at them takes the administrator token as well.
-What happens in the browser is in `feedback_row.js` and `feedback_gallery.js`, and how both look
-is in `feedback.css`.
+Nothing is stored without a click, and whoever clicked may take it back while the page is open.
+Corrections are pictures that other people drew, so where the server can be reached from other
+machines, looking at them takes the administrator token as well. What happens in the browser is in
+`feedback_row.js` and `feedback_gallery.js`, and how both look is in `feedback.css`.
 """
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from functools import partial
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from feedback import NO_DIGIT, PAGE_SIZE, Correction, check_digit
 from picture import open_picture
 from utils import PROJECT
 from widgets import (
+    QUIET,
     build_unlock,
     deliver_file,
     explain_error,
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 
     from access import Access
     from service import Service
-
-log = logging.getLogger(__name__)
 
 HERE = Path(__file__).resolve().parent
 THUMBNAIL = 160  # pixels; a card shows them at half that, on screens with fine pixels too
@@ -62,7 +61,12 @@ NOT_LEARNED = (
 # ------------------------------------------------------------------------------------------------
 
 
-def keep(service: Service, value: object, pad: object) -> dict[str, Any]:
+# What a visitor has said since the page was opened: (picture, place) of each opinion in the store.
+# It stays on the server, so that nobody can name what others said.
+Own: TypeAlias = frozenset[tuple[int, int]]
+
+
+def keep(service: Service, value: object, pad: object, own: Own) -> tuple[dict[str, Any], Own]:
     """Store what a visitor says about the picture on the pad.
 
     Parameters
@@ -72,11 +76,16 @@ def keep(service: Service, value: object, pad: object) -> dict[str, Any]:
         What the row sent: a dict with `said`, a digit or None for no digit. Not trusted.
     pad : object
         What is on the pad; see `widgets.read_picture`.
+    own : Own
+        What they have said so far.
 
     Returns
     -------
-    dict
-        `kept`, whether it is in the store, and `text`, what to tell the visitor.
+    answer : dict
+        `kept`, whether it is in the store, `text`, what to tell the visitor, and `id`, the number
+        of the picture that is kept.
+    own : Own
+        What they have said by now.
     """
     picture = None
     try:
@@ -84,9 +93,9 @@ def keep(service: Service, value: object, pad: object) -> dict[str, Any]:
         check_digit(said)
         picture = read_picture(pad)
         if picture is None:
-            return {"kept": False, "text": "There is nothing on the pad."}
+            return _refuse("There is nothing on the pad."), own
         if picture.label is not None:
-            return {"kept": False, "text": NOT_LEARNED}
+            return _refuse(NOT_LEARNED), own
         predictor = service.predictor
         checkpoint = predictor.checkpoint
         correction = service.feedback.add(
@@ -97,14 +106,51 @@ def keep(service: Service, value: object, pad: object) -> dict[str, Any]:
             model_version=checkpoint.version,
         )
     except (OutputError, DataFormatError) as error:
-        log.error("%s", error)
-        # It names the file of the store, which is no business of strangers.
-        why = "the server has a problem with its disk" if service.access.beyond_loopback else error
-        return {"kept": False, "text": f"Not stored: {why}."}
+        return _refuse(f"Not stored: {service.explain(error)}."), own
     except DigitError as error:
-        return {"kept": False, "text": f"Not stored: {explain_error(error, picture)}."}
-    thanks = "Thank you" if correction.is_new else "Thank you, that was known already"
-    return {"kept": True, "text": f"{thanks}: kept as {name_digit(correction.correct)}."}
+        return _refuse(f"Not stored: {explain_error(error, picture)}."), own
+    thanks = "Thank you, that was known already"
+    if correction.is_new:
+        thanks = "Thank you"
+        own |= {(correction.id, correction.place)}
+    text = f"{thanks}: kept as {name_digit(correction.correct)}."
+    return {"kept": True, "text": text, "id": correction.id}, own
+
+
+def take_back(service: Service, value: object, own: Own) -> tuple[dict[str, Any], Own]:
+    """Erase what a visitor has said about a picture; what others said about it stays.
+
+    Parameters
+    ----------
+    service : Service
+    value : object
+        What the row sent: a dict with `id`, the number of the picture. Not trusted.
+    own : Own
+        What they have said so far.
+
+    Returns
+    -------
+    answer : dict
+        As `keep`.
+    own : Own
+        What is left of it.
+    """
+    picture = value.get("id") if isinstance(value, Mapping) else None
+    opinions = {opinion for opinion in own if opinion[0] == picture}
+    if not opinions:  # it was known before they said it, or the server has been started anew
+        return _refuse("It was stored before, and stays; you can still say something else."), own
+    try:
+        for opinion in opinions:
+            service.feedback.withdraw(*opinion)
+    except DigitError as error:
+        text = f"Not taken back: {service.explain(error)}."
+        return {"kept": True, "text": text, "id": picture}, own
+    return _refuse("Taken back: it is not kept any more."), own - opinions
+
+
+def _refuse(text: str) -> dict[str, Any]:
+    """Say that nothing is kept, and why."""
+    return {"kept": False, "text": text}
 
 
 def build_feedback_row(service: Service, pad: gr.HTML) -> None:
@@ -128,15 +174,10 @@ def build_feedback_row(service: Service, pad: gr.HTML) -> None:
         elem_id="feedback-row",
         test_picture=NOT_LEARNED,
     )
-    row.said(
-        partial(keep, service),
-        [row, pad],
-        [row],
-        trigger_mode="once",
-        show_progress="hidden",
-        queue=False,
-        api_visibility="private",
-    )
+    own = gr.State(Own())
+    once: dict[str, Any] = {**QUIET, "trigger_mode": "once"}
+    row.said(partial(keep, service), [row, pad, own], [row, own], **once)
+    row.changed(partial(take_back, service), [row, own], [row, own], **once)
 
 
 def _row_html(place: str) -> str:

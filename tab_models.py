@@ -8,7 +8,7 @@ token, and what cannot be undone asks first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache, partial
 from html import escape
@@ -21,20 +21,24 @@ from errors import BlankImageError, CheckpointError, DigitError, SettingsError
 from model import count_parameters
 from predict import MNISTPredictor
 from promotion import RULE, promote
-from registry import Checkpoint, Listing, resolve
+from registry import Checkpoint, Listing, list_names, resolve
 from utils import PROJECT
 from widgets import (
     QUIET,
+    ask_again,
     build_pad,
     build_unlock,
     deliver_file,
     explain_error,
     keep_current,
+    offer_samples,
+    pick_sample,
     read_picture,
     render_answer,
     render_hint,
     render_message,
     render_notice,
+    render_refusal,
 )
 
 if TYPE_CHECKING:
@@ -83,20 +87,13 @@ def change(
     Returns
     -------
     list
-        As `show`, with what was done in words.
-
-    Raises
-    ------
-    gr.Error
-        If it may not or cannot be done; nothing has changed then.
+        As `show`, with what was done in words, or why nothing was.
     """
-    import gradio as gr
-
     try:
         service.access.require(token)
         said = action(service, chosen or "")
     except DigitError as error:
-        raise gr.Error(str(error), title="Not done", print_exception=False) from error
+        return _refuse("Not done", error)
     return show(service, chosen, said)
 
 
@@ -137,25 +134,25 @@ def upload(service: Service, path: str | None, token: object) -> list[Any]:
     Returns
     -------
     list
-        As `show`, with the new model chosen.
-
-    Raises
-    ------
-    gr.Error
-        If it may not be added, or is not a checkpoint of ours.
+        As `show`, with the new model chosen, or with the reason why it is not one of ours.
     """
-    import gradio as gr
-
     file = Path(path or "")
     try:
         service.access.require(token)
         checkpoint = shelf.add(_read_upload(file), file.name, service.models_folder)
     except DigitError as error:
-        raise gr.Error(str(error), title="Not added", print_exception=False) from error
+        return _refuse("Not added", error)
     finally:
         if path:
             file.unlink(missing_ok=True)
     return show(service, checkpoint.name, f"{checkpoint.name} is added; it does not read yet.")
+
+
+def _refuse(title: str, error: DigitError) -> list[Any]:
+    """Say why nothing was done, as the outputs of `show`; the rest stays as it is."""
+    import gradio as gr
+
+    return [gr.skip(), render_refusal(title, error), *[gr.skip()] * 4, gr.Column(visible=False)]
 
 
 def _read_upload(file: Path) -> bytes:
@@ -230,12 +227,16 @@ def fetch(service: Service, name: str | None) -> str:
         raise gr.Error(str(error), print_exception=False) from error
 
 
-def ask(name: str | None) -> list[Any]:
+def ask(service: Service, name: str | None) -> list[Any]:
     """Ask before deleting; what is deleted is what was asked about, whatever is chosen then."""
     import gradio as gr
 
+    may_go = bool(name)
     question = f"Delete {name} for good?" if name else "Choose a model first."
-    return [gr.Column(visible=True), render_notice(question), gr.Button(visible=bool(name)), name]
+    if name == service.predictor.checkpoint.name:
+        may_go = False
+        question = f"{name} is the one that reads now: use another one first, then delete it."
+    return [gr.Column(visible=True), render_notice(question), gr.Button(visible=may_go), name]
 
 
 def compare(service: Service, value: object, first: str, second: str) -> tuple[str, str]:
@@ -256,14 +257,19 @@ def _answer(service: Service, value: object, name: str) -> str:
         predictor = _load(service, name)
         picture = read_picture(value)
         if picture is None:
-            return render_message("Draw a digit", "Both models read it.")
+            return blank_side()
         return render_answer(
             predictor.predict(picture.content), label=picture.label, name=picture.name
         )
     except BlankImageError:
-        return render_message("Draw a digit", "Both models read it.")
+        return blank_side()
     except DigitError as error:
         return render_message("Cannot be read", explain_error(error, picture), tone="error")
+
+
+def blank_side() -> str:
+    """Say what to do while there is nothing to compare."""
+    return render_message("Draw a digit", "Both models read it.")
 
 
 def _load(service: Service, name: str) -> MNISTPredictor:
@@ -306,7 +312,8 @@ def render_table(listings: list[Listing], used: Checkpoint) -> str:
     )
     head = "".join(f"<th>{title}</th>" for title in heads)
     return (
-        f'<div class="models"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+        '<div class="models" tabindex="0" role="region" aria-label="Models">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
         f"</div>{render_hint(LEGEND)}"
     )
 
@@ -400,10 +407,11 @@ def build_models_tab(service: Service, tab: gr.Tab) -> gr.HTML:
             back = gr.Button(
                 "Go back to the best one before", interactive=False, elem_id="models-back"
             )
-    with gr.Accordion("When is a model the best?", open=False):
+    with gr.Accordion("When is a model the best?", open=False, elem_classes="words"):
         gr.Markdown(
             f"{RULE} Otherwise it stays in the list under its own name and can still be used. "
-            "The best one before is kept, so one step back is always possible."
+            "The best one before is kept, so one step back is always possible.\n\n"
+            "In technical words, doubt is compared by the mean cross entropy after calibration."
         )
     first, second = _build_comparison(service)
 
@@ -420,7 +428,9 @@ def build_models_tab(service: Service, tab: gr.Tab) -> gr.HTML:
         button.click(
             partial(change, service, action), [name, token], shown, trigger_mode="once", **wire
         )
-    remove.click(ask, [chosen], [question, words, sure, asked], queue=False, **wire)
+    remove.click(
+        partial(ask, service), [chosen], [question, words, sure, asked], queue=False, **wire
+    )
     keep.click(lambda: gr.Column(visible=False), None, [question], queue=False, **wire)
     add.upload(partial(upload, service), [add, token], shown, trigger_mode="once", **wire)
     deliver_file(download.click, partial(fetch, service), [chosen], elem_id="models-file")
@@ -433,30 +443,35 @@ def _build_comparison(service: Service) -> tuple[gr.Dropdown, gr.Dropdown]:
     """Lay out two answers to one drawing, and wire them; return the choices of the models."""
     import gradio as gr
 
-    name = service.predictor.checkpoint.name
+    best = service.predictor.checkpoint.name
+    names = [best, *(name for name in list_names(service.models_folder) if name != best)]
     with (
         gr.Accordion("Compare two models on the same drawing", open=False, elem_id="compare"),
         gr.Row(elem_classes="recognise looking compare"),
     ):
         with gr.Column(min_width=0, elem_classes="side-pad"):
-            pad = build_pad(elem_id="compare-pad", samples=False)
-        sides = [_build_side(name, place) for place in (1, 2)]
+            pad = build_pad(elem_id="compare-pad")
+            offer_samples(pad, partial(pick_sample, service.data_folder))
+        sides = [_build_side(names, place) for place in (1, 2)]
     (first, one), (second, other) = sides
     answers = [one, other]
-    triggers = [pad.input, first.input, second.input]
-    keep_current(triggers, partial(compare, service), [pad, first, second], answers)
+    for choice in (first, second):
+        ask_again(choice.input, pad)
+    show = partial(compare, service)
+    keep_current([pad.input], show, [pad, first, second], answers, blank=blank_side())
     return first, second
 
 
-def _build_side(name: str, place: int) -> tuple[gr.Dropdown, gr.HTML]:
-    """Lay out the choice of a model, and its answer below."""
+def _build_side(names: Sequence[str], place: int) -> tuple[gr.Dropdown, gr.HTML]:
+    """Lay out the choice of a model, and its answer below; on each side it begins with another."""
     import gradio as gr
 
     label = ("One model", "The other")[place - 1]
+    name = names[min(place, len(names)) - 1]
     with gr.Column(min_width=0, elem_classes=["recognise-answer", "compact"]):
-        choice = gr.Dropdown([name], value=name, label=label, elem_id=f"compare-{place}")
+        choice = gr.Dropdown(list(names), value=name, label=label, elem_id=f"compare-{place}")
         answer = gr.HTML(
-            render_message("Draw a digit", "Both models read it."),
+            blank_side(),
             apply_default_css=False,
             elem_id=f"compare-answer-{place}",
         )

@@ -16,6 +16,7 @@ import numpy as np
 from errors import BlankImageError, DigitError
 from picture import open_picture
 from widgets import (
+    ask_again,
     build_pad,
     explain_error,
     keep_current,
@@ -295,5 +296,7 @@ def build_number_tab(service: Service) -> gr.HTML:
             answer = gr.HTML(blank_panel(), apply_default_css=False, elem_id="number-answer")
 
     offer_samples(pad, make_number_sample)
-    keep_current([pad.input, turn.input], partial(read_number, service), [pad, turn], [answer])
+    ask_again(turn.input, pad)
+    read = partial(read_number, service)
+    keep_current([pad.input], read, [pad, turn], [answer], blank=blank_panel())
     return pad

@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     from service import Service
 
 
+_LEAD = """element.addEventListener("click", (event) => {
+  if (event.target.closest(".answer-lead")) trigger("lead");
+});"""
+
+
 def read_pad(service: Service, value: object, with_steps: bool) -> tuple[str, str]:
     """Answer what is on the pad.
 
@@ -73,7 +78,7 @@ def answer_pad(service: Service, value: object) -> str:
     except DigitError as error:
         text = explain_error(error, picture)
         return render_message("This picture cannot be read", text, tone="error")
-    return render_answer(prediction, label=picture.label, name=picture.name)
+    return render_answer(prediction, label=picture.label, name=picture.name, lead=True)
 
 
 def blank_answer() -> str:
@@ -101,7 +106,7 @@ def choose_example(samples: Sequence[dict[str, Any]], place: object) -> dict[str
 
 def build_recognise_tab(
     service: Service, below_answer: Callable[[gr.HTML], None] | None = None
-) -> gr.HTML:
+) -> tuple[gr.HTML, gr.HTML]:
     """Lay out the pad and the answer, and wire them.
 
     Parameters
@@ -112,8 +117,10 @@ def build_recognise_tab(
 
     Returns
     -------
-    gr.HTML
-        The pad, for other tabs to look at.
+    pad : gr.HTML
+        For other tabs to look at.
+    answer : gr.HTML
+        Its event `lead` asks for the tab that reads several digits.
     """
     import gradio as gr
 
@@ -122,7 +129,9 @@ def build_recognise_tab(
         with gr.Column(min_width=0, elem_classes="recognise-pad"):
             pad = build_pad()
         with gr.Column(min_width=0, elem_classes="recognise-answer"):
-            answer = gr.HTML(blank_answer(), apply_default_css=False, elem_id="answer")
+            answer = gr.HTML(
+                blank_answer(), js_on_load=_LEAD, apply_default_css=False, elem_id="answer"
+            )
             if below_answer:
                 below_answer(pad)
         with gr.Column(min_width=0, elem_classes="recognise-tryouts"):
@@ -144,5 +153,6 @@ def build_recognise_tab(
         partial(read_pad, service),
         [pad, steps_are_open],
         [answer, steps],
+        blank=blank_answer(),
     )
-    return pad
+    return pad, answer

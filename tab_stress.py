@@ -110,8 +110,21 @@ def spoil_pad(
     except DigitError as error:
         return render_empty("This picture cannot be read", explain_error(error, picture)), None
     field = spoil(clean.image, damages, np.random.default_rng(SEED))
-    (answer,) = read_fields(predictor, [field], reader)
+    (answer,) = read_damaged(predictor, clean, [damages], reader)
     return render_damage(clean, field, answer), trace_curve(predictor, clean, damages, kind)
+
+
+def read_damaged(
+    predictor: MNISTPredictor, clean: Prediction, damages: Sequence[Damages], reader: Reader
+) -> list[Prediction | DigitError]:
+    """Read a digit with damages; without any it is what was read at first.
+
+    To prepare it a second time would change it a little, and its confidence with it.
+    """
+    fields = [spoil(clean.image, each, np.random.default_rng(SEED)) for each in damages]
+    answers = read_fields(predictor, fields, reader)
+    pairs = zip(damages, answers, strict=True)
+    return [clean if each == Damages() else answer for each, answer in pairs]
 
 
 def read_fields(
@@ -167,14 +180,13 @@ def trace_curve(
 
     _, low, high, _ = SLIDERS[kind]
     strengths = np.linspace(low, high, POINTS)
-    fields = [
-        spoil(clean.image, replace(damages, **{kind: float(each)}), np.random.default_rng(SEED))
-        for each in strengths
-    ]
+    series = [replace(damages, **{kind: float(each)}) for each in strengths]
     rows = [
         (float(strength), _confidence_in(clean.digit, answer), reader)
         for reader in READERS
-        for strength, answer in zip(strengths, read_fields(predictor, fields, reader), strict=True)
+        for strength, answer in zip(
+            strengths, read_damaged(predictor, clean, series, reader), strict=True
+        )
     ]
     return pd.DataFrame(rows, columns=["strength", "confidence", "reader"])
 
@@ -201,15 +213,18 @@ def blank_panel() -> str:
 def render_damage(clean: Prediction, field: np.ndarray, answer: Prediction | DigitError) -> str:
     """Show a damaged digit beside what is read in it."""
     damaged = picture_url(1 - field)
-    share = percent(clean.confidence).lower()
+    caption = "The digit without damage"
+    if answer is not clean:
+        share = percent(clean.confidence).lower()
+        caption = f"The damaged digit. Before: {clean.name}, {share}"
     if isinstance(answer, DigitError):
         panel = render_message("Nothing is left to read", f"{answer}.", tone="error")
     else:
         panel = render_answer(answer)
     return (
         f'<div class="stress-panel"><figure class="stress-damaged"><img src="{damaged}" '
-        'width="112" height="112" alt="The damaged digit"><figcaption>The damaged digit. Before: '
-        f"{clean.name}, {share}</figcaption></figure>{panel}</div>"
+        f'width="112" height="112" alt="The digit as it is read"><figcaption>{caption}'
+        f"</figcaption></figure>{panel}</div>"
     )
 
 
@@ -276,6 +291,7 @@ def build_stress_tab(service: Service, tab: gr.Tab, source: gr.HTML) -> None:
         partial(spoil_pad, service),
         [pad, reader, kind, *sliders],
         [answer, curve],
+        blank=blank_panel(),
     )
 
 

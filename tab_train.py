@@ -15,13 +15,13 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from dataset import MNIST_FILES, data_dir
-from errors import BusyError, DigitError
+from errors import DigitError
 from jobs import MAX_EPOCHS, MAX_LR, Job, JobSettings
 from model import DEFAULT_ARCHITECTURE, list_models
 from promotion import RULE
 from registry import ALIASES, list_names
 from utils import PROJECT
-from widgets import build_unlock, render_empty, render_hint
+from widgets import build_unlock, render_empty, render_hint, render_refusal
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -33,8 +33,18 @@ CSS = PROJECT / "training.css"
 TICK_S = 1.0
 RUNS_SHOWN = 8
 SCRATCH = ""  # in place of the name of a model to refine
+LR_STEP = 0.0001
 # What the fields hold at first, for going on with a trained model and for beginning anew.
 REFINING, ANEW = (3, 0.0005), (6, 0.004)
+LABELS = {
+    "start": "Begin with",
+    "model": "Network",
+    "epochs": "Epochs",
+    "lr": "Learning rate",
+    "corrections": "Learn from corrections",
+    "name": "Name of the new model",
+    "limit": "Trial on so many pictures",
+}
 # Each curve: its title, its unit, and what the columns of the history that it shows are called.
 CURVES: dict[str, tuple[str, str, dict[str, str]]] = {
     "accuracy": (
@@ -79,8 +89,8 @@ def start_run(
     epochs: float,
     lr: float,
     corrections: bool,
-    hands: bool,
     promote: bool,
+    hands: bool,
     name: str,
     limit: float,
     token: object,
@@ -90,15 +100,9 @@ def start_run(
     Returns
     -------
     list
-        As `follow`.
-
-    Raises
-    ------
-    gr.Error
-        If it may not or cannot be started.
+        As `follow`, and HTML that says why it may not or cannot be started.
     """
-    import gradio as gr
-
+    said = ""
     try:
         service.access.require(token)
         service.jobs.start(
@@ -114,32 +118,35 @@ def start_run(
                 limit=_whole(limit or 0),
             )
         )
-    except BusyError as error:  # started on another page: show that one
-        gr.Warning(str(error), title="Not started")
     except DigitError as error:
-        raise gr.Error(str(error), title="Not started", print_exception=False) from error
-    return follow(service, "")
+        said = render_refusal("Not started", _name_field(error))
+    return [*follow(service, "", token), said]
 
 
 def cancel_run(service: Service, token: object) -> list[Any]:
     """End the run, and show how it ends.
 
-    Raises
-    ------
-    gr.Error
-        If it may not be ended.
+    Returns
+    -------
+    list
+        As `follow`, and HTML that says why it may not be ended.
     """
-    import gradio as gr
-
+    said = ""
     try:
         service.access.require(token)
         service.jobs.cancel()
     except DigitError as error:
-        raise gr.Error(str(error), title="Not cancelled", print_exception=False) from error
-    return follow(service, "")
+        said = render_refusal("Not cancelled", error)
+    return [*follow(service, "", token), said]
 
 
-def follow(service: Service, seen: str) -> list[Any]:
+def _name_field(error: DigitError) -> str:
+    """Call a setting as the tab calls it; its message begins with the name that programs use."""
+    field, colon, rest = str(error).partition(": ")
+    return f"{LABELS.get(field, field)}{colon}{rest}"
+
+
+def follow(service: Service, seen: str, token: object = None) -> list[Any]:
     """Show the newest run as it is now.
 
     Parameters
@@ -147,6 +154,8 @@ def follow(service: Service, seen: str) -> list[Any]:
     service : Service
     seen : str
         What the page shows already; only what has changed since is sent.
+    token : object, optional
+        Without it, strangers are not told what a run printed.
 
     Returns
     -------
@@ -156,7 +165,7 @@ def follow(service: Service, seen: str) -> list[Any]:
     """
     import gradio as gr
 
-    runs = service.jobs.history(RUNS_SHOWN)
+    runs = service.list_runs(RUNS_SHOWN, token=token)
     job = runs[0] if runs else None
     running = job is not None and job.is_running
     off = service.access.changes_are == "off"
@@ -165,7 +174,8 @@ def follow(service: Service, seen: str) -> list[Any]:
         gr.Button(interactive=job is not None and job.state == "running" and not off),
         gr.Timer(active=running),
     ]
-    now = f"{job.run} {job.state} {len(job.history)}" if job else "none"
+    told = service.access.is_trusted(token)
+    now = f"{job.run} {job.state} {len(job.history)} {told}" if job else "none"
     status, log = render_status(service, job), render_log(job.log if job else "")
     if now == seen:
         return [status, *[gr.skip()] * len(CURVES), log, gr.skip(), *buttons, now]
@@ -192,13 +202,13 @@ def list_starts(service: Service) -> list[tuple[str, str]]:
     ]
 
 
-def refresh(service: Service, seen: str) -> list[Any]:
+def refresh(service: Service, seen: str, token: object = None) -> list[Any]:
     """Show everything anew: the page was opened or reloaded."""
     import gradio as gr
 
     count = count_corrections(service)
     return [
-        *follow(service, seen),
+        *follow(service, seen, token),
         gr.Dropdown(choices=list_starts(service)),
         gr.Checkbox(label=label_corrections(count), interactive=count > 0),
     ]
@@ -321,7 +331,9 @@ def render_runs(runs: list[Job]) -> str:
         for job in runs
     )
     return (
-        '<h3>Runs so far</h3><div class="runs"><table><thead><tr><th>Started</th><th>New model</th>'
+        "<h3>Runs so far</h3>"
+        '<div class="runs" tabindex="0" role="region" aria-label="Runs so far">'
+        "<table><thead><tr><th>Started</th><th>New model</th>"
         f"<th>What</th><th>State</th><th>Result</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
@@ -361,6 +373,7 @@ def build_train_tab(service: Service, tab: gr.Tab) -> None:
             with gr.Row():
                 start = gr.Button("Start training", variant="primary", elem_id="train-start")
                 cancel = gr.Button("Cancel", variant="stop", interactive=False, elem_id="train-end")
+            said = gr.HTML("", apply_default_css=False, elem_id="train-said")
         with gr.Column(min_width=0, elem_classes="recognise-answer"):
             status = gr.HTML(
                 render_status(service, None),
@@ -381,13 +394,19 @@ def build_train_tab(service: Service, tab: gr.Tab) -> None:
         suggest, [chosen["start"]], [chosen["model"], chosen["epochs"], chosen["lr"]], **quiet
     )
     start.click(
-        partial(start_run, service), [*chosen.values(), token], shown, trigger_mode="once", **quiet
+        partial(start_run, service),
+        [*chosen.values(), token],
+        [*shown, said],
+        trigger_mode="once",
+        **quiet,
     )
-    cancel.click(partial(cancel_run, service), [token], shown, trigger_mode="once", **quiet)
-    timer.tick(partial(follow, service), [seen], shown, queue=False, **quiet)
+    cancel.click(
+        partial(cancel_run, service), [token], [*shown, said], trigger_mode="once", **quiet
+    )
+    timer.tick(partial(follow, service), [seen, token], shown, queue=False, **quiet)
     tab.select(
         partial(refresh, service),
-        [seen],
+        [seen, token],
         [*shown, chosen["start"], chosen["corrections"]],
         queue=False,
         **quiet,
@@ -404,14 +423,14 @@ def _build_choices(service: Service) -> dict[str, Any]:
         "start": gr.Dropdown(
             list_starts(service),
             value="best",
-            label="Begin with",
+            label=LABELS["start"],
             info="A trained model is refined: it keeps what it knows.",
             elem_id="train-from",
         ),
         "model": gr.Dropdown(
             list_models(),
             value=DEFAULT_ARCHITECTURE,
-            label="Network",
+            label=LABELS["model"],
             info="How the network is built. mnistnet reads best; the others are smaller or older.",
             visible=False,
         ),
@@ -420,14 +439,17 @@ def _build_choices(service: Service) -> dict[str, Any]:
             min(30, MAX_EPOCHS),
             value=epochs,
             step=1,
-            label="Epochs",
+            label=LABELS["epochs"],
             info="How many times every picture is looked at.",
             buttons=[],
             elem_id="train-epochs",
         ),
-        "lr": gr.Number(
+        "lr": _build_number(
             lr,
-            label="Learning rate",
+            least=LR_STEP,
+            most=MAX_LR,
+            step=LR_STEP,
+            label=LABELS["lr"],
             info=f"How far each step goes, up to {MAX_LR}. Too small learns slowly, too large "
             "forgets.",
         ),
@@ -438,6 +460,7 @@ def _build_choices(service: Service) -> dict[str, Any]:
             interactive=count > 0,
             elem_id="train-corrections",
         ),
+        "promote": gr.Checkbox(False, label="Make it the best model if it is not worse", info=RULE),
     }
     with gr.Accordion("More choices", open=False):
         chosen["hands"] = gr.Checkbox(
@@ -445,23 +468,32 @@ def _build_choices(service: Service) -> dict[str, Any]:
             label="Learn other hands and what is no digit, too",
             info="Digits that this program draws; made once, in some minutes, then kept.",
         )
-        chosen["promote"] = gr.Checkbox(
-            True, label="Make it the best model if it is not worse", info=RULE
-        )
         chosen["name"] = gr.Textbox(
-            label="Name of the new model",
+            label=LABELS["name"],
             info="Letters, digits, - and _. Left empty, it is made of the network and the time.",
             max_lines=1,
             max_length=64,
         )
-        chosen["limit"] = gr.Number(
+        chosen["limit"] = _build_number(
             0,
+            least=0,
+            step=1000,
             precision=0,
-            label="Trial on so many pictures",
+            label=LABELS["limit"],
             info="0 takes all 55,000. A trial is over soon, and never becomes the best model.",
             elem_id="train-limit",
         )
     return chosen
+
+
+def _build_number(value: float, *, least: float, most: float | None = None, **options: Any) -> Any:
+    """Make a field for a number, which its arrows keep within limits."""
+    import gradio as gr
+
+    field = gr.Number(value, minimum=least, maximum=most, **options)
+    # Gradio would cover the tab with boxes of errors; `jobs.py` says in words what cannot work.
+    field.raise_if_out_of_bounds = lambda *_: None  # type: ignore[method-assign]
+    return field
 
 
 def _build_curve(key: str) -> gr.LinePlot:

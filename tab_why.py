@@ -19,6 +19,7 @@ from errors import BlankImageError, DigitError
 from explain import Explanation, Filters, LayerView, explain, first_filters
 from tiles import colour_heat, colour_signs, enlarge, lay_out, lay_over
 from widgets import (
+    ask_again,
     build_pad,
     explain_error,
     keep_current,
@@ -29,6 +30,7 @@ from widgets import (
     picture_url,
     read_picture,
     render_empty,
+    render_hint,
     render_notice,
 )
 
@@ -39,6 +41,10 @@ if TYPE_CHECKING:
     from service import Service
 
 THE_ANSWER = "the answer"
+METHODS = (
+    "In technical words: where it looked is HiResCAM, a faithful form of Grad-CAM; which ink "
+    "counted are integrated gradients."
+)
 DIGITS = [str(digit) for digit in range(10)]
 SHOWN = 224  # pixels, of the large pictures
 TILE = 28  # pixels, of a filter or a map on its sheet
@@ -123,6 +129,7 @@ def render_why(
         )
     parts += [
         _figures(_answer_figures(prediction, explanation)),
+        render_hint(METHODS),
         _section("What the first layer looks for", _words_on(filters), _show_filters(filters)),
     ]
     if explanation.layers:
@@ -165,7 +172,7 @@ def _answer_figures(
         yield (
             lay_over(large, colour_heat(heat), 0.8 * np.sqrt(np.clip(heat, 0, 1))),
             "Where it looked",
-            f"HiResCAM, a finer Grad-CAM: bright where the last layer of maps found a {target}.",
+            f"Bright where the last layer of maps found a {target}.",
         )
     # Few pixels count very much: by their square roots the others are seen too.
     influence = np.sign(explanation.influence) * np.sqrt(np.abs(explanation.influence))
@@ -173,7 +180,7 @@ def _answer_figures(
     yield (
         lay_over(large, colours, (colours.max(axis=2) > 0).astype(np.float32)),
         "Which ink counted",
-        f"Integrated gradients: orange ink speaks for {target}, blue ink against it.",
+        f"Orange ink speaks for {target}, blue ink against it.",
     )
 
 
@@ -228,7 +235,7 @@ def _show_layer(layer: LayerView) -> str:
     heat = picture_url(colour_heat(enlarge(layer.heat, 4 * TILE, smooth=True)))
     return (
         f'<figure class="why-layer"><figcaption>{escape(title)}</figcaption>'
-        f'<img class="why-heat" src="{heat}" alt="HiResCAM at {escape(layer.name)}">'
+        f'<img class="why-heat" src="{heat}" alt="Where {escape(layer.name)} found it">'
         f"{_sheet(pictures, f'Maps: {layer.name}')}</figure>"
     )
 
@@ -273,4 +280,6 @@ def build_why_tab(service: Service, tab: gr.Tab, source: gr.HTML) -> None:
 
     open_with_newer(tab, source, pad)
     offer_samples(pad, partial(pick_sample, service.data_folder))
-    keep_current([pad.input, about.input], partial(explain_pad, service), [pad, about], [answer])
+    ask_again(about.input, pad)
+    show = partial(explain_pad, service)
+    keep_current([pad.input], show, [pad, about], [answer], blank=blank_panel())

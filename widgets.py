@@ -41,6 +41,7 @@ MAX_NAME = 80  # characters of a file name that are shown
 SHEET = 280  # the pad's own unit: its sheet is so many high
 PEN, WIDE_PEN = 20, 14  # how wide the pen is at first, in that unit
 
+GUESS_FROM = 0.2  # confidence from which on it is said what no digit might be: chance has 0.1
 CONFIDENCE_WORDS = ((0.99, "very sure"), (0.9, "sure"), (0.6, "fairly sure"), (0.0, "not sure"))
 
 # How a tab asks about what is on it. Not through the queue, which would hold up answers that are
@@ -54,12 +55,15 @@ _TAKE_NEWER = (
     "(source, own) => { const newer = source && (!own || source.at > own.at) ? source : own; "
     "return newer && { ...newer, again: true }; }"
 )
+_ASK_AGAIN = "(own) => own && { ...own, again: true }"
 
 CHANGES_OFF = (
     "You can look at everything here, but nothing can be changed: this server can be reached from "
     "other machines and has no administrator token. Set DIGITS_ADMIN_TOKEN where it runs, and "
     "start it again."
 )
+
+LEAD = "Read it as a number"
 
 _BLANK = np.zeros((28, 28), np.float32)
 
@@ -134,9 +138,9 @@ def build_pad(
     Returns
     -------
     gr.HTML
-        Its value is None while it is empty, else what `read_picture` takes. It has two events:
-        `input` when its value has changed, `sample` when a test picture is asked for. A handler may
-        set its value, to None or to what `make_sample` gives; that is announced as `input` too.
+        Its value is what `read_picture` takes. It has two events: `input` when its value has
+        changed, `sample` when a test picture is asked for. A handler may set its value, to None or
+        to what `make_sample` gives; that is announced as `input` too.
     """
     import gradio as gr
 
@@ -158,11 +162,15 @@ def keep_current(
     show: Callable[..., Any],
     inputs: Sequence[Component],
     outputs: Sequence[Component],
+    *,
+    blank: str,
 ) -> None:
     """Show the answer to what stands on a tab, whenever anything on it changes.
 
     One question is asked at a time, and then one about how things are by then. Listeners of their
     own for each trigger could overtake each other, and leave an older answer on the page.
+
+    The pad marks an answer that is out of date until the new one is there, see `pad.js`.
 
     Parameters
     ----------
@@ -171,10 +179,53 @@ def keep_current(
     show : callable
         From the values of `inputs` to those of `outputs`.
     inputs, outputs : sequences of gr components
+        The first input is a pad. Outputs with an `elem_id` whose values are HTML are marked.
+    blank : str
+        HTML that these show while there is nothing on the pad; needed where the server is slow.
     """
     import gradio as gr
 
-    gr.on(triggers, show, inputs, outputs, trigger_mode="always_last", **QUIET)
+    def answer(*values: object) -> object:
+        shown = show(*values)
+        parts = shown if isinstance(shown, tuple) else (shown,)
+        stamped = tuple(stamp(part, values[0]) for part in parts)
+        return stamped if isinstance(shown, tuple) else stamped[0]
+
+    pad = inputs[0]
+    panels = [each.elem_id for each in outputs if isinstance(each, gr.HTML) and each.elem_id]
+    pad.props |= {"answers": panels, "blank": blank}  # type: ignore[attr-defined]
+    gr.on(triggers, answer, inputs, outputs, trigger_mode="always_last", **QUIET)
+
+
+def stamp(shown: object, value: object) -> object:
+    """Write on an answer to which question of the pad it belongs.
+
+    Parameters
+    ----------
+    shown : object
+        HTML; anything else is left as it is.
+    value : object
+        What the pad sent.
+    """
+    asked = value.get("asked") if isinstance(value, Mapping) else None
+    if not isinstance(shown, str) or not isinstance(asked, int):
+        return shown
+    return f'<div data-asked="{asked}">{shown}</div>'
+
+
+def lead_to(
+    trigger: Callable[..., Any], source: gr.HTML, pad: gr.HTML, tabs: gr.Tabs, tab_id: str
+) -> None:
+    """Open a tab with what is on another pad on its own."""
+    import gradio as gr
+
+    trigger(None, [source], [pad], js=_ASK_AGAIN, **QUIET)
+    trigger(lambda: gr.Tabs(selected=tab_id), None, [tabs], **QUIET)
+
+
+def ask_again(trigger: Callable[..., Any], pad: gr.HTML) -> None:
+    """Ask anew about what is on a pad, after a change of something that counts for its answer."""
+    trigger(None, [pad], [pad], js=_ASK_AGAIN, **QUIET)
 
 
 def open_with_newer(tab: gr.Tab, source: gr.HTML, pad: gr.HTML) -> None:
@@ -291,8 +342,8 @@ def read_picture(value: object) -> PadPicture | None:
     Parameters
     ----------
     value : object
-        None, or a dict with `data`, the picture as a base64 data URL, `name`, `size` in bytes,
-        and `label`, the known digit of a test picture.
+        None, or a dict with `kind` ("nothing" for an empty pad), `data`, the picture as a base64
+        data URL, `name`, `size` in bytes, and `label`, the known digit of a test picture.
 
     Returns
     -------
@@ -310,6 +361,8 @@ def read_picture(value: object) -> PadPicture | None:
         return None
     if not isinstance(value, Mapping):
         raise ImageError("the pad sent something that is not a picture; reload the page")
+    if value.get("kind") == "nothing":
+        return None
     name = str(value.get("name") or "the picture")[:MAX_NAME]
     size = value.get("size")
     if isinstance(size, int) and size > MAX_PICTURE_BYTES and not value.get("data"):
@@ -510,7 +563,9 @@ def confidence_words(confidence: float) -> str:
     return next(words for least, words in CONFIDENCE_WORDS if confidence >= least)
 
 
-def render_answer(prediction: Prediction, *, label: int | None = None, name: str = "") -> str:
+def render_answer(
+    prediction: Prediction, *, label: int | None = None, name: str = "", lead: bool = False
+) -> str:
     """Show what was read: the digit, how sure, all ten confidences, and what the model saw.
 
     Parameters
@@ -520,6 +575,9 @@ def render_answer(prediction: Prediction, *, label: int | None = None, name: str
         The digit that the picture is known to show.
     name : str, default=""
         What the picture is called, where there is a label.
+    lead : bool, default=False
+        Whether a picture that seems to show several digits gets a button, of the class
+        `answer-lead`, that leads to the tab which reads them.
 
     Returns
     -------
@@ -527,7 +585,9 @@ def render_answer(prediction: Prediction, *, label: int | None = None, name: str
         HTML of the same shape for every answer, so that bars move and nothing jumps.
     """
     digit = prediction.digit
-    sure = f"<b>{percent(prediction.confidence)}</b>, {confidence_words(prediction.confidence)}"
+    sure = f"<b>{percent(prediction.confidence)}</b>"
+    if not prediction.is_several:
+        sure += f", {confidence_words(prediction.confidence)}"
     reason = prediction.reason[:1].upper() + prediction.reason[1:]
     if prediction.verdict == "ok":
         title, figure = f"This is {prediction.name}", str(digit)
@@ -535,7 +595,9 @@ def render_answer(prediction: Prediction, *, label: int | None = None, name: str
         title, figure = f"Perhaps {prediction.name}", str(digit)
     else:
         title, figure = "Not a digit, it seems", "?"
-        sure = f"If it is one, <b>{prediction.name}</b>: {percent(prediction.confidence).lower()}"
+        guess = f"If it is one, <b>{prediction.name}</b>: {percent(prediction.confidence).lower()}"
+        is_guess = prediction.confidence >= GUESS_FROM and not prediction.is_several
+        sure = guess if is_guess else ""
     truth = ""
     if label is not None:
         outcome = ("right", "read correctly") if label == digit else ("wrong", "misread")
@@ -545,7 +607,8 @@ def render_answer(prediction: Prediction, *, label: int | None = None, name: str
         )
     tone = {"ok": "ok", "unsure": "unsure"}.get(prediction.verdict, "refused")
     return _panel(
-        tone, figure, title, sure, reason, truth, prediction.probabilities, prediction.image
+        *(tone, figure, title, sure, reason, truth, prediction.probabilities, prediction.image),
+        lead=lead and prediction.is_several,
     )
 
 
@@ -571,6 +634,8 @@ def _panel(
     truth: str,
     probabilities: np.ndarray | None,
     seen: np.ndarray,
+    *,
+    lead: bool = False,
 ) -> str:
     """Lay out an answer. `sure` and `truth` are HTML, the rest is plain text."""
     return f"""
@@ -582,6 +647,7 @@ def _panel(
       <p class="answer-sure">{sure}</p>
       <p class="answer-text">{escape(text)}</p>
       <p class="answer-truth">{truth}</p>
+      <button type="button" class="answer-lead"{"" if lead else " hidden"}>{LEAD}</button>
     </div>
     <figure class="answer-seen">
       <img src="{picture_url(seen)}" width="112" height="112"
@@ -637,6 +703,14 @@ def render_empty(title: str, text: str) -> str:
 def render_notice(text: str) -> str:
     """Show plain text that should not be missed, in a box of its own."""
     return f'<p class="notice" role="note">{escape(text)}</p>'
+
+
+def render_refusal(title: str, error: Exception | str) -> str:
+    """Say beside a button that what it was to do was not done, and why.
+
+    An exception would be shown by Gradio as boxes that cover what the advice is about.
+    """
+    return f'<p class="refusal" role="alert"><b>{escape(title)}:</b> {escape(str(error))}.</p>'
 
 
 def render_hint(text: str) -> str:

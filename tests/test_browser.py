@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from screenshots import HAND, PAD_SIDE, draw, open_pad, smooth, wait_for_answer
 from utils import PROJECT
@@ -24,6 +24,26 @@ expect.set_options(timeout=20_000)  # generous: a busy machine is no reason to f
 
 def title(page: Page) -> Any:
     return expect(page.locator("#answer .answer-title"))
+
+
+class Gate:
+    """Keeps the questions of a page from the server until it is opened."""
+
+    def __init__(self, page: Page) -> None:
+        self.waiting: list[Route] = []
+        self.is_open = False
+        page.route("**/run/predict", lambda route: self.take(route))
+
+    def take(self, route: Route) -> None:
+        if self.is_open:
+            route.continue_()
+        else:
+            self.waiting.append(route)
+
+    def open(self) -> None:
+        self.is_open = True
+        while self.waiting:
+            self.waiting.pop(0).continue_()
 
 
 # ---- Drawing ------------------------------------------------------------------------------------
@@ -251,6 +271,57 @@ def test_a_random_test_image_comes_with_its_label(page: Page):
 
     expect(page.locator(".answer-truth")).to_contain_text("Labelled ")
     expect(page.locator("#pad .pad-picture")).to_be_visible()
+
+
+# ---- When the server takes its time --------------------------------------------------------------
+
+
+def test_an_answer_that_is_out_of_date_is_marked_and_cannot_be_confirmed(page: Page):
+    """After a new upload, the number of the former picture stood there in full colour for 12 s."""
+    usable = page.locator("[data-said]:enabled, .teach-yes:enabled")
+    draw(page, HAND[7])
+    wait_for_answer(page, 7)
+    expect(page.locator("#answer")).to_have_attribute("aria-busy", "false")
+    expect(usable).to_have_count(12)
+    gate = Gate(page)
+
+    draw(page, [[(40, 200), (60, 220)]])
+
+    expect(page.locator("#answer")).to_have_attribute("aria-busy", "true")
+    expect(page.locator("#answer")).to_have_attribute("data-late", "Reading …")
+    expect(usable).to_have_count(0)
+    gate.open()
+    expect(page.locator("#answer:not([data-late])")).to_have_attribute("aria-busy", "false")
+    expect(usable).to_have_count(12)
+
+
+def test_an_empty_pad_needs_no_server_and_takes_no_late_answer(page: Page):
+    draw(page, HAND[7])
+    wait_for_answer(page, 7)
+    gate = Gate(page)
+    draw(page, [[(40, 200), (60, 220)]])
+    expect(page.locator("#answer")).to_have_attribute("data-late", "Reading …")
+
+    page.get_by_role("button", name="Clear").click()
+    title(page).to_have_text("Draw a digit")
+    expect(page.locator("#answer:not([data-late])")).to_have_attribute("aria-busy", "false")
+    with page.expect_response(lambda each: each.url.endswith("/run/predict")):
+        gate.waiting.pop(0).continue_()
+    expect(page.locator(".bar-best")).to_have_count(0)
+
+    gate.open()
+    title(page).to_have_text("Draw a digit")
+
+
+def test_a_server_that_does_not_answer_is_told(page: Page):
+    Gate(page)
+    page.clock.install()
+
+    draw(page, HAND[7])
+    page.clock.run_for(9000)
+
+    words = "No answer yet: the server is busy, or cannot be reached."
+    expect(page.locator("#answer")).to_have_attribute("data-late", words)
 
 
 # ---- What else is on the page -------------------------------------------------------------------

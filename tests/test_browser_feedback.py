@@ -57,12 +57,14 @@ def test_a_correction_lands_in_the_database_and_can_be_changed_and_deleted(
     note.to_contain_text("Thank you: kept as a 1.")
     expect(page.locator("[data-said]:enabled, .teach-yes:enabled")).to_have_count(0)
     say(page, "Change")
+    note.to_contain_text("Taken back: it is not kept any more.")
+    assert len(server.store) == 0
     say(page, "Correct")
     note.to_contain_text("Thank you: kept as a 7.")
 
     [kept] = server.store
     assert (kept.correct, kept.digit, kept.source) == (7, 7, "page")
-    assert [each.correct for each in server.store.history(kept.id)] == [1, 7]
+    assert [each.correct for each in server.store.history(kept.id)] == [7]
     assert kept.png.startswith(b"\x89PNG")
 
     open_tab(page, "Feedback")

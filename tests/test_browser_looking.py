@@ -73,6 +73,22 @@ def test_the_newer_of_two_drawings_is_explained(page: Page):
     why(page).to_have_text("Read as a 3")
 
 
+def test_what_was_cleared_is_not_explained_again(page: Page):
+    draw_and_wait(page, 7)
+    open_tab(page, "Why")
+    why(page).to_have_text("Read as a 7")
+
+    open_tab(page, "Recognise")
+    page.locator("#pad").get_by_role("button", name="Clear").click()
+    open_tab(page, "Why")
+    expect(page.locator("#why .empty-title")).to_contain_text("Draw a digit to see why")
+
+    open_tab(page, "Recognise")
+    page.locator("#pad").get_by_role("button", name="Undo").click()
+    open_tab(page, "Why")
+    why(page).to_have_text("Read as a 7")
+
+
 def test_without_a_drawing_the_tab_says_what_it_will_show(page: Page):
     open_tab(page, "Why")
     expect(page.locator("#why .empty-title")).to_contain_text("Draw a digit to see why")

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from screenshots import HAND, PAD_SIDE, Strokes, draw, open_tab
+from screenshots import HAND, PAD_SIDE, Strokes, draw, line_up, open_tab
 from strokes import draw_number
 
 pytestmark = pytest.mark.browser
@@ -87,6 +87,19 @@ def test_clear_empties_the_wide_pad_and_leaves_the_other_one_alone(page: Page):
     expect(page.locator("#number-answer .answer-title")).to_have_text("Write a number")
     open_tab(page, "Recognise")
     expect(page.locator("#answer .answer-title")).to_contain_text(" a 7")
+
+
+def test_several_digits_on_the_first_tab_lead_here_with_their_picture(page: Page):
+    draw(page, line_up([2, 7]))
+    expect(page.locator("#answer .answer-text")).to_contain_text("more than one digit")
+
+    page.get_by_role("button", name="Read it as a number").click()
+
+    expect(page.get_by_role("tab", name="Number", exact=True)).to_have_attribute(
+        "aria-selected", "true"
+    )
+    number(page).to_have_text("27")
+    expect(page.locator("#number-pad .pad-picture")).to_be_visible()
 
 
 def test_an_uploaded_page_that_lies_on_its_side_is_read_once_it_is_turned(

@@ -154,6 +154,21 @@ def test_a_short_run_from_the_page_leaves_a_model_that_can_be_chosen(page: Page,
     assert load_checkpoint("trial", server.models).refusal is not None
 
 
+def test_what_stands_on_the_pad_is_read_again_by_a_model_that_was_chosen(page: Page):
+    """The answer stayed that of the former model, while the page named the new one."""
+    draw(page, HAND[7])
+    expect(page.locator("#answer .bar-best")).to_have_count(1)
+    before = page.locator("#answer .bars").inner_text()
+    open_tab(page, "Models")
+    choose(page, "#models-chosen", "other")
+
+    page.locator("#models-use").click()
+    expect(page.get_by_text("Model in use: other (cnn3)")).to_be_visible()
+    open_tab(page, "Recognise")
+
+    expect(page.locator("#answer .bars")).not_to_have_text(before, use_inner_text=True)
+
+
 def test_a_choice_that_cannot_work_is_told_and_nothing_starts(page: Page, server: Server):
     runs = TrainingJobs(server.place / "outputs", server.models)
     before = len(runs.history())
@@ -163,7 +178,10 @@ def test_a_choice_that_cannot_work_is_told_and_nothing_starts(page: Page, server
 
     page.locator("#train-start").click()
 
-    expect(page.get_by_text("name: '../../etc/passwd' cannot work")).to_be_visible()
+    said = page.locator("#train-said")
+    expect(said).to_contain_text("Name of the new model: '../../etc/passwd' cannot work")
+    expect(page.locator(".toast-body")).to_have_count(0)
+    page.get_by_label("Name of the new model").fill("covered by nothing")
     assert len(runs.history()) == before
 
 
@@ -175,6 +193,12 @@ def test_a_model_is_deleted_only_when_asked_twice(page: Page, server: Server):
     page.locator("#models-delete").click()
     page.get_by_role("button", name="Keep").click()
     expect(page.locator("#models-question")).to_be_hidden()
+    choose(page, "#models-chosen", "mnist_cnn")
+    page.locator("#models-delete").click()
+    page.locator("#models-sure").click()
+    expect(page.locator("#models-said")).to_contain_text("Not done: mnist_cnn belongs to")
+    expect(page.locator(".toast-body")).to_have_count(0)
+    choose(page, "#models-chosen", "waste")
     assert "waste" in list_names(server.models)
     page.locator("#models-delete").click()
     expect(page.locator("#models-question")).to_contain_text("Delete waste for good?")

@@ -20,7 +20,7 @@ from access import Access
 from batch_rows import RowStore
 from batch_workers import WorkerPool
 from errors import OutputError
-from tab_batch import Shown, build_batch_tab, read_examples, read_files
+from tab_batch import EXAMPLES, Shown, build_batch_tab, read_chosen, read_examples, read_files
 
 if TYPE_CHECKING:
     from service import Service
@@ -169,6 +169,27 @@ def test_two_visitors_at_once_get_their_own_rows(
     assert re.findall(r"(\d)\.png", last["ann"].page) == list("123")
     assert re.findall(r"(\d)\.png", last["bob"].page) == list("456")
     assert last["ann"].csv != last["bob"].csv
+
+
+def test_a_visitor_has_one_batch_at_a_time(service: Service, uploads: list[str]):
+    """Two took turns in showing their progress and their tables."""
+    with gr.Blocks() as page:
+        build_batch_tab(service)
+    [run] = [fn for fn in page.fns.values() if len(fn.targets) == 2]
+    assert run.fn is not None
+
+    steps = list(run.fn(uploads))
+
+    assert run.trigger_mode == "once"
+    assert [step[5]["interactive"] for step in (steps[0], steps[-1])] == [False, True]
+    assert [step[4]["interactive"] for step in (steps[0], steps[-1])] == [False, True]
+    assert steps[-1][4]["value"] is None
+
+
+def test_without_files_there_are_examples(service: Service):
+    *_, shown = read_chosen(service, None)
+
+    assert shown.page.count("<tr class=") == EXAMPLES
 
 
 def test_how_far_it_is_and_how_many_failed_is_told_after_each_batch(

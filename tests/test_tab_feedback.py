@@ -27,6 +27,7 @@ from tab_feedback import (
     describe_place,
     export,
     keep,
+    take_back,
 )
 from tests.test_feedback import add
 from widgets import make_sample
@@ -53,6 +54,10 @@ def drawing(content: bytes) -> dict[str, Any]:
     return {"kind": "drawing", "name": "drawing.png", "size": len(content), "data": data}
 
 
+def say(service: Service, value: object, pad: object) -> dict[str, Any]:
+    return keep(service, value, pad, frozenset())[0]
+
+
 def text_of(html: str) -> str:
     return " ".join(re.sub(r"<[^>]*>", " ", html).split())
 
@@ -68,7 +73,7 @@ def test_what_a_visitor_says_is_kept_with_what_was_read(
     content = digit_png(3).read_bytes()
     read = service.predictor.predict(content)
 
-    answer = keep(service, {"said": said}, drawing(content))
+    answer = say(service, {"said": said}, drawing(content))
 
     [kept] = service.feedback
     assert answer["kept"]
@@ -85,7 +90,7 @@ def test_two_clicks_keep_one_correction(
     service = make_service()
     pad = drawing(digit_png(3).read_bytes())
 
-    texts = [keep(service, {"said": 5}, pad)["text"] for _ in range(2)]
+    texts = [say(service, {"said": 5}, pad)["text"] for _ in range(2)]
 
     assert len(service.feedback) == 1
     assert "known already" in texts[1]
@@ -111,7 +116,7 @@ def test_what_is_no_correction_is_not_stored(
     service = make_service()
     pad = drawing(digit_png(3).read_bytes()) if hint else None
 
-    answer = keep(service, value, pad)
+    answer = say(service, value, pad)
 
     assert not answer["kept"]
     assert (hint or "nothing on the pad") in answer["text"]
@@ -131,7 +136,7 @@ def test_what_cannot_be_read_is_told_and_not_stored(
         Image.new("L", (50, 50), 255).save(buffer, "PNG")
         content = buffer.getvalue()
 
-    answer = keep(service, {"said": 4}, drawing(content))
+    answer = say(service, {"said": 4}, drawing(content))
 
     assert answer["text"].startswith("Not stored: ")
     assert hint in answer["text"]
@@ -144,7 +149,7 @@ def test_a_test_picture_is_never_learned_from(make_service: Callable[..., Servic
     pixels = np.full((28, 28), 255, np.uint8)
     pixels[4:24, 13:16] = 0
 
-    answer = keep(service, {"said": 1}, make_sample(pixels, 1, "MNIST test picture 5"))
+    answer = say(service, {"said": 1}, make_sample(pixels, 1, "MNIST test picture 5"))
 
     assert not answer["kept"]
     assert "must not learn" in answer["text"]
@@ -157,7 +162,7 @@ def test_a_full_disk_is_told_to_the_visitor_and_the_store_stays_whole(
     service = make_service(max_bytes=60_000)
     pictures = [digit_png(digit, number=n, size=140) for digit in range(10) for n in range(4)]
 
-    answers = [keep(service, {"said": 4}, drawing(path.read_bytes())) for path in pictures]
+    answers = [say(service, {"said": 4}, drawing(path.read_bytes())) for path in pictures]
 
     refused = [answer["text"] for answer in answers if not answer["kept"]]
     assert refused
@@ -172,9 +177,12 @@ def test_strangers_are_told_of_a_full_disk_without_the_path_of_the_server(
 ):
     service = make_service(LOCKED, max_bytes=4096)
 
-    answer = keep(service, {"said": 4}, drawing(digit_png(3).read_bytes()))
+    answer = say(service, {"said": 4}, drawing(digit_png(3).read_bytes()))
 
-    assert answer == {"kept": False, "text": "Not stored: the server has a problem with its disk."}
+    assert answer == {
+        "kept": False,
+        "text": "Not stored: the server has a problem with its disk; try again later.",
+    }
     assert "feedback.sqlite" in caplog.text
 
 
@@ -183,6 +191,101 @@ def test_strangers_are_not_told_about_the_disk_of_the_server(make_service: Calla
 
     assert str(at_home.feedback.path) in describe_place(at_home)
     assert "feedback.sqlite" not in describe_place(on_a_network)
+
+
+# ---- Taking it back ------------------------------------------------------------------------------
+
+
+def test_what_was_said_is_taken_back_with_its_picture(
+    make_service: Callable[..., Service], digit_png: Callable[..., Path]
+):
+    """The button "Change" only opened the row again, and what was said stayed."""
+    service = make_service()
+    pad = drawing(digit_png(3).read_bytes())
+    answer, own = keep(service, {"said": 5}, pad, frozenset())
+
+    taken, left = take_back(service, {"id": answer["id"]}, own)
+
+    assert (taken["kept"], left) == (False, frozenset())
+    assert "not kept any more" in taken["text"]
+    assert len(service.feedback) == 0
+    assert service.feedback.history(answer["id"]) == []
+
+
+def test_of_all_that_one_visitor_said_about_a_picture_nothing_is_left(
+    make_service: Callable[..., Service], digit_png: Callable[..., Path]
+):
+    service = make_service()
+    pad = drawing(digit_png(3).read_bytes())
+    _, own = keep(service, {"said": 5}, pad, frozenset())
+    answer, own = keep(service, {"said": 6}, pad, own)
+
+    take_back(service, {"id": answer["id"]}, own)
+
+    assert len(service.feedback) == 0
+
+
+def test_what_others_said_about_the_same_picture_stays(
+    make_service: Callable[..., Service], digit_png: Callable[..., Path]
+):
+    service = make_service()
+    pad = drawing(digit_png(3).read_bytes())
+    keep(service, {"said": 3}, pad, frozenset())
+    answer, own = keep(service, {"said": 5}, pad, frozenset())
+
+    take_back(service, {"id": answer["id"]}, own)
+
+    assert [each.correct for each in service.feedback] == [3]
+
+
+@pytest.mark.parametrize("number", [1, "1", None, -1, [1], {"id": 1}])
+def test_nobody_takes_back_what_they_have_not_said(
+    make_service: Callable[..., Service], digit_png: Callable[..., Path], number: object
+):
+    service = make_service()
+    others = add(service.feedback, 1, 7)
+    pad = drawing(digit_png(3).read_bytes())
+    _, own = keep(service, {"said": 5}, pad, frozenset())
+
+    answer, left = take_back(service, {"id": number}, own)
+    take_back(service, number, own)
+
+    assert others.id == 1
+    assert not answer["kept"]
+    assert "stays" in answer["text"]
+    assert left == own
+    assert len(service.feedback) == 2
+
+
+def test_to_repeat_what_is_known_gives_no_right_to_take_it_back(
+    make_service: Callable[..., Service], digit_png: Callable[..., Path]
+):
+    service = make_service()
+    pad = drawing(digit_png(3).read_bytes())
+    keep(service, {"said": 5}, pad, frozenset())
+    answer, own = keep(service, {"said": 5}, pad, frozenset())
+
+    take_back(service, {"id": answer["id"]}, own)
+
+    assert own == frozenset()
+    assert len(service.feedback) == 1
+
+
+def test_a_store_that_fails_keeps_what_was_to_be_taken_back_and_says_so(
+    make_service: Callable[..., Service],
+    digit_png: Callable[..., Path],
+    caplog: pytest.LogCaptureFixture,
+):
+    service = make_service(LOCKED)
+    answer, own = keep(service, {"said": 5}, drawing(digit_png(3).read_bytes()), frozenset())
+    service.feedback.path.write_bytes(b"no database")
+
+    failed, left = take_back(service, {"id": answer["id"]}, own)
+
+    assert failed["kept"]
+    assert "Not taken back: the server has a problem" in failed["text"]
+    assert (failed["id"], left) == (answer["id"], own)
+    assert "feedback.sqlite" in caplog.text
 
 
 # ---- The gallery --------------------------------------------------------------------------------
@@ -325,7 +428,7 @@ def test_whoever_may_not_look_may_still_correct(
 ):
     service = make_service(access)
 
-    answer = keep(service, {"said": 4}, drawing(digit_png(3).read_bytes()))
+    answer = say(service, {"said": 4}, drawing(digit_png(3).read_bytes()))
 
     assert answer["kept"]
 

@@ -53,6 +53,24 @@ def test_without_damage_the_digit_is_read_as_always(
     assert curve is not None
 
 
+@pytest.mark.parametrize("reader", tab_stress.READERS)
+def test_without_damage_there_is_one_confidence_and_no_before(
+    service: Service, one: dict[str, Any], reader: tab_stress.Reader
+):
+    """The digit was prepared a second time: 85.1 % now, 81.5 % "before"."""
+    picture = tab_stress.read_picture(one)
+    assert picture is not None
+    clean = service.predictor.predict(picture.content)
+
+    html, curve = tab_stress.spoil_pad(service, one, reader, "noise", *NO_DAMAGE)
+
+    assert bars(html) == [round(100 * float(each), 1) for each in clean.probabilities]
+    assert "Before" not in html
+    assert curve is not None
+    at_rest = curve[curve["strength"] == 0]["confidence"]
+    assert at_rest.tolist() == pytest.approx([clean.confidence] * 2)
+
+
 @pytest.mark.parametrize(
     ("place", "amount"), [(0, 0.4), (1, 2.5), (2, 45), (3, 6), (4, -6), (5, 0.1)]
 )

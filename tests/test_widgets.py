@@ -13,7 +13,7 @@ from PIL import Image
 import widgets
 from access import Access
 from errors import ImageError, ImageTooLargeError
-from predict import Prediction
+from predict import SEVERAL, Prediction
 
 
 def data_url(content: bytes) -> str:
@@ -69,6 +69,37 @@ def test_only_a_digit_is_taken_for_a_label(label: Any, kept: int | None):
     assert picture.label == kept
 
 
+def test_an_empty_pad_holds_no_picture():
+    assert widgets.read_picture({"kind": "nothing", "at": 1, "asked": 2}) is None
+
+
+# ---- What is asked and answered -----------------------------------------------------------------
+
+
+def test_an_answer_says_to_which_question_it_belongs():
+    assert widgets.stamp("<p>7</p>", {"asked": 3}) == '<div data-asked="3"><p>7</p></div>'
+
+
+@pytest.mark.parametrize("value", [None, 7, {}, {"asked": None}, {"asked": '"><script>'}])
+def test_what_is_no_number_of_a_question_stays_out_of_the_page(value: object):
+    assert widgets.stamp("<p>7</p>", value) == "<p>7</p>"
+
+
+def test_the_pad_knows_where_it_is_answered_and_what_stands_there_while_it_is_empty():
+    with gr.Blocks() as page:
+        pad = widgets.build_pad()
+        outputs = [gr.HTML(elem_id="there"), gr.LinePlot(), gr.HTML()]
+        widgets.keep_current(
+            [pad.input], lambda _: ("<p>7</p>", None, ""), [pad], outputs, blank="<p>Draw</p>"
+        )
+
+    [listener] = page.fns.values()
+    assert listener.fn is not None
+    assert listener.fn({"asked": 1})[:2] == ('<div data-asked="1"><p>7</p></div>', None)
+    props = pad.get_config()["props"]
+    assert (props["answers"], props["blank"]) == (["there"], "<p>Draw</p>")
+
+
 # ---- What the page shows ------------------------------------------------------------------------
 
 
@@ -103,10 +134,32 @@ def test_the_bars_stand_in_fixed_order_and_say_their_values():
             prediction(0, 0.5, "not a digit", "it looks like nothing we know"),
             "? Not a digit, it seems If it is one, a 0 : 50.0 % It looks like nothing we know",
         ),
+        (
+            prediction(1, 0.19, "not a digit", "it looks like nothing we know"),
+            "? Not a digit, it seems It looks like nothing we know",
+        ),
+        (
+            prediction(9, 0.998, "unsure", SEVERAL[0]),
+            "9 Perhaps a 9 99.8 % There is more than one digit in the picture",
+        ),
+        (
+            prediction(1, 0.6, "not a digit", SEVERAL[1]),
+            "? Not a digit, it seems This does not look like a single digit",
+        ),
     ],
 )
 def test_the_verdict_is_told_in_words(given: Prediction, words: str):
     assert text_of(widgets.render_answer(given)).startswith(words)
+
+
+@pytest.mark.parametrize("reason", SEVERAL)
+def test_several_digits_are_led_to_where_they_are_read(reason: str):
+    button = '<button type="button" class="answer-lead">'
+    several, one = prediction(9, 0.9, "unsure", reason), prediction(9, 0.9)
+
+    assert button in widgets.render_answer(several, lead=True)
+    assert button not in widgets.render_answer(one, lead=True)
+    assert button not in widgets.render_answer(several)  # beside another answer, say
 
 
 def test_all_answers_have_the_same_shape_so_that_nothing_jumps_on_the_page():
