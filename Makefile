@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 ARGS ?=
 # All tests run in two processes, file by file; a part of them, which ARGS names, in one.
 PROCESSES = $(if $(ARGS),,--numprocesses 2 --dist loadfile)
-SMALLER := cnn1 cnn2 cnn3 mlp cnn_dense cnn_bn
+OTHERS := cnn1 cnn2 cnn3 mlp cnn_dense cnn_bn
 
 # The stamps carry a checksum of the requirements: change those, and the next make installs again.
 APP_KEY := $(shell cat requirements.txt | cksum | cut -d ' ' -f 1)
@@ -34,9 +34,9 @@ app: $(APP_STAMP) ## open the page: draw a digit, see it read (stop it with Ctrl
 train: $(APP_STAMP) ## train a network (fetches MNIST, 11 MB, if it is not in data/)
 	@$(PY) train.py $(ARGS)
 
-models: $(APP_STAMP) ## train the six smaller networks anew, calibrate them, list all
-	@for name in $(SMALLER); do \
-	  $(PY) train.py --recipe hands-fast --model $$name --candidate $$name $(ARGS) || exit 1; \
+models: $(APP_STAMP) ## train six of the other networks anew, calibrate them, list all
+	@for name in $(OTHERS); do \
+	  $(PY) train.py --recipe hands-fast --model $$name --candidate $$name --replace $(ARGS) || exit 1; \
 	done
 	@$(PY) shelf.py
 

@@ -12,13 +12,12 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import shutil
 import statistics
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from errors import DigitError, SettingsError
-from screenshots import ANSWER_MS, HAND, PAD_SIDE, Place, open_pad, serve_page, smooth
+from errors import DigitError
+from screenshots import ANSWER_MS, HAND, PAD_SIDE, Place, open_browser, open_pad, serve_page, smooth
 from timing import Goal, Table, describe_conditions, median_ratio
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 GOAL_MS = 150.0  # from the end of a stroke to the new answer, in the median
 POINT_MS = 8  # between two places of the pen: mice tell theirs 125 times a second
 ASKED = "/gradio_api/run/"  # where the page sends a drawing
-NEEDED = "the page is timed in a browser: Playwright and Chromium are needed"
 QUIET_MS = 300  # without a change: the answer that is shown is the last one
 
 # Notes when the pen is lifted and when a frame shows a change of the answer.
@@ -74,22 +72,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> list[Table]:
     """Measure what the command line asks for."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError as error:
-        raise SettingsError(f"{NEEDED} (python -m pip install -r requirements-dev.txt)") from error
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        raise SettingsError(f"{NEEDED}; there is no program called chromium here")
-
     conditions = describe_conditions()
-    with serve_page(args.model) as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with open_browser() as browser, serve_page(args.model) as url:
         page = browser.new_page(viewport={"width": 1200, "height": 860})
         open_pad(page, url)
         strokes = list(itertools.islice(draw_and_wait(page), args.strokes + 1))[1:]
         conditions["browser"] = f"Chromium {browser.version}"
-        browser.close()
     return [tabulate(strokes, conditions)]
 
 

@@ -193,8 +193,8 @@ def measure(
                 times = [each.percentile(part) for each in runs]
                 rows[name][f"p{part} ms"] = 1000 * statistics.median(times)
             rows[name] |= {
-                "this / nothing": median_ratio(per_request["nothing"], per_request[route]),
-                "this / naive": median_ratio(per_request["naive"], per_request[route]),
+                "nothing / this": median_ratio(per_request["nothing"], per_request[route]),
+                "naive / this": median_ratio(per_request["naive"], per_request[route]),
             }
     main = rows[f"predict, {AT} clients"]
     return Table(
@@ -209,13 +209,13 @@ def measure(
         goals=[
             Goal(
                 f"rate of /predict / rate of /nothing, {AT} clients",
-                main["this / nothing"],
+                main["nothing / this"],
                 GOAL_NOTHING,
                 at_least=True,
             ),
             Goal(
                 f"rate of /predict / rate of /naive, {AT} clients",
-                main["this / naive"],
+                main["naive / this"],
                 GOAL_NAIVE,
                 at_least=True,
             ),

@@ -33,6 +33,8 @@ FOLDER = PROJECT / "docs" / "screenshots"
 PAD_SIDE = 280  # the unit of the strokes below, as in pad.js
 STEPS = 6  # mouse moves between two points of a stroke
 REST_MS = 800  # for the last answer to come and its bars to come to rest
+# Google's browser is built from Chromium, and draws the same.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 ANSWER_MS = 20_000  # generous: a busy machine is no reason to fail
 
 Place: TypeAlias = tuple[float, float]
@@ -252,20 +254,47 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def find_chromium() -> str | None:
+    """Find a Chromium: $CHROMIUM, or a program of one of the usual names; None if there is none."""
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    """Start Chromium; at the end it is closed.
+
+    Raises
+    ------
+    SettingsError
+        If Chromium or the library that drives it is missing.
+    """
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError as error:
+        raise SettingsError(
+            "Playwright drives the browser, and is missing: "
+            "python -m pip install -r requirements-dev.txt"
+        ) from error
+    chromium = find_chromium()
+    if chromium is None:
+        raise SettingsError(
+            f"no browser here: there is no program called {', '.join(BROWSERS[:-1])} or "
+            f"{BROWSERS[-1]}; install Chromium, or say where one is by the variable CHROMIUM"
+        )
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
 def run(args: argparse.Namespace) -> int:
     """Start page and browser, take all pictures, name each on a line."""
-    from playwright.sync_api import sync_playwright
-
     if args.all and args.folder == FOLDER:
         raise SettingsError(f"--all takes {len(EVERYTHING)} pictures: say where to by --folder")
     args.folder.mkdir(parents=True, exist_ok=True)
-    with serve_page(args.model) as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
+    with open_browser() as browser, serve_page(args.model) as url:
         for shot in EVERYTHING if args.all else SHOTS:
             print(take(browser, url, shot, args.folder), flush=True)
-        browser.close()
     return 0
 
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from batch_processor import BatchProcessor
+from errors import DigitError
 from strokes import draw_digit
 
 
@@ -29,7 +30,10 @@ def draw_folder(folder: Path) -> Path:
 if __name__ == "__main__":  # needed, because the pictures are read in processes of their own
     folder = sys.argv[1] if len(sys.argv) > 1 else draw_folder(Path(tempfile.mkdtemp()))
     processor = BatchProcessor()
-    rows = processor.process_folder(folder)
+    try:
+        rows = processor.process_folder(folder)
+    except DigitError as error:  # no such folder, or no picture in it
+        sys.exit(f"error: {error}")
     processor.save_results_csv()
     processor.save_report()  # a page with the doubtful pictures first
     processor.print_summary()

@@ -1,4 +1,4 @@
-"""Ask a running server, with Python's own library: python examples/call_api.py seven.png [URL].
+"""Ask a running server, from plain Python: python examples/call_api.py samples/seven.png [URL].
 
 Start the server with `python app.py`. This file needs nothing else from the project.
 """
@@ -10,8 +10,13 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+if len(sys.argv) < 2:
+    sys.exit("error: name a picture: python examples/call_api.py samples/seven.png")
 server = sys.argv[2] if len(sys.argv) > 2 else "http://127.0.0.1:7860"
-picture = base64.b64encode(Path(sys.argv[1]).read_bytes()).decode()
+try:
+    picture = base64.b64encode(Path(sys.argv[1]).read_bytes()).decode()
+except OSError as error:
+    sys.exit(f"error: {sys.argv[1]} cannot be read: {error.strerror}")
 request = urllib.request.Request(
     f"{server}/predict",
     data=json.dumps({"image": picture}).encode(),
@@ -22,4 +27,6 @@ try:
         answer = json.load(response)
 except urllib.error.HTTPError as error:  # what is wrong with the picture, as JSON as well
     sys.exit(f"error: {json.load(error)['detail']}")
+except OSError:
+    sys.exit(f"error: no server answers at {server}: start it with `python app.py`")
 print(f"{answer['digit']}, {answer['confidence']:.1%} sure: {answer['verdict']} {answer['reason']}")

@@ -1,8 +1,9 @@
 """Read a picture without PyTorch: python examples/read_with_onnx.py model.onnx [picture].
 
 The file comes from `python export.py`. Needs `pip install onnxruntime opencv-python-headless
-pillow` and these files of the project: preprocess.py, picture.py, ink.py, printed.py, masks.py,
-strokes.py, errors.py.
+pillow` and these files of the project: preprocess.py, picture.py, ink.py, ruling.py, printed.py,
+masks.py, errors.py, and for the digit that is drawn without a picture strokes.py,
+stroke_shapes.py, pen.py.
 """
 
 import sys
@@ -13,12 +14,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the pro
 import numpy as np
 import onnxruntime
 
+from errors import ImageError
 from preprocess import to_mnist
 from strokes import draw_digit
 
+model = Path(sys.argv[1] if len(sys.argv) > 1 else "models/mnist_cnn_best.onnx")
+if not model.is_file():
+    sys.exit(f"error: there is no file {model}: `python export.py` writes one")
 drawn = draw_digit(7, np.random.default_rng(0), variant="crossed")
-digit = to_mnist(sys.argv[2] if len(sys.argv) > 2 else drawn)  # (28, 28) float32
-session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+try:
+    digit = to_mnist(sys.argv[2] if len(sys.argv) > 2 else drawn)  # (28, 28) float32
+except ImageError as error:  # not there, not a picture, blank: the message says what to do
+    sys.exit(f"error: {error}")
+session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 (probabilities,) = session.run(["probabilities"], {"pixels": digit[None, None]})[0]
 print(f"{probabilities.argmax()}, {probabilities.max():.1%} sure")
 doubt = -(probabilities * np.log(probabilities + 1e-12)).sum() / np.log(10)

@@ -10,14 +10,22 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the project's files are
 
 from dataset import load_kaggle
+from errors import DigitError
 from learner import build_learner
 from recipes import RECIPES, Settings
 from registry import MODELS_DIR, save_checkpoint
 from runs import measure
 from utils import pick_device, set_seed
 
-digits = load_kaggle(Path(sys.argv[1]))
-settings = Settings(**RECIPES["fast"] | {"epochs": int(sys.argv[2]) if len(sys.argv) > 2 else 6})
+table = Path(sys.argv[1] if len(sys.argv) > 1 else "train.csv")
+epochs = int(sys.argv[2]) if len(sys.argv) > 2 else 6
+try:
+    digits = load_kaggle(table)
+except DigitError as error:  # not there, or not Kaggle's: the message says what is wrong
+    sys.exit(f"error: {error}")
+if digits.labels is None:
+    sys.exit(f"error: {table} does not say which digits it shows: take Kaggle's train.csv")
+settings = Settings(**RECIPES["fast"] | {"epochs": epochs})
 set_seed(settings.seed)
 device = pick_device()
 held_out = len(digits) // 10  # Kaggle's file is in no order

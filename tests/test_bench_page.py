@@ -42,6 +42,7 @@ def test_without_the_library_that_drives_browsers_it_says_what_to_install(
 
 def test_without_a_browser_it_says_which_one_is_missing(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.delenv("CHROMIUM", raising=False)
 
     with pytest.raises(SettingsError, match="no program called chromium"):
         run(build_parser().parse_args(["page"]))

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 
 import bench_serve
 from bench import build_parser
+from bench_report import compare
 from bench_serve import CLIENTS, ROUTES, make_bodies
 from timing import Table
 
@@ -28,14 +30,25 @@ def test_the_three_routes_are_compared_and_all_answers_are_good(tables, kind):
 
     assert list(table.rows) == [f"{route}, {n} clients" for n in (1, 2) for route in ROUTES]
     assert all(row["requests/s"] > 0 for row in table.rows.values())
-    assert table.rows["nothing, 2 clients"]["this / nothing"] == 1
-    assert table.rows["naive, 2 clients"]["this / naive"] == 1
+    assert table.rows["nothing, 2 clients"]["nothing / this"] == 1
+    assert table.rows["naive, 2 clients"]["naive / this"] == 1
     main = table.rows["predict, 2 clients"]
     assert [goal.measured for goal in table.goals] == [
-        main["this / nothing"],
-        main["this / naive"],
+        main["nothing / this"],
+        main["naive / this"],
         0,
     ]
+
+
+def test_a_rate_that_halves_is_called_worse(tables):
+    before = tables["serve-mnist"]
+    slower = {"predict, 2 clients": dict(before.rows["predict, 2 clients"])}
+    for column in ("nothing / this", "naive / this"):
+        slower["predict, 2 clients"][column] /= 2
+
+    text = compare({"t": before}, {"t": replace(before, rows=slower)})
+
+    assert [line[-2:] for line in text.splitlines() if "predict, 2" in line] == ["<-", "<-"]
 
 
 def test_memory_is_watched_over_many_requests(tables):

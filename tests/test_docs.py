@@ -7,14 +7,21 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from illustrate import EVALUATION, MARK, write_table
 from registry import load_checkpoint
-from tests.test_readme import SHELLS, find_fault, read_blocks, read_commands, split_programs
+from tests.test_readme import (
+    SHELLS,
+    find_fault,
+    find_missing,
+    make_samples,
+    read_blocks,
+    read_commands,
+    split_programs,
+)
 from utils import PROJECT
 
 DOCS = PROJECT / "docs"
@@ -71,8 +78,18 @@ def test_no_page_loads_anything_from_another_host(site: Path) -> None:
     assert loaded == []
 
 
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in which the samples have been drawn."""
+    folder = tmp_path_factory.mktemp("samples")
+    make_samples(folder)
+    return folder
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_command_of_the_documentation_exists_and_takes_its_flags(page: Path) -> None:
+def test_every_command_of_the_documentation_exists_and_takes_its_flags(
+    page: Path, samples: Path
+) -> None:
     """Those in blocks, and those in the text."""
     text = page.read_text(encoding="utf-8")
     blocks = [block for block in read_blocks(text) if block.language in SHELLS]
@@ -80,22 +97,18 @@ def test_every_command_of_the_documentation_exists_and_takes_its_flags(page: Pat
     commands += re.findall(r"`((?:python|make) [^`]+)`", text)
 
     faults = [find_fault(words) for command in commands for words in split_programs(command)]
+    missing = [find_missing(command, samples) for command in commands]
 
-    assert [fault for fault in faults if fault] == []
+    assert [fault for fault in [*faults, *missing] if fault] == []
 
 
 @pytest.mark.parametrize(
     "snippet", [block.text for _, block in SNIPPETS], ids=[page.stem for page, _ in SNIPPETS]
 )
-def test_a_python_snippet_of_the_documentation_runs(
-    tmp_path: Path, snippet: str, digit_png: Callable[..., Path]
-) -> None:
-    for name in re.findall(r'"([\w.]+\.png)"', snippet):
-        digit_png(7, name=name)
-
+def test_a_python_snippet_of_the_documentation_runs(samples: Path, snippet: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", snippet],
-        cwd=tmp_path,
+        cwd=samples,
         env=os.environ | {"PYTHONPATH": str(PROJECT)},
         capture_output=True,
         text=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +20,7 @@ import uvicorn
 
 from api import build_api
 from export import export
+from predict import MNISTPredictor
 from registry import load_checkpoint
 from service import Service
 from utils import PROJECT
@@ -40,6 +43,17 @@ def run(*words: object, folder: Path, script: str | None = None) -> subprocess.C
     )
 
 
+def run_example(name: str, *words: object, folder: Path) -> subprocess.CompletedProcess:
+    """Run an example in Python, or in Node if there is one."""
+    if name.endswith(".py"):
+        return run(EXAMPLES / name, *words, folder=folder)
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no Node here to run JavaScript with")
+    script = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)"
+    return run(node, EXAMPLES / name, *words, folder=folder, script=script)
+
+
 def test_every_example_has_a_test_here() -> None:
     files = {path.name for path in EXAMPLES.iterdir() if path.is_file()}
 
@@ -60,6 +74,32 @@ def test_a_digit_is_read_with_and_without_a_picture(
     assert given.stdout.startswith("3, "), given.stderr
     assert missing.stderr.startswith("error: ")
     assert "missing.png" in missing.stderr
+
+
+def test_the_samples_are_the_same_each_time_and_show_what_they_say(tmp_path: Path) -> None:
+    """With the shipped network, since a newcomer sees them read first."""
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        done = run(EXAMPLES / "make_samples.py", folder=tmp_path / folder)
+        assert done.returncode == 0, done.stderr
+    samples, again = tmp_path / "one" / "samples", tmp_path / "two" / "samples"
+    predictor = MNISTPredictor(device="cpu")
+
+    for path in samples.rglob("*.*"):
+        if path.suffix != ".zip":  # which holds times
+            assert path.read_bytes() == (again / path.relative_to(samples)).read_bytes()
+    singles = {"seven.png": "7", "three.png": "3", "photo.jpg": "5"} | read_table(samples, "labels")
+    numbers = {"phone.jpg": "04728536"} | read_table(samples, "numbers")
+    read = {name: str(predictor.predict(samples / name).digit) for name in singles}
+    texts = {name: predictor.read(samples / name).text for name in numbers}
+    assert (read, texts) == (singles, numbers)
+    assert len(zipfile.ZipFile(samples / "scans.zip").namelist()) >= 30
+
+
+def read_table(samples: Path, name: str) -> dict[str, str]:
+    """Return what each picture of one of the samples' tables shows."""
+    with (samples / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+        return {row["path"]: row["label"] for row in csv.DictReader(file)}
 
 
 @pytest.fixture(scope="module")
@@ -85,21 +125,48 @@ def test_a_server_is_asked_from_python_and_javascript(
 ) -> None:
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"not a picture")
-    words = [EXAMPLES / name]
-    script = None
-    if name.endswith(".mjs"):
-        node = shutil.which("node")
-        if node is None:
-            pytest.skip("no Node here to run JavaScript with")
-        script = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)"
-        words = [Path(node), *words]
 
-    read = run(*words, digit_png(4), server, folder=tmp_path, script=script)
-    refused = run(*words, bad, server, folder=tmp_path, script=script)
+    read = run_example(name, digit_png(4), server, folder=tmp_path)
+    refused = run_example(name, bad, server, folder=tmp_path)
 
     assert re.match(r"4, \d+\.\d% sure: \w+", read.stdout), read.stderr
     assert refused.returncode == 1
     assert re.match(r"error: image: .*picture", refused.stderr)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["call_api.py"], "name a picture"),
+        (["call_api.py", "missing.png"], "missing.png"),
+        (["call_api.py", "7-0.png", "http://127.0.0.1:{port}"], "python app.py"),
+        (["call_api.mjs"], "name a picture"),
+        (["call_api.mjs", "missing.png"], "missing.png"),
+        (["call_api.mjs", "7-0.png", "http://127.0.0.1:{port}"], "python app.py"),
+        (["read_with_onnx.py"], "python export.py"),
+        (["read_with_onnx.py", "missing.onnx"], "missing.onnx"),
+        (["read_with_onnx.py", "7-0.png", "missing.png"], "missing.png"),
+        (["train_on_kaggle.py"], "train.csv"),
+        (["train_on_kaggle.py", "missing.csv"], "missing.csv"),
+        (["train_on_kaggle.py", "test.csv"], "does not say which digits"),
+        (["batch_with_labels.py", "missing"], "missing: no such folder"),
+    ],
+)
+def test_what_is_missing_is_said_in_one_line(
+    tmp_path: Path, words: list[str], hint: str, free_port: int, digit_png: Callable[..., Path]
+) -> None:
+    """A server that was not started, a file, a word on the command line: no traceback."""
+    digit_png(7)
+    pixels = ",".join(f"pixel{number}" for number in range(784))
+    (tmp_path / "test.csv").write_text(f"{pixels}\n{'0,' * 783}0\n", encoding="utf-8")
+    example, *rest = (word.format(port=free_port) for word in words)
+
+    done = run_example(example, *rest, folder=tmp_path)
+
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert hint in line
 
 
 def test_a_labelled_folder_is_read_and_its_mistakes_are_listed(
@@ -134,16 +201,23 @@ def test_a_network_learns_from_kaggles_file(tmp_path: Path, handwriting) -> None
     assert checkpoint.metrics["validation_accuracy"] > 0.5  # after 18 steps
 
 
-def test_an_onnx_file_is_read_without_pytorch(
+def test_an_onnx_file_is_read_with_the_files_that_the_example_names_and_without_pytorch(
     tmp_path: Path, models_folder: Path, digit_png: Callable[..., Path]
 ) -> None:
     path = export(load_checkpoint("best", models_folder), tmp_path / "model.onnx").path
+    example = EXAMPLES / "read_with_onnx.py"
+    _, _, needed = example.read_text(encoding="utf-8").split('"""')[1].partition("Needs")
+    (tmp_path / "examples").mkdir()
+    shutil.copy(example, tmp_path / "examples")
+    for name in re.findall(r"\w+\.py", needed):
+        shutil.copy(PROJECT / name, tmp_path)
     script = (
         "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0]); "
         "assert 'torch' not in sys.modules"
     )
 
-    done = run(EXAMPLES / "read_with_onnx.py", path, digit_png(2), folder=tmp_path, script=script)
+    copy = tmp_path / "examples" / "read_with_onnx.py"
+    done = run(copy, path, digit_png(2), folder=tmp_path, script=script)
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("2, ")

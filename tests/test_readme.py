@@ -5,9 +5,9 @@
     ```python                one program
 
 Every command is checked: its file exists, and the file's own `build_parser` takes its words. A
-command this file does not know is a failure, so nothing passes unread. Commands that take seconds
-are run in a copy of the project, with pictures of digits under the names that they mention, and
-must print what the README shows (numbers may differ).
+command this file does not know is a failure, so nothing passes unread. The pictures and tables
+that they name are those of `examples/make_samples.py`. Commands that take seconds are run in a copy
+of the project, beside these samples, and must print what the README shows (numbers may differ).
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,10 +31,13 @@ from utils import PROJECT
 
 README = PROJECT / "README.md"
 SHELLS = {"bash", "powershell", "console"}
-CHEAP = {"model.py", "predict.py", "batch_processor.py"}  # programs that end within seconds
+# Programs that end within seconds.
+CHEAP = {"model.py", "predict.py", "batch_processor.py", "feedback.py", "examples/make_samples.py"}
 HARMLESS = {"cd", "curl", "echo", "head", "source", "git", "sudo", "open", "xdg-open"}
+HARMLESS |= {"base64", "tr", "sed"}
 TIMEOUT_S = 120
-PICTURE_NAME = r"[\w./-]+\.(?:png|jpe?g|bmp|webp|gif|tiff?)"
+READABLE = {".png", ".jpg", ".jpeg", ".webp", ".zip", ".csv"}  # endings of what commands read
+FROM_KAGGLE = {"train.csv", "test.csv"}
 
 
 class Block(NamedTuple):
@@ -182,14 +184,36 @@ def _find_make_fault(arguments: list[str]) -> str:
 def is_cheap(command: str) -> bool:
     """Whether a command line runs our programs, and only such as end within seconds.
 
-    Tables of pictures that the reader brings are not here to be read.
+    What comes from Kaggle is not here to be read.
     """
     calls = split_programs(command)
-    if any(word.endswith(".csv") for words in calls for word in words):
+    if any(word in FROM_KAGGLE for words in calls for word in words):
         return False
     files = [word for words in calls for word in words if word.endswith(".py")]
     tools = {words[0].split("/")[-1] for words in calls} - {"python", "python3", "head"}
     return bool(files) and set(files) <= CHEAP and not tools and "-m" not in calls[0]
+
+
+def make_samples(folder: Path) -> None:
+    """Draw what the commands read, as the README says that one should, in a folder."""
+    program = [sys.executable, PROJECT / "examples" / "make_samples.py"]
+    subprocess.run(program, cwd=folder, capture_output=True, timeout=TIMEOUT_S, check=True)
+
+
+def find_missing(text: str, folder: Path) -> list[str]:
+    """Name what a command or a program reads and who pastes it would not have, beside the samples.
+
+    A sample without its folder is such a name, too.
+    """
+    words = set(re.findall(r"\w[\w./*-]*", text)) - FROM_KAGGLE
+    return sorted(
+        word
+        for word in words
+        if word.startswith("samples/")
+        or Path(word).suffix in READABLE
+        or (folder / "samples" / word).exists()
+        if not any(folder.glob(word))
+    )
 
 
 def blur(text: str) -> list[str]:
@@ -203,7 +227,8 @@ BLOCKS = read_blocks(TEXT)
 COMMANDS = [c for block in BLOCKS if block.language in SHELLS for c in read_commands(block)]
 # What asks a running server is run by test_readme_service.py, which starts one.
 SERVER = "http://127.0.0.1:7860"
-SNIPPETS = [b for b in BLOCKS if b.language == "python" and SERVER not in b.text]
+PROGRAMS = [block for block in BLOCKS if block.language == "python"]
+SNIPPETS = [block for block in PROGRAMS if SERVER not in block.text]
 
 
 def _name(item: Command | Block) -> str:
@@ -237,13 +262,19 @@ def test_a_command_of_the_readme_exists_and_takes_its_flags(command: Command) ->
     assert [fault for fault in faults if fault] == []
 
 
+@pytest.mark.parametrize("named", [*COMMANDS, *PROGRAMS], ids=_name)
+def test_what_a_command_or_a_program_of_the_readme_reads_is_among_the_samples(
+    project_copy: Path, named: Command | Block
+) -> None:
+    assert find_missing(named.text, project_copy) == []
+
+
 @pytest.mark.parametrize(
     "command", [command for command in COMMANDS if is_cheap(command.text)], ids=_name
 )
 def test_a_cheap_command_of_the_readme_prints_what_it_shows(
-    project_copy: Path, command: Command, supply_pictures: Callable[[str], None]
+    project_copy: Path, command: Command
 ) -> None:
-    supply_pictures(command.text)
     line = re.sub(r"\S*/python3?\b", "python", command.text)
 
     done = subprocess.run(
@@ -262,11 +293,7 @@ def test_a_cheap_command_of_the_readme_prints_what_it_shows(
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=_name)
-def test_a_python_snippet_of_the_readme_runs(
-    project_copy: Path, snippet: Block, supply_pictures: Callable[[str], None]
-) -> None:
-    supply_pictures(snippet.text)
-
+def test_a_python_snippet_of_the_readme_runs(project_copy: Path, snippet: Block) -> None:
     done = subprocess.run(
         [sys.executable, "-c", snippet.text],
         cwd=project_copy,
@@ -310,39 +337,14 @@ def test_every_program_is_in_the_tour_of_the_files() -> None:
 
 @pytest.fixture(scope="module")
 def project_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Copy the program and its networks, so that commands may write what they like."""
+    """Copy the program and its networks, so that commands may write what they like, and draw."""
     copy = tmp_path_factory.mktemp("copy") / "project"
-    left_out = shutil.ignore_patterns(".*", "data", "tests", "outputs", "predictions", "docs")
+    left_out = shutil.ignore_patterns(
+        ".*", "data", "tests", "outputs", "predictions", "docs", "samples", "feedback"
+    )
     shutil.copytree(PROJECT, copy, ignore=left_out)
+    make_samples(copy)
     return copy
-
-
-@pytest.fixture
-def supply_pictures(
-    project_copy: Path, digit_png: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], None]:
-    """Return a function that puts a picture, or a folder of them, at every path in a text."""
-
-    def supply(text: str) -> None:
-        for number, name in enumerate(re.findall(PICTURE_NAME, text)):
-            _put(digit_png(number % 10), project_copy / name)
-        folders = re.findall(r"batch_processor\.py (\w[\w/]*|\./[\w/]*)", text)
-        folders += re.findall(r"process_folder\([\"']([\w./]+)", text)
-        folders += re.findall(r"([\w/]+)\.zip", text)
-        for folder in folders:
-            for digit in (3, 7):
-                _put(digit_png(digit), project_copy / folder / f"{digit}.png")
-        for name in re.findall(r"([\w/]+)\.zip", text):
-            shutil.make_archive(str(project_copy / name), "zip", project_copy / name)
-
-    return supply
-
-
-def _put(source: Path, target: Path) -> None:
-    """Copy a picture, unless the project has one of that name."""
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source, target)
 
 
 def _environment() -> dict[str, str]:
@@ -385,6 +387,26 @@ def test_the_check_of_commands_finds_what_is_wrong(command: str, fault: str) -> 
 
     assert fault in faults
     assert bool(fault) == bool(faults)
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("python predict.py samples/seven.png mine.png", ["mine.png"]),
+        ("python predict.py seven.png", ["seven.png"]),
+        ('python batch_processor.py "samples/*/*.jpg"', ["samples/*/*.jpg"]),
+        ('python batch_processor.py "samples/*/*.png" s3://bucket/scans', []),
+        ("python batch_processor.py scans", ["scans"]),
+        ("curl -F image=@samples/photo.jpg http://127.0.0.1:7860/read", ["samples/photo.jpg"]),
+        ("python batch_processor.py test.csv --format submission", []),
+    ],
+)
+def test_files_that_nobody_has_are_found(tmp_path: Path, text: str, missing: list[str]) -> None:
+    (tmp_path / "samples" / "scans").mkdir(parents=True)
+    (tmp_path / "samples" / "seven.png").touch()
+    (tmp_path / "samples" / "scans" / "7.png").touch()
+
+    assert find_missing(text, tmp_path) == missing
 
 
 def test_blocks_and_commands_are_found_as_they_are_written() -> None:

@@ -9,31 +9,38 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import uvicorn
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from app import build_app
+from registry import MODELS_DIR
 from tests.test_api import make_service
-from tests.test_readme import BLOCKS, SERVER, Block, _name, read_commands
+from tests.test_readme import BLOCKS, SERVER, Block, _name, make_samples, read_commands
 
 TIMEOUT_S = 120
+LONGEST_WORD = 128 * 1024  # bytes that Linux takes as one word of a command
 CALLS = [
     command
     for block in BLOCKS
     for command in (read_commands(block) if block.language == "bash" else [])
-    if command.text.startswith("curl") and SERVER in command.text
+    if "curl " in command.text and SERVER in command.text
 ]
 SNIPPETS = [block for block in BLOCKS if block.language == "python" and SERVER in block.text]
 
 
 @pytest.fixture(scope="module")
-def address(models_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start page and API on a free port, with trainings that are never really started."""
-    app = build_app(make_service(models_folder, tmp_path_factory.mktemp("service")))
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start page and API with the shipped network, and with trainings that never really start."""
+    models = tmp_path_factory.mktemp("models")
+    for name in ("mnist_cnn.pth", "mnist_cnn_best.pth"):
+        shutil.copy(MODELS_DIR / name, models)
+    app = build_app(make_service(models, tmp_path_factory.mktemp("service")))
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -43,12 +50,18 @@ def address(models_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         thread.join(timeout=30)
 
 
-@pytest.fixture
-def pictures(tmp_path: Path, digit_png: Callable[..., Path]) -> Path:
-    """Return a folder with the pictures that the examples name."""
-    for digit, name in ((7, "seven.png"), (3, "three.png"), (5, "phone.jpg")):
-        digit_png(digit, name=name)
-    return tmp_path
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the samples that the examples name, one as large as from a camera."""
+    folder = tmp_path_factory.mktemp("pictures")
+    make_samples(folder)
+    seven = folder / "samples" / "seven.png"
+    with Image.open(seven) as picture:
+        pixels = np.asarray(picture.resize((700, 700)))
+    noise = np.random.default_rng(0).integers(0, 8, pixels.shape, np.uint8)
+    Image.fromarray(pixels - np.minimum(pixels, noise)).save(seven)
+    assert seven.stat().st_size > LONGEST_WORD
+    return folder
 
 
 def test_the_readme_shows_every_route_with_curl_and_with_python(
