@@ -90,8 +90,6 @@ def find_paths(ink: np.ndarray, stroke: float) -> tuple[np.ndarray, np.ndarray]:
     width = ink.shape[1]
     margin = 0.12 * HEIGHT
     middles = np.arange(margin, width - margin, STEP * HEIGHT)
-    if not middles.size:
-        return np.zeros((0, len(ink)), int), np.zeros(0)
     paths = np.concatenate([_paths_of_slant(ink, stroke, middles, slant) for slant in SLANTS])
     padded = np.pad(ink, ((0, 0), (1, 1)))  # there is no ink outside
     crossed = padded[np.arange(len(ink)), np.clip(paths + 1, 0, width + 1)]  # (paths, height)
@@ -113,14 +111,13 @@ def _paths_of_slant(
     # inside: (middles, height, band)
     steps = np.zeros(inside.shape, np.int8)
     total = inside[:, 0]
-    # Two columns beyond the band are walls.
+    # Two columns beyond the band are walls: one for the slant, and one for a step aside.
     around = np.pad(inside, ((0, 0), (0, 0), (2, 2)))
     walled = np.full((len(middles), len(band) + 4), np.inf)
     moves = np.array([-1, 0, 1])
     for row in range(1, height):
         # The band moves with the slant: to stay in a column is to move against the band.
-        sources = np.arange(len(band)) + (lean[row] - lean[row - 1]) + moves[:, None]
-        sources = np.clip(sources + 2, 0, len(band) + 3)
+        sources = np.arange(len(band)) + (lean[row] - lean[row - 1]) + moves[:, None] + 2
         walled[:, 2:-2] = total
         above = around[:, row - 1][:, sources]
         entry = np.maximum(0, inside[:, row, None] - above)
@@ -135,7 +132,6 @@ def _paths_of_slant(
         paths[:, row] = columns[each, row, place]
         if row:
             place = place + (lean[row] - lean[row - 1]) + steps[each, row, place]
-            place = np.clip(place, 0, len(band) - 1)
     return paths
 
 
@@ -143,8 +139,6 @@ def _choose(
     ink: np.ndarray, paths: np.ndarray, costs: np.ndarray, *, least: float, most: int
 ) -> list[int]:
     """Choose the cheapest paths that have at least so much ink between and beside them."""
-    if not len(paths):
-        return []
     sums = np.pad(ink.cumsum(axis=1), ((0, 0), (1, 0)))
     left = sums[np.arange(len(ink)), np.clip(paths, 0, ink.shape[1])]  # (paths, height)
     before = left.sum(axis=1)

@@ -131,7 +131,6 @@ def ink_mask(ink: np.ndarray) -> np.ndarray:
     count, labels = cv2.connectedComponents(mask[window], connectivity=8)
     strong = np.zeros(count, np.uint8)
     strong[labels[ink[window] > STRONG]] = 1
-    strong[0] = 0
     mask[window] = strong[labels]
     return mask
 
@@ -158,7 +157,7 @@ def is_ink_dark(grey: np.ndarray) -> bool:
     _, bright = cv2.threshold(levels, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     rim = np.concatenate([bright[0], bright[-1], bright[1:-1, 0], bright[1:-1, -1]]).mean()
     openness = [_widest_place(side) for side in (bright, 1 - bright)]
-    wide = openness[0] / max(sum(openness), 1e-6)
+    wide = openness[0] / sum(openness)
     return bool(2.0 * (rim - 0.5) + (bright.mean() - 0.5) + 1.5 * (wide - 0.5) > 0)
 
 

@@ -65,7 +65,7 @@ def remove_printed_lines(mask: np.ndarray) -> np.ndarray:
         return mask
     result, gone = mask.copy(), np.zeros_like(mask)
     for line, is_vertical in lines:
-        thickness = int(np.ceil(line.sum() / max(line.shape[is_vertical ^ 1], 1))) + 2
+        thickness = int(np.ceil(line.sum() / max(line.shape[not is_vertical], 1))) + 2
         reach = 2 * thickness + 1
         bridge = np.ones((1, reach) if is_vertical else (reach, 1), np.uint8)
         crossing = cv2.morphologyEx(rest, cv2.MORPH_CLOSE, bridge) & line
@@ -109,7 +109,7 @@ def _is_printed(line: np.ndarray, rest: np.ndarray, *, vertical: bool) -> bool:
     touching = np.unique(labels[(near > 0) & (rest > 0)])
     if not touching.size:
         return True
-    along = np.flatnonzero(np.isin(labels, touching).any(axis=int(not vertical) ^ 1))
+    along = np.flatnonzero(np.isin(labels, touching).any(axis=int(vertical)))
     length = line.shape[0 if vertical else 1]
     margin = 0.08 * length
     return bool(along[0] >= margin and along[-1] < length - margin)
@@ -144,7 +144,8 @@ def remove_boxes(mask: np.ndarray) -> np.ndarray:
             above, below, before, after = (bool(end.any()) for end in ends)
             if core.any() and not (above and below) and not (before and after):
                 result[window] *= core
-    return result
+    # Two strokes that embrace each other, as a square 0 is drawn, would each be the other's frame.
+    return result if result.any() else mask
 
 
 def remove_cells(mask: np.ndarray) -> np.ndarray:

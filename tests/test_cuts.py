@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from cuts import Part, cut_apart, find_paths
+from cuts import LEAST_PART, Part, cut_apart, find_paths
+from strokes import draw_number
 
 
 def ring(size: int = 60, thickness: int = 6) -> np.ndarray:
@@ -121,6 +122,24 @@ def test_a_wide_row_gets_about_as_many_cuts_as_its_width_allows():
     assert 4 <= len(parts) <= 4.5 * (mask.shape[1] / 60) + 1
 
 
+def test_a_fence_of_strokes_gets_no_more_cuts_than_its_width_allows():
+    fence = np.zeros((60, 60), np.uint8)
+    fence[:, 1::8] = fence[:, 2::8] = fence[30] = 1
+
+    assert 3 <= len(cut_apart(tight(fence), size=60, stroke=2)) <= 5
+
+
+@pytest.mark.parametrize(("seed", "gap"), [(1, -0.05), (6, -0.15)])
+def test_no_part_is_smaller_than_a_digit_may_be(seed: int, gap: float):
+    ink, _ = draw_number("3562", np.random.default_rng(seed), height=60, gap=gap)
+
+    parts = cut_apart(tight((ink > 100).astype(np.uint8)), size=60, stroke=5)
+
+    assert len(parts) > 1
+    sides = [max(tight(part.mask.astype(np.uint8)).shape) for part in parts]
+    assert min(sides) >= LEAST_PART * 60
+
+
 @pytest.mark.parametrize("size", [24.0, 60.0, 200.0])
 def test_the_same_ink_is_cut_alike_in_every_size(size: float):
     small = touching(ring(), ring())
@@ -142,6 +161,19 @@ def test_a_path_goes_through_the_gap_and_costs_nothing_there():
     inside = paths.mean(axis=1).round() == 30
     assert np.all(costs[inside].min() == 0)
     assert np.all(paths[inside][costs[inside].argmin()] == 30)
+
+
+def test_a_path_winds_through_a_gap_that_winds() -> None:
+    ink = np.ones((48, 60), np.float32)
+    middles = (30 + 5 * np.sin(np.arange(48) / 48 * 2 * np.pi)).round().astype(int)
+    for row, middle in zip(ink, middles, strict=True):
+        row[middle - 1 : middle + 2] = 0
+
+    paths, costs = find_paths(ink, 5.0)
+
+    inside = ((paths > 10) & (paths < 50)).all(axis=1)  # beside the ink every path costs nothing
+    assert costs[inside].min() == 0
+    assert np.abs(paths[inside][costs[inside].argmin()] - middles).max() <= 1
 
 
 def test_ink_too_narrow_for_a_path_gets_none():

@@ -38,6 +38,7 @@ def test_ink_is_the_same_on_a_slope_of_light(lean: tuple[float, float]) -> None:
     ink, dark_ink = find_ink(down[:, None] + across[None] - 0.2 * strokes)
 
     assert dark_ink
+    assert ink.min() == 0
     assert np.abs(ink - strokes).mean() < 0.02
 
 
@@ -54,6 +55,30 @@ def test_red_ink_on_equally_bright_grey_stands_out() -> None:
     grey = to_grey(ground)
 
     assert abs(grey[30, 30] - grey[5, 5]) > 0.2
+
+
+@pytest.mark.parametrize("ink", [(0, 0, 0), (0.1, 0.2, 0.9), (0.9, 0.1, 0.1), (0, 0.5, 0)])
+@pytest.mark.parametrize("paper", [(1, 1, 1), (1.0, 0.95, 0.6)])
+def test_what_is_brighter_has_more_grey_in_any_colours(
+    ink: tuple[float, ...], paper: tuple[float, ...]
+) -> None:
+    ground = np.full((60, 60, 3), paper, np.float32)
+    ground[20:40, 28:32] = ink
+
+    grey = to_grey(ground)
+
+    assert grey[5, 5] > grey[30, 30] + 0.3
+
+
+def test_weak_ink_counts_where_it_hangs_together_with_strong_ink() -> None:
+    ink = np.zeros((20, 40), np.float32)
+    ink[5:15, 5:12] = 0.3
+    written = ink > 0
+    ink[5:15, 5] = 0.9
+    ink[5:15, 25:32] = 0.3  # a smudge
+    ink[18, :] = 0.1
+
+    assert np.array_equal(ink_mask(ink), written)
 
 
 # ---- Noise --------------------------------------------------------------------------------------

@@ -24,6 +24,17 @@ def test_parts_found_in_a_window_are_those_of_the_whole_mask(place):
     assert np.array_equal(centres[1:], whole_centres[1:])
 
 
+def test_without_ink_there_are_no_parts_and_no_strokes() -> None:
+    mask = np.zeros((9, 7), np.uint8)
+
+    window, labels, stats, _ = find_parts(mask)
+
+    assert len(stats) == 1  # the ground
+    assert labels.shape == mask[window].shape
+    assert not labels.any()
+    assert stroke_width(mask) == 0
+
+
 @pytest.mark.parametrize("width", [3, 5, 9])
 def test_the_width_of_a_stroke_is_what_it_was_drawn_with(width: int) -> None:
     mask = np.zeros((100, 40), np.uint8)

@@ -26,7 +26,10 @@ from measures import (
     ],
 )
 def test_the_interval_is_wilsons(count: int, of: int, low: float, high: float) -> None:
-    assert Share(count, of).interval() == pytest.approx((low, high), abs=1e-4)
+    share = Share(count, of)
+
+    assert share.value == count / of
+    assert share.interval() == pytest.approx((low, high), abs=1e-4)
 
 
 def test_a_share_of_nothing_is_unknown() -> None:

@@ -14,12 +14,13 @@ from PIL import Image
 import preprocess
 from degrade import photograph
 from errors import BlankImageError
-from masks import stroke_width
+from masks import bounding_box, stroke_width
 from pen import Hand
 from preprocess import (
     BOX,
     FIELD,
     centre_by_mass,
+    choose_digit,
     prepare,
     to_mnist,
 )
@@ -118,6 +119,42 @@ def test_pictures_in_mnist_form_pass_unchanged(handwriting: Handwriting, inverte
     assert sum(in_form) > 10
     for picture, image in zip(pictures[in_form], shown[in_form], strict=True):
         assert np.allclose(to_mnist(image) * 255, picture, atol=1e-3)
+
+
+def frame(left: int = 4, top: int = 4, wide: int = 20, tall: int = 20) -> np.ndarray:
+    """Draw the outline of a box, white on black: (28, 28) float32."""
+    grey = np.zeros((FIELD, FIELD), np.float32)
+    return cv2.rectangle(grey, (left, top, wide, tall), 1.0, 1)
+
+
+def at_rim() -> np.ndarray:
+    """Draw a box at the left rim whose right side is so heavy that it is centred by mass."""
+    grey = frame(left=0)
+    grey[4:24, 15:20] = 1
+    return grey
+
+
+NOT_MNIST_FORM: list[tuple[str, np.ndarray]] = [
+    ("of another size", frame()[1:]),
+    ("too small", frame(5, 5, 18, 18)),
+    ("too wide", frame(3, wide=21)),
+    ("too tall", frame(top=3, tall=21)),
+    ("too far to the left", frame(left=2)),
+    ("too far down", frame(top=6)),
+    ("on grey ground", 0.2 + 0.8 * frame()),
+    ("at the left rim", at_rim()),
+    ("at the right rim", at_rim()[:, ::-1]),
+    ("at the upper rim", at_rim().T),
+    ("at the lower rim", at_rim().T[::-1]),
+]
+
+
+@pytest.mark.parametrize(
+    "grey", [row[1] for row in NOT_MNIST_FORM], ids=[row[0] for row in NOT_MNIST_FORM]
+)
+def test_what_only_resembles_mnist_form_does_not_pass_as_it_is(grey: np.ndarray) -> None:
+    assert preprocess.as_mnist_form(frame()) is not None
+    assert preprocess.as_mnist_form(grey) is None
 
 
 @pytest.mark.parametrize("digit", range(10))
@@ -223,6 +260,67 @@ def test_what_the_rim_cuts_off_is_a_digit_if_most_of_it_is_there(
         cv2.circle(sheet, (centre, 55), 50, 255, 8)
 
     assert prepare(sheet[:, : 151 + round(108 * visible)]).others == others
+
+
+Part = tuple[int, int, int, int]  # left, top, width, height
+
+# Beside a stroke of 8x80 pixels in the middle of 200x200.
+PARTS: list[tuple[str, list[Part], list[Part]]] = [
+    ("a part above", [(96, 10, 8, 30)], []),
+    ("a part beside it", [(124, 80, 8, 40)], []),
+    ("a part of a part", [(124, 80, 8, 40), (152, 80, 8, 40)], []),
+    ("a part too far away", [], [(134, 80, 8, 40)]),
+    ("a part too far away in both directions", [], [(124, 160, 8, 30)]),
+    ("a crumb", [(106, 100, 8, 8)], []),
+    ("a letter", [], [(114, 100, 8, 8)]),
+    ("a letter beside a crumb", [(106, 100, 8, 8)], [(116, 100, 8, 8)]),
+    ("a speck", [], [(106, 100, 4, 4)]),
+]
+
+
+@pytest.mark.parametrize(
+    ("own", "foreign"), [row[1:] for row in PARTS], ids=[row[0] for row in PARTS]
+)
+def test_what_lies_close_to_a_digit_is_part_of_it(own: list[Part], foreign: list[Part]) -> None:
+    digit, page = np.zeros((200, 200), np.uint8), np.zeros((200, 200), np.uint8)
+    for part in [(96, 60, 8, 80), *own]:
+        cv2.rectangle(digit, part, 1, cv2.FILLED)
+    for part in foreign:
+        cv2.rectangle(page, part, 1, cv2.FILLED)
+
+    for turned in (False, True):
+        whole, wanted = (each.T.copy() if turned else each for each in (page | digit, digit))
+        chosen, others = choose_digit(whole)
+        assert np.array_equal(chosen, wanted)
+        assert others == 0
+
+
+def test_dirt_inside_a_digit_is_no_ink_of_it() -> None:
+    zero = cv2.circle(np.full((160, 160), 255, np.uint8), (80, 80), 50, 0, 8)
+    dirty = zero.copy()
+    dirty[79:82, 79:82] = 0
+
+    assert np.array_equal(to_mnist(dirty), to_mnist(zero))
+
+
+@pytest.mark.parametrize("step", [choose_digit, centre_by_mass])
+def test_without_any_ink_there_is_no_digit(step: Callable[[np.ndarray], object]) -> None:
+    with pytest.raises(BlankImageError):
+        step(np.zeros((20, 20), np.uint8))
+
+
+def test_a_digit_that_was_cut_out_tightly_looks_as_on_a_sheet(five: np.ndarray) -> None:
+    left, top, right, bottom = bounding_box(five)
+
+    assert likeness(to_mnist(255 - five), to_mnist(255 - five[top:bottom, left:right])) > 0.97
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_a_hairline_is_read(upright: bool) -> None:
+    sheet = np.full((320, 320), 255, np.uint8)
+    sheet[160, 10:310] = 0
+
+    assert to_mnist(sheet.T if upright else sheet).any()
 
 
 def test_the_box_is_told_in_pixels_of_the_picture_as_it_came() -> None:

@@ -17,19 +17,39 @@ def test_the_stem_of_a_tightly_cut_four_is_not_taken_for_a_line() -> None:
     assert np.array_equal(remove_printed_lines(four), four)
 
 
-def test_a_calculator_eight_is_not_taken_for_a_frame() -> None:
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_calculator_eight_is_not_taken_for_a_frame(turned: bool) -> None:
     eight = np.zeros((100, 100), np.uint8)
     cv2.rectangle(eight, (30, 10), (70, 90), 1, 3)
     eight[48:52, 30:71] = 1
+    eight = eight.T if turned else eight
 
     assert np.array_equal(remove_boxes(eight), eight)
 
 
-def test_a_line_through_the_picture_goes_and_leaves_what_it_crosses() -> None:
+def test_a_square_zero_stays_though_there_is_dirt_beside_it() -> None:
+    zero = cv2.rectangle(np.zeros((100, 100), np.uint8), (30, 20), (70, 80), 1, 3)
+    zero[85:90, 85:90] = 1
+
+    assert np.array_equal(remove_boxes(zero), zero)
+
+
+def test_two_strokes_around_each_other_are_no_frames() -> None:
+    """Each had ink along two sides and the other inside, so a square 0 was a blank picture."""
+    zero = np.zeros((170, 160), np.uint8)
+    cv2.polylines(zero, [np.array([[40, 30], [40, 126], [108, 126]])], False, 1, 5)
+    cv2.polylines(zero, [np.array([[50, 30], [120, 30], [120, 138]])], False, 1, 5)
+
+    assert np.array_equal(remove_boxes(zero), zero)
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_a_line_through_the_picture_goes_and_leaves_what_it_crosses(upright: bool) -> None:
     one = np.zeros((90, 60), np.uint8)
     one[15:75, 28:33] = 1
     lined = one.copy()
     lined[44:46] = 1
+    one, lined = (each.T if upright else each for each in (one, lined))
 
     assert np.array_equal(remove_printed_lines(lined), one)
 
@@ -74,11 +94,12 @@ def test_a_slanted_zero_around_a_dot_is_no_box() -> None:
     assert np.array_equal(remove_boxes(zero), zero)
 
 
-def form(*, crossed: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def form(*, crossed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Draw a row of four boxes, three of them filled; return the page, and what was written."""
     written = np.zeros((120, 480), np.uint8)
-    for left in (40, 150, 260):
-        cv2.ellipse(written, (left + 35, 60), (14, 25 + 20 * crossed), 0, 0, 360, 1, 5)
+    for place, left in enumerate((40, 150, 260)):
+        tall = 45 if place < crossed else 25
+        cv2.ellipse(written, (left + 35, 60), (14, tall), 0, 0, 360, 1, 5)
     page = written.copy()
     for left in (40, 150, 260, 370):
         cv2.rectangle(page, (left, 25), (left + 70, 95), 1, 2)
@@ -91,8 +112,9 @@ def test_the_boxes_of_a_form_go_filled_or_empty() -> None:
     assert np.array_equal(remove_cells(page), written)
 
 
-def test_boxes_stay_where_a_digit_crosses_their_lines() -> None:
-    page, _ = form(crossed=True)
+@pytest.mark.parametrize("crossed", [1, 3])
+def test_boxes_stay_where_a_digit_crosses_their_lines(crossed: int) -> None:
+    page, _ = form(crossed=crossed)
 
     assert np.array_equal(remove_cells(page), page)
 

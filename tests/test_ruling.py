@@ -190,6 +190,18 @@ def test_a_line_is_found_with_its_slope_its_place_and_its_thickness():
     assert rules[0].middle == pytest.approx(110, abs=2)
 
 
+@pytest.mark.parametrize(("start", "left"), [(150, 0), (260, 260)])
+def test_a_line_of_which_much_is_found_goes_on_to_both_rims(start: int, left: int):
+    mask = np.zeros((200, 400), np.uint8)
+    cv2.line(mask, (start, 100 + start // 20), (399, 120), 1, 3)
+
+    (rule,) = find_rules(mask, 120, stroke=STROKE)
+
+    assert (rule.left, rule.right) == pytest.approx((left, 400), abs=6)
+    assert rule.slope == pytest.approx(0.05, abs=0.005)
+    assert rule.start == pytest.approx(100, abs=2)
+
+
 @pytest.mark.parametrize("thickness", [12, 30])
 def test_what_is_much_thicker_than_a_stroke_is_no_ruled_line(thickness: int):
     mask = np.zeros((200, 400), np.uint8)
