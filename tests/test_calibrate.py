@@ -73,6 +73,25 @@ def test_only_a_part_of_the_digits_that_may_be_lost_is_lost() -> None:
     assert expected - 1 / calibrate.STEPS < lost <= expected
 
 
+def test_digits_called_unsure_and_non_digits_called_ok_use_up_their_limits_alike() -> None:
+    digits, others = np.linspace(0, 0.5, 50_001), np.linspace(0.45, 0.95, 50_001)
+
+    found = choose_thresholds([digits], others)
+
+    unsure = (digits > found["unsure_above"]).mean() - (digits > found["not_a_digit_above"]).mean()
+    ok = (others <= found["unsure_above"]).mean()
+    assert unsure > 0.03
+    assert unsure / calibrate.DIGITS_UNSURE == pytest.approx(ok / calibrate.NON_DIGITS_OK, rel=0.05)
+
+
+def test_a_verdict_begins_above_its_threshold() -> None:
+    doubt = np.array([0.1, 0.2, 0.2, 0.21, 0.8, 0.81, 0.9, 1.0])
+
+    counts = calibrate._count(doubt, {"unsure_above": 0.2, "not_a_digit_above": 0.8})
+
+    assert counts == {"ok": 3 / 8, "unsure": 2 / 8, "refused": 3 / 8}
+
+
 def test_calibration_reads_generated_pictures_that_nothing_learns_from(
     models_folder: Path, mnist_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
@@ -51,8 +53,16 @@ def test_an_ensemble_is_saved_loaded_and_folded_like_any_network(members, mnist_
 
     assert main([*names, *places, "--test"]) == 0
 
-    assert "1,267,422 parameters" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "1,267,422 parameters" in printed
+    assert re.search(r"^seed2 +50\.00%$", printed, re.MULTILINE)
+    assert re.findall(r"^ensemble +\d+\.\d\d% of the (\w+) pictures$", printed, re.MULTILINE) == [
+        "validation",
+        "test",
+    ]
     checkpoint = load_checkpoint("ensemble", members)
+    versions = [load_checkpoint(name, members).version for name in names]
+    assert checkpoint.settings == {"members": versions}
     assert isinstance(checkpoint.model, Ensemble)
     assert checkpoint.architecture == "mnistnet+mnistnet+mnistnet"
     assert checkpoint.metrics.keys() >= {"validation_accuracy", "test_accuracy"}
@@ -86,8 +96,11 @@ def test_the_average_is_one_network_with_the_mean_of_the_weights(members, mnist_
     assert main(["--average", "seed0", "seed1", "--name", "mine", *places]) == 0
 
     mine = load_checkpoint("mine", members)
-    parts = [load_checkpoint(name, members).model.state_dict() for name in ("seed0", "seed1")]
+    assert mine.metrics.keys() == {"validation_accuracy", "validation_loss"}  # not the test's
+    checkpoints = [load_checkpoint(name, members) for name in ("seed0", "seed1")]
+    parts = [checkpoint.model.state_dict() for checkpoint in checkpoints]
     assert mine.architecture == "mnistnet"
+    assert mine.settings == {"average": [checkpoint.version for checkpoint in checkpoints]}
     for name, value in mine.model.state_dict().items():
         if value.is_floating_point():
             torch.testing.assert_close(value, (parts[0][name] + parts[1][name]) / 2)

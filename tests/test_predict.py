@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -202,16 +203,18 @@ def test_the_command_line_prints_one_row_for_each_picture(
 
 
 def test_the_command_line_prints_json_that_can_be_piped(
-    digit_png: DigitFile, capsys: pytest.CaptureFixture[str]
+    digit_png: DigitFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = str(digit_png(7))
+    path, missing = str(digit_png(7)), str(tmp_path / "none.png")
 
-    code = main([path, "--json"])
+    code = main([path, missing, "--json"])
 
     rows = json.loads(capsys.readouterr().out)
-    assert code == 0
-    assert rows[0]["file"] == path
+    assert code == 1
+    assert [row["file"] for row in rows] == [path, missing]
     assert len(rows[0]["probabilities"]) == 10
+    assert rows[1]["verdict"] == "error"
+    assert "no such file" in rows[1]["reason"]
 
 
 def test_without_pictures_the_command_line_shows_what_it_can(
@@ -272,7 +275,9 @@ def test_doubt_is_zero_when_sure_and_one_when_nothing_is_likelier_than_the_rest(
          "this is an unusual 4"),
         (dict.fromkeys(range(10), 0.1), (0, 0, 20, 28), 0, "not a digit",
          "this does not look like a digit"),
-        (dict.fromkeys(range(10), 0.1), (0, 0, 40, 28), 2, "not a digit",
+        (dict.fromkeys(range(10), 0.1), (0, 0, 40, 28), 0, "not a digit",
+         "this does not look like a single digit"),
+        (dict.fromkeys(range(10), 0.1), (0, 0, 20, 28), 2, "not a digit",
          "this does not look like a single digit"),
     ],
 )  # fmt: skip
@@ -292,6 +297,7 @@ def test_a_verdict_comes_with_its_reason_in_plain_words(
     (prediction,) = tiny_predictor.predict_prepared([picture])
 
     assert (prediction.verdict, prediction.reason) == (verdict, reason)
+    assert prediction.is_several == ("more than one" in reason or "single" in reason)
     assert prediction.digit == max(probabilities, key=lambda digit: probabilities[digit])
 
 
@@ -401,34 +407,45 @@ def test_a_page_is_turned_as_asked(
     assert (reading.text, reading.turn) == ("27403", turn)
 
 
-def answering(*shares: float) -> Callable[..., Reading]:
-    """Return a stand-in that reads ten digits, of which a share is sure, for each quarter turn."""
+def answering(*shares: float | None, count: int) -> Callable[..., Reading]:
+    """Return a stand-in that reads `count` digits, of which a share is sure, for each quarter turn.
+
+    Where the share is None, it finds nothing to read.
+    """
 
     def read(picture: object, turn: int) -> Reading:
-        sure = round(10 * shares[turn // 90])
-        row = tuple(found("ok" if place < sure else "unsure") for place in range(10))
+        share = shares[turn // 90]
+        if share is None:
+            raise BlankImageError
+        sure = round(count * share)
+        row = tuple(found("ok" if place < sure else "unsure") for place in range(count))
         return Reading((row,), (), "unsure", "", turn)
 
     return read
 
 
 @pytest.mark.parametrize(
-    ("shares", "turn"),
+    ("shares", "count", "turn"),
     [
-        ((0.9, 1.0, 1.0, 1.0), 0),  # good enough as it is
-        ((0.4, 1.0, 0.5, 0.4), 90),
-        ((0.4, 0.4, 0.5, 0.9), 270),
-        ((0.4, 0.8, 0.5, 0.4), 0),  # nothing makes good sense
+        ((0.9, 1.0, 1.0, 1.0), 10, 0),  # good enough as it is
+        ((0.4, 1.0, 0.5, 0.4), 10, 90),
+        ((0.4, 0.4, 0.5, 0.9), 10, 270),
+        ((0.4, None, 1.0, None), 10, 180),
+        ((0.4, None, None, None), 10, 0),
+        ((0.4, 0.8, 0.5, 0.4), 10, 0),  # nothing makes good sense
+        ((0.4, 1.0, 0.5, 0.4), 5, 0),  # few digits may read either way
+        ((0.4, 1.0, 0.5, 0.4), 201, 0),  # so many would take seconds
     ],
 )
 def test_a_page_is_turned_by_itself_only_if_that_makes_good_sense(
     tiny_predictor: MNISTPredictor,
     write_page: Page,
     monkeypatch: pytest.MonkeyPatch,
-    shares: tuple[float, ...],
+    shares: tuple[float | None, ...],
+    count: int,
     turn: int,
 ) -> None:
-    monkeypatch.setattr(tiny_predictor, "_read_turned", answering(*shares))
+    monkeypatch.setattr(tiny_predictor, "_read_turned", answering(*shares, count=count))
 
     assert tiny_predictor.read(write_page("1")).turn == turn
 
@@ -611,9 +628,22 @@ def test_the_command_line_prints_a_row_for_each_line_of_a_number(
     rows = capsys.readouterr().out.splitlines()
     assert code == 1
     assert len(rows) == 4
-    assert rows[1].split()[:4] == [str(path), "ok", rows[1].split()[2], "274"]
+    assert re.fullmatch(rf"{re.escape(str(path))} +ok +\d+\.\d% +274", rows[1])
     assert rows[2].split() == ["3142"]
     assert "none.png: no such file" in rows[3]
+
+
+def test_the_table_of_numbers_says_what_was_turned_and_where_nothing_was_read(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    turned = Reading(((found(OK), found(OK, 4)),), (), UNSURE, "so so", 90)
+    empty = Reading((), (found(NONE),), NONE, "nothing here", 0)
+
+    predict._print_numbers([("a.png", turned), ("b.png", empty)])
+
+    rows = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert rows[1][1].split("  ")[-1] == "so so; turned by 90 degrees"
+    assert rows[2][1].split() == ["not", "a", "digit", "-", "-", "nothing", "here"]
 
 
 @pytest.mark.usefixtures("tiny_reader")

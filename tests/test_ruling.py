@@ -131,6 +131,14 @@ def test_empty_paper_and_ruled_lines_as_dark_as_the_pen_stay_as_they_are(pen: fl
     assert remove_paper_lines(ink, mask) == (ink, mask)
 
 
+def test_empty_squared_paper_stays_as_it_is():
+    ink = np.zeros((280, 280), np.float32)
+    ink[20::41] = ink[:, 15::41] = 1.0
+    mask = (ink > 0).astype(np.uint8)
+
+    assert remove_paper_lines(ink, mask) == (ink, mask)
+
+
 def test_the_boxes_of_a_form_go_and_the_digits_in_them_stay():
     boxed = np.zeros((140, 470), np.uint8)
     ink = np.zeros_like(boxed)
