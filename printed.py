@@ -122,7 +122,7 @@ def remove_boxes(mask: np.ndarray) -> np.ndarray:
     with something inside that is large enough to be a digit. If the two touch, all four sides
     have to be there, and the inside must not reach from side to side: the middle bar of a
     calculator's 8 does. A frame may lean, if what is inside does not touch it; then at least three
-    sides have to be there.
+    sides have to be there. If nothing would be left, all stays.
 
     Parameters
     ----------

@@ -59,6 +59,16 @@ def test_two_rings_that_touch_come_apart_at_one_of_the_cuts():
     assert best_share(parts, tight(ring()), mask) > 0.95
 
 
+def test_the_parts_of_three_rings_come_from_left_to_right():
+    pair = touching(ring(), ring())
+    mask = touching(pair, ring())
+
+    parts = cut_apart(mask, size=60, stroke=6)
+
+    for left in (tight(ring()), pair):
+        assert best_share(parts, left, mask) > 0.95
+
+
 def test_the_first_part_has_no_cut_on_its_left_and_the_others_say_what_theirs_cost():
     parts = cut_apart(touching(ring(), ring()), size=60, stroke=6)
 

@@ -62,13 +62,14 @@ def test_every_digit_of_the_tiny_model_is_read(
     assert sum(a == b for a, b in zip(read, range(10), strict=True)) >= 9
 
 
+@pytest.mark.parametrize("batch_size", [1, 7])
 def test_a_batch_gives_the_same_answers_as_single_calls(
-    tiny_predictor: MNISTPredictor, digit_png: DigitFile
+    tiny_predictor: MNISTPredictor, digit_png: DigitFile, batch_size: int
 ) -> None:
     paths = [digit_png(digit, number=number) for digit in range(10) for number in range(2)]
 
     single = [tiny_predictor.predict(path) for path in paths]
-    batched = tiny_predictor.predict_batch(paths, batch_size=7)
+    batched = tiny_predictor.predict_batch(paths, batch_size=batch_size)
 
     for one, other in zip(single, batched, strict=True):
         assert isinstance(other, Prediction)

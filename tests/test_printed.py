@@ -62,6 +62,19 @@ def test_a_frame_with_something_in_it_goes() -> None:
     assert np.array_equal(remove_boxes(framed), one)
 
 
+@pytest.mark.parametrize("turns", range(4))
+def test_a_frame_that_the_digit_touches_at_one_side_goes(turns: int) -> None:
+    one = np.zeros((100, 100), np.uint8)
+    one[30:80, 48:53] = 1
+    framed = cv2.rectangle(one.copy(), (15, 10), (85, 80), 1, 2)
+    one, framed = (np.rot90(each, turns) for each in (one, framed))
+
+    result = remove_boxes(framed)
+
+    assert not (result & (1 - one)).any()
+    assert result.sum() > 0.8 * one.sum()
+
+
 def leaning_box(degrees: float, corners: int) -> np.ndarray:
     """Draw a box that leans, as far as it takes to reach so many corners."""
     points = cv2.boxPoints(((90, 90), (130, 100), degrees)).round().astype(np.int32)
