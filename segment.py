@@ -28,16 +28,9 @@ import numpy as np
 
 from cuts import cut_apart
 from errors import BlankImageError, ImageError
-from ink import (
-    BLURRED_FACTOR,
-    DEVIATION,
-    MIN_CONTRAST,
-    NOISE_FACTOR,
-    full_ink,
-    ink_mask,
-    to_grey,
-)
+from ink import ink_mask, to_grey
 from masks import bounding_box, stroke_width
+from page_ink import find_page_ink
 from picture import Picture
 from preprocess import Prepared, centre_by_mass, scale_to_box
 from printed import remove_cells
@@ -46,15 +39,6 @@ from ruling import LARGE, remove_paper_lines, remove_ruling, usual_height, weigh
 PAGE_SIDE = 1280  # pixels; a page is read at four times the size of a single digit
 SMALLEST_SIDE = 96  # pixels; smaller pictures are enlarged, so that masks have smooth edges
 MOST_MARKS = 1500  # a picture with more is a page of print, or noise
-
-PAGE_BLUR = 2.0  # pixels, deviations; where noise hides the ink
-POLARITY_BLUR = 0.1  # of the shorter side; light changes over more than this, ink over less
-WINDOW = 0.45  # of the shorter side: no stroke is as wide
-WINDOW_IN_STROKES = 5  # stroke widths: the same, once we know the pen
-GROUND_WINDOW = 15  # pixels of the small copy on which the ground is estimated
-BOLD = 0.6  # of full ink: where reflections that lie across it do not reach
-THICKEST = 0.16  # of the shorter side; what is thicker and runs out of the picture is no ink
-LARGEST_MARKS = 300  # so many tell how dark ink is
 
 SPECK = 0.13  # of a digit's height; smaller ink by itself is dirt,
 DOT = 0.75  # squares of the stroke's width, unless there is as much of it as of a decimal point
@@ -319,7 +303,7 @@ def _cost_of_doubt(confidence: float) -> float:
 
 
 # ------------------------------------------------------------------------------------------------
-# Ink
+# Pieces and lines
 # ------------------------------------------------------------------------------------------------
 
 
@@ -330,113 +314,6 @@ def _enlarge(grey: np.ndarray) -> np.ndarray:
         return grey
     size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
     return cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR)
-
-
-def find_page_ink(grey: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Tell ink from ground on a page, where other things may be darker than the ink.
-
-    Unlike `ink.find_ink`, which knows that the picture shows one digit and may be filled
-    by it, this one can look for what is small beside the picture.
-
-    Parameters
-    ----------
-    grey : ndarray of shape (height, width), float32
-
-    Returns
-    -------
-    ink : ndarray of shape (height, width), float32
-        From 0.0 (ground); 1.0 is the ink of most marks, and the darkest has more.
-    dark_ink : bool
-        Whether ink is darker than the ground.
-
-    Raises
-    ------
-    BlankImageError
-        If nothing stands out from the ground.
-    """
-    noise = DEVIATION * float(np.median(np.abs(grey - cv2.GaussianBlur(grey, (0, 0), 1.5))))
-    try:
-        return _find_ink_above(grey, NOISE_FACTOR * noise)
-    except BlankImageError:
-        # Perhaps only for the noise. See `ink.BLURRED_FACTOR`.
-        calm = cv2.GaussianBlur(grey, (0, 0), PAGE_BLUR)
-        wide = max(POLARITY_BLUR * min(grey.shape), 4 * PAGE_BLUR)
-        strays = np.abs(calm - cv2.GaussianBlur(calm, (0, 0), wide))
-        return _find_ink_above(calm, BLURRED_FACTOR * DEVIATION * float(np.median(strays)))
-
-
-def _find_ink_above(grey: np.ndarray, least: float) -> tuple[np.ndarray, bool]:
-    """As `find_page_ink`, for ink that stands out at least so far."""
-    least = max(MIN_CONTRAST, least)
-    dark_ink = _is_minority_dark(grey)
-    bright = -grey if dark_ink else grey
-    window = WINDOW * min(grey.shape)
-    ink = _stand_out(bright, window, least)
-    # Now that the strokes are known, narrower shadows and reflections can be told from them. Those
-    # of the pen: the lines of squared paper are thinner, and there may be more of them.
-    _, pen = remove_paper_lines(ink, (ink > BOLD).astype(np.uint8), only_squared=True)
-    stroke = stroke_width(pen)
-    return _stand_out(bright, min(window, WINDOW_IN_STROKES * stroke), least), dark_ink
-
-
-def _is_minority_dark(grey: np.ndarray) -> bool:
-    """Decide whether ink is darker than its ground: it covers less of the page, wherever it is.
-
-    The third moment of what differs from its surroundings is wrong for none of 240 generated
-    photographs of rows, seed 0; `ink.is_ink_dark`, made for single digits, for 12.
-    """
-    ground = cv2.GaussianBlur(grey, (0, 0), POLARITY_BLUR * min(grey.shape))
-    return bool(np.mean((grey - ground) ** 3) <= 0)
-
-
-def _stand_out(bright: np.ndarray, window: float, least: float) -> np.ndarray:
-    """Tell how far each pixel stands out from its ground, in parts of full ink."""
-    scale = min(1.0, GROUND_WINDOW / window)
-    size = (max(1, round(bright.shape[1] * scale)), max(1, round(bright.shape[0] * scale)))
-    small = cv2.resize(bright, size, interpolation=cv2.INTER_AREA)
-    side = max(3, round(window * scale))
-    ground = cv2.morphologyEx(small, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
-    ground = cv2.blur(ground, (5, 5))
-    height = bright - cv2.resize(ground, bright.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    height -= np.median(height)
-    return np.maximum(height / _usual_ink(height, least), 0)
-
-
-def _usual_ink(height: np.ndarray, least: float) -> float:
-    """Estimate how far ink stands out: what most connected things have, not the darkest one."""
-    peak = full_ink(height)
-    if peak < least:
-        raise BlankImageError("the picture is blank: write something, or raise the contrast")
-    mask = (height > max(least, 0.25 * peak)).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    left, top, wide, tall, area = stats.T
-    at_rim = (left <= 1) | (top <= 1)
-    at_rim |= (left + wide >= mask.shape[1] - 1) | (top + tall >= mask.shape[0] - 1)
-    # What runs out of the picture is no ink, a table or a thumb, unless it is as thin as a line.
-    depth = np.zeros(len(stats))
-    inside = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
-    np.maximum.at(depth, labels.ravel().astype(np.intp), inside.ravel())
-    is_ink = ~at_rim | (depth <= THICKEST / 2 * min(mask.shape))
-    is_ink[0] = False
-    if not is_ink.any():
-        is_ink[1:] = True
-    longest = np.maximum(wide, tall)
-    usual = weighted_median(longest[is_ink], area[is_ink])
-    is_ink &= longest >= SMALL * usual
-    largest = np.flatnonzero(is_ink)
-    largest = largest[np.argsort(-area[largest], kind="stable")][:LARGEST_MARKS]
-    levels = []
-    for label in largest.tolist():
-        rows = slice(top[label], top[label] + tall[label])
-        columns = slice(left[label], left[label] + wide[label])
-        own = labels[rows, columns] == label
-        levels.append(full_ink(np.where(own, height[rows, columns], 0)))
-    return max(least, weighted_median(np.array(levels), np.sqrt(area[largest])))
-
-
-# ------------------------------------------------------------------------------------------------
-# Pieces and lines
-# ------------------------------------------------------------------------------------------------
 
 
 def find_pieces(mask: np.ndarray) -> tuple[list[Piece], float]:

@@ -22,7 +22,6 @@ from segment import (
     Piece,
     choose_candidates,
     find_lines,
-    find_page_ink,
     find_pieces,
     find_skipped,
     group_into_lines,
@@ -255,33 +254,6 @@ def test_in_nothing_but_noise_there_is_no_ink(shape: tuple[int, int]):
 
     with pytest.raises(BlankImageError):
         lines_of(pixels)
-
-
-# ---- Ink ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dark_ink", [True, False])
-def test_ink_is_told_from_ground_in_either_polarity(dark_ink: bool):
-    pixels, _ = write("4071", seed=11)
-    grey = pixels.astype(np.float32) / 255
-    grey = 0.2 + 0.5 * (grey if dark_ink else 1 - grey)
-
-    ink, is_dark = find_page_ink(grey)
-
-    assert is_dark == dark_ink
-    assert np.abs(ink - (1 - pixels / 255)).mean() < 0.02
-
-
-def test_a_shadow_over_half_of_the_page_is_no_ink():
-    pixels, _ = write("4071", seed=11)
-    grey = pixels.astype(np.float32) / 255
-    grey[:, grey.shape[1] // 2 :] *= 0.6
-
-    ink, _ = find_page_ink(grey)
-
-    ground = cv2.erode(pixels, np.ones((9, 9), np.uint8)) == 255
-    ground[:, grey.shape[1] // 2 - 6 : grey.shape[1] // 2 + 6] = False
-    assert ink[ground].max() < 0.2
 
 
 # ---- Pieces and lines ---------------------------------------------------------------------------
