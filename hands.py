@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -142,16 +142,14 @@ def _make(
     seeds = np.random.SeedSequence(seed).spawn(len(starts))
     images = np.empty((count, FIELD, FIELD), np.uint8)
     labels = np.empty(count, np.int64)
-    # A forked child of a process that has run torch's threads can hang: start workers afresh.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        workers or os.cpu_count(), context, _start_worker, (draw, arguments)
-    ) as pool:
-        chunks = pool.map(_draw_chunk, seeds, [min(CHUNK, count - start) for start in starts])
-        bar = tqdm(starts, desc=f"making {count:,} pictures ({key[0]})", unit="chunk")
-        for start, (part, part_labels) in zip(bar, chunks, strict=True):
-            images[start : start + len(part)] = part
-            labels[start : start + len(part)] = part_labels
+    sizes = [min(CHUNK, count - start) for start in starts]
+    for start, (part, part_labels) in zip(
+        tqdm(starts, desc=f"making {count:,} pictures ({key[0]})", unit="chunk"),
+        _draw_chunks(seeds, sizes, draw, arguments, workers),
+        strict=True,
+    ):
+        images[start : start + len(part)] = part
+        labels[start : start + len(part)] = part_labels
     with atomic_write(path) as temporary:
         np.savez_compressed(temporary, images=images, labels=labels)
     return images, labels
@@ -175,6 +173,25 @@ def _checksum(*arrays: np.ndarray) -> str:
     return digest.hexdigest()
 
 
+def _draw_chunks(
+    seeds: Sequence[np.random.SeedSequence],
+    sizes: Sequence[int],
+    draw: Callable[..., _Drawing],
+    arguments: tuple[object, ...],
+    workers: int | None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Draw in worker processes; a single chunk here, as starting a process takes longer."""
+    if len(seeds) == 1:
+        yield _draw_chunk(seeds[0], sizes[0], draw, arguments)
+        return
+    # A forked child of a process that has run torch's threads can hang: start workers afresh.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        workers or os.cpu_count(), context, _start_worker, (draw, arguments)
+    ) as pool:
+        yield from pool.map(_draw_in_worker, seeds, sizes)
+
+
 _worker: tuple[Callable[..., _Drawing], tuple[object, ...]]
 
 
@@ -185,12 +202,19 @@ def _start_worker(draw: Callable[..., _Drawing], arguments: tuple[object, ...]) 
     _worker = (draw, arguments)
 
 
+def _draw_in_worker(seed: np.random.SeedSequence, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw by what the worker was given at its start."""
+    return _draw_chunk(seed, count, *_worker)
+
+
 def _draw_chunk(
-    seed: np.random.SeedSequence, count: int
-) -> _Drawing | tuple[np.ndarray, np.ndarray]:
+    seed: np.random.SeedSequence,
+    count: int,
+    draw: Callable[..., _Drawing],
+    arguments: tuple[object, ...],
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw `count` pictures with a random stream of their own."""
     rng = np.random.default_rng(seed)
-    draw, arguments = _worker
     images: list[np.ndarray] = []
     labels: list[int] = []
     while len(images) < count:

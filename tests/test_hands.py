@@ -29,34 +29,40 @@ def test_the_same_seed_makes_the_same_pictures_with_any_number_of_workers(
     mnist_like: tuple[np.ndarray, np.ndarray],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    one = make_hands(520, seed=3, folder=tmp_path / "a", mnist=mnist_like, workers=1)
-    two = make_hands(520, seed=3, folder=tmp_path / "b", mnist=mnist_like, workers=2)
+    """And without one, where few are wanted: starting it takes longer than drawing them."""
+    monkeypatch.setattr(hands, "CHUNK", 60)
+    make = partial(make_hands, seed=3, mnist=mnist_like)
+    one = make(100, folder=tmp_path / "a", workers=1)
+    two = make(100, folder=tmp_path / "b", workers=2)
+    monkeypatch.setattr(hands, "ProcessPoolExecutor", None)
+    here = make(60, folder=tmp_path / "c")
 
-    assert np.array_equal(one[0], two[0])
-    assert np.array_equal(one[1], two[1])
-    assert one[0].shape == (520, 28, 28)
+    for pictures, again, alone in zip(one, two, here, strict=True):
+        assert np.array_equal(pictures, again)
+        assert np.array_equal(pictures[:60], alone)
+    assert one[0].shape == (100, 28, 28)
     assert set(one[1]) == set(range(10))
     # Ink everywhere: a blank picture would teach nonsense.
-    assert (one[0].reshape(520, -1).max(axis=1) > 100).all()
+    assert (one[0].reshape(100, -1).max(axis=1) > 100).all()
 
 
 def test_pictures_made_before_are_found_again_and_others_are_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = make_hands(20, seed=1, folder=tmp_path, ingredients=("strokes",), workers=1)
+    first = make_hands(20, seed=1, folder=tmp_path, ingredients=("strokes",))
 
     def explode(*_: object, **__: object) -> None:
         raise AssertionError("made again")
 
-    monkeypatch.setattr(hands, "ProcessPoolExecutor", explode)
-    again = make_hands(20, seed=1, folder=tmp_path, ingredients=("strokes",), workers=1)
+    monkeypatch.setattr(hands, "_draw_chunks", explode)
+    again = make_hands(20, seed=1, folder=tmp_path, ingredients=("strokes",))
     assert np.array_equal(first[0], again[0])
 
     with pytest.raises(AssertionError, match="made again"):
-        make_hands(20, seed=2, folder=tmp_path, ingredients=("strokes",), workers=1)
+        make_hands(20, seed=2, folder=tmp_path, ingredients=("strokes",))
     monkeypatch.setattr(hands, "_SOURCES", ("errors.py",))
     with pytest.raises(AssertionError, match="made again"):
-        make_hands(20, seed=1, folder=tmp_path, ingredients=("strokes",), workers=1)
+        make_hands(20, seed=1, folder=tmp_path, ingredients=("strokes",))
 
 
 def test_pictures_made_from_others_are_not_taken_for_the_same(
@@ -64,7 +70,7 @@ def test_pictures_made_from_others_are_not_taken_for_the_same(
 ) -> None:
     """Only their number was looked at: other pictures got what was made from the first ones."""
     images, labels = mnist_like
-    make = partial(make_hands, 20, seed=1, folder=tmp_path, ingredients=("mnist",), workers=1)
+    make = partial(make_hands, 20, seed=1, folder=tmp_path, ingredients=("mnist",))
 
     first = make(mnist=mnist_like)
     other_images = make(mnist=(255 - images, labels))
@@ -109,7 +115,7 @@ def test_pictures_are_made_anew_when_a_file_changes_that_decides_how_they_look()
 
 
 def test_non_digits_come_in_every_kind(tmp_path: Path) -> None:
-    images, kinds = make_non_digits(200, seed=0, folder=tmp_path, workers=1)
+    images, kinds = make_non_digits(200, seed=0, folder=tmp_path)
 
     assert images.shape == (200, 28, 28)
     assert set(kinds) == set(range(len(NON_DIGITS)))
