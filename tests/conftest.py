@@ -15,6 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The processes of `make test` share the cores: threads of PyTorch, here and in what the tests
+    # start, would spend them on waiting for one another. It is read when PyTorch is imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import cv2
 import numpy as np
 import pytest
@@ -27,11 +32,12 @@ from registry import save_checkpoint
 from utils import set_seed
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize
 
     from predict import MNISTPredictor
     from service import Service
 
+DESKTOP: ViewportSize = {"width": 1200, "height": 800}
 LOOPBACK = {"127.0.0.1", "::1", "localhost", "0.0.0.0", ""}
 
 
@@ -251,16 +257,26 @@ def browser(chromium: str) -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def desktop(browser: Browser) -> Iterator[BrowserContext]:
+    """Start what most pages share: the scripts of the page are fetched once, as in real life."""
+    context = browser.new_context(viewport=DESKTOP)
+    yield context
+    context.close()
+
+
 @pytest.fixture
 def open_page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
     """Return a function that opens the page; afterwards, no other host and no error was seen.
 
     `open_page(url=..., viewport=...)` takes what Playwright's `new_context` does, and the address
-    of another server.
+    of another server. A test that changes the context, as the clock does, names a viewport: then
+    it has a context of its own.
     """
     from screenshots import open_pad
 
     contexts: list[BrowserContext] = []
+    pages: list[Page] = []
     hosts: set[str | None] = set()
     errors: list[str] = []
 
@@ -269,16 +285,22 @@ def open_page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Call
             errors.append(message.text)
 
     def open_page(*, url: str | None = None, **options: Any) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
-        contexts.append(context)
-        context.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
-        page = context.new_page()
+        if options:
+            contexts.append(browser.new_context(**{"viewport": DESKTOP, **options}))
+            page = contexts[-1].new_page()
+        else:
+            page = request.getfixturevalue("desktop").new_page()
+            pages.append(page)
+        page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
         page.on("console", note_error)
         page.on("pageerror", lambda error: errors.append(str(error)))
         open_pad(page, url or request.getfixturevalue("url"))
         return page
 
     yield open_page
+    for page in pages:
+        page.evaluate("localStorage.clear()")
+        page.close()
     for context in contexts:
         context.close()
     # data: and blob: addresses have no host; they stay in the page.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +40,10 @@ def test_a_film_shows_every_frame_for_its_time_and_starts_again(tmp_path: Path) 
 
 @pytest.mark.browser
 def test_the_page_is_filmed_from_the_empty_pad_to_the_answer(
-    tmp_path: Path, chromium: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, chromium: str, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(animation, "SCENES", (HAND[7],))
+    monkeypatch.setattr(animation, "serve_page", lambda model: contextlib.nullcontext(url))
     monkeypatch.setenv("CHROMIUM", chromium)
     path = tmp_path / "film.gif"
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -102,6 +103,19 @@ def test_an_unknown_model_is_told_before_anything_is_served(capsys: pytest.Captu
     assert code == 1
     assert "no such model" in captured.err
     assert captured.out == ""
+
+
+def test_a_sigterm_ends_the_program_without_an_error(monkeypatch: pytest.MonkeyPatch):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(app, "run", lambda args: signal.raise_signal(signal.SIGTERM))
+
+    try:
+        with pytest.raises(SystemExit) as stop:
+            app.main([])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert stop.value.code == 0
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "http", "80.5", ""])

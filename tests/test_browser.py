@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from screenshots import HAND, PAD_SIDE, draw, open_pad, smooth, wait_for_answer
+from tests.conftest import DESKTOP
 from utils import PROJECT
 
 pytestmark = pytest.mark.browser
@@ -49,16 +50,17 @@ class Gate:
 # ---- Drawing ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("digit", [2, 7])
-def test_a_digit_drawn_with_the_mouse_is_read(page: Page, digit: int):
-    draw(page, HAND[digit])
+def test_digits_drawn_with_the_mouse_are_read(page: Page):
+    for digit in (2, 7):
+        draw(page, HAND[digit])
 
-    title(page).to_contain_text(f" a {digit}")
-    expect(page.locator(".bar-digit")).to_have_text(list("0123456789"))
-    expect(page.locator(".bar-best .bar-digit")).to_have_text(str(digit))
-    seen = page.locator(".answer-seen img")
-    assert seen.evaluate("img => [img.naturalWidth, img.naturalHeight]") == [28, 28]
-    assert seen.evaluate("img => getComputedStyle(img).imageRendering") == "pixelated"
+        title(page).to_contain_text(f" a {digit}")
+        expect(page.locator(".bar-digit")).to_have_text(list("0123456789"))
+        expect(page.locator(".bar-best .bar-digit")).to_have_text(str(digit))
+        seen = page.locator(".answer-seen img")
+        assert seen.evaluate("img => [img.naturalWidth, img.naturalHeight]") == [28, 28]
+        assert seen.evaluate("img => getComputedStyle(img).imageRendering") == "pixelated"
+        page.get_by_role("button", name="Clear").click()
 
 
 def test_the_answer_comes_while_the_pen_is_still_down(page: Page):
@@ -203,26 +205,21 @@ def test_drawing_on_a_picture_starts_a_new_sheet_and_undo_brings_the_picture_bac
     expect(page.get_by_alt_text("zero.png")).to_be_visible()
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "advice"),
-    [
+def test_files_that_cannot_be_read_are_answered_with_advice_on_the_page(page: Page, tmp_path: Path):
+    for name, content, advice in (
         ("letter.txt", b"Dear Sir", "letter.txt: not a picture in a known format"),
         ("nothing.png", b"", "nothing.png is an empty file"),
         ("cut.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "cut.png"),
         ("huge.png", bytes(21 * 2**20), "huge.png has 21 MB and at most 20 MB are read"),
-    ],
-)
-def test_a_file_that_cannot_be_read_is_answered_with_advice_on_the_page(
-    page: Page, tmp_path: Path, name: str, content: bytes, advice: str
-):
-    (tmp_path / name).write_bytes(content)
+    ):
+        (tmp_path / name).write_bytes(content)
 
-    page.locator("#pad .pad-file").set_input_files(tmp_path / name)
+        page.locator("#pad .pad-file").set_input_files(tmp_path / name)
 
-    title(page).to_have_text("This picture cannot be read")
-    expect(page.locator(".answer-text")).to_contain_text(advice)
-    expect(page.locator(".toast-body")).to_have_count(0)
-    expect(page.locator("#pad .pad-no-preview")).to_have_text(name)
+        expect(page.locator(".answer-text")).to_contain_text(advice)
+        title(page).to_have_text("This picture cannot be read")
+        expect(page.locator(".toast-body")).to_have_count(0)
+        expect(page.locator("#pad .pad-no-preview")).to_have_text(name)
 
 
 PASTE = """([name, type, bytes]) => {
@@ -232,16 +229,15 @@ PASTE = """([name, type, bytes]) => {
 }"""
 
 
-def test_a_pasted_picture_is_read(page: Page, digit_png: Callable[..., Path]):
-    page.evaluate(PASTE, ["image.png", "image/png", list(digit_png(0).read_bytes())])
-
-    title(page).to_contain_text(" a 0")
-
-
-def test_pasting_no_picture_says_so(page: Page):
+def test_a_pasted_picture_is_read_and_pasting_none_says_so(
+    page: Page, digit_png: Callable[..., Path]
+):
     page.evaluate(PASTE, ["", "", None])
-
     expect(page.locator("#pad .pad-note")).to_contain_text("no picture on the clipboard")
+    title(page).to_have_text("Draw a digit")
+
+    page.evaluate(PASTE, ["image.png", "image/png", list(digit_png(0).read_bytes())])
+    title(page).to_contain_text(" a 0")
 
 
 def test_a_photo_is_taken_with_the_camera_and_the_camera_is_closed(page: Page):
@@ -258,17 +254,15 @@ def test_a_photo_is_taken_with_the_camera_and_the_camera_is_closed(page: Page):
     assert video.evaluate("video => video.srcObject") is None
 
 
-def test_an_example_that_is_clicked_is_shown_and_read(page: Page):
+def test_examples_and_random_test_images_are_shown_with_their_label_and_read(page: Page):
     page.get_by_role("button", name="Example of 4").click()
-
     expect(page.locator(".answer-truth")).to_contain_text("Labelled 4")
     title(page).to_contain_text(" a 4")
     expect(page.locator("#pad .pad-picture")).to_be_visible()
 
-
-def test_a_random_test_image_comes_with_its_label(page: Page):
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator(".answer-truth")).not_to_contain_text("Labelled")
     page.get_by_role("button", name="Random test image").click()
-
     expect(page.locator(".answer-truth")).to_contain_text("Labelled ")
     expect(page.locator("#pad .pad-picture")).to_be_visible()
 
@@ -313,7 +307,8 @@ def test_an_empty_pad_needs_no_server_and_takes_no_late_answer(page: Page):
     title(page).to_have_text("Draw a digit")
 
 
-def test_a_server_that_does_not_answer_is_told(page: Page):
+def test_a_server_that_does_not_answer_is_told(open_page: Callable[..., Page]):
+    page = open_page(viewport=DESKTOP)
     Gate(page)
     page.clock.install()
 
@@ -351,16 +346,20 @@ def test_nothing_of_what_was_drawn_stays_in_the_browser(page: Page):
     assert databases == []
 
 
-@pytest.mark.parametrize("width", [320, 390, 768, 1440])
-def test_nothing_is_wider_than_the_window(open_page: Callable[..., Page], width: int):
-    page = open_page(viewport={"width": width, "height": 800})
+def test_nothing_is_wider_than_the_window(open_page: Callable[..., Page]):
+    page = open_page(viewport={"width": 320, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for width in (390, 768, 1440):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width)
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_the_server_ends_in_peace_although_a_page_is_open(browser: Browser, name: str):
-    """An open page holds a connection: ending it used to print a traceback of a hundred lines."""
+def test_the_server_ends_in_peace_although_a_page_is_open(browser: Browser):
+    """An open page holds a connection: ending it used to print a traceback of a hundred lines.
+
+    SIGTERM is tested by test_server.py, and what this program makes of it by test_app.py.
+    """
     command = [sys.executable, "app.py", "--port", "0", "--model", "best"]
     server = subprocess.Popen(
         command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -372,10 +371,10 @@ def test_the_server_ends_in_peace_although_a_page_is_open(browser: Browser, name
     draw(page, HAND[7])
     wait_for_answer(page, 7)
 
-    server.send_signal(getattr(signal, name))
+    server.send_signal(signal.SIGINT)
     output, errors = server.communicate(timeout=60)
 
     page.close()
     assert ready.startswith("Digit reader is ready: http://127.0.0.1:")
     assert server.returncode == 0
-    assert (output, errors.replace("Stopped.\n", "")) == ("", "")
+    assert (output, errors) == ("", "Stopped.\n")

@@ -30,7 +30,7 @@ def draw_and_wait(page: Page, digit: int) -> None:
 # ---- Why ----------------------------------------------------------------------------------------
 
 
-def test_what_was_drawn_is_explained_as_soon_as_the_tab_is_opened(page: Page):
+def test_what_was_drawn_is_explained_and_another_digit_when_it_is_chosen(page: Page):
     draw_and_wait(page, 7)
     assert page.locator("#why").count() == 0, "explained before anybody looked"
 
@@ -42,12 +42,6 @@ def test_what_was_drawn_is_explained_as_soon_as_the_tab_is_opened(page: Page):
     for picture in page.locator("#why img").all():
         assert picture.evaluate("img => img.complete && img.naturalWidth > 0")
 
-
-def test_another_digit_is_explained_when_it_is_chosen(page: Page):
-    draw_and_wait(page, 7)
-    open_tab(page, "Why")
-    why(page).to_have_text("Read as a 7")
-
     page.locator("#why-about").get_by_label("2", exact=True).check()
     why(page).to_have_text("Why might it be a 2?")
 
@@ -55,7 +49,7 @@ def test_another_digit_is_explained_when_it_is_chosen(page: Page):
     why(page).to_have_text("Read as a 7")
 
 
-def test_the_newer_of_two_drawings_is_explained(page: Page):
+def test_the_newer_of_two_drawings_is_explained_and_what_was_cleared_is_not(page: Page):
     draw_and_wait(page, 7)
     open_tab(page, "Why")
     why(page).to_have_text("Read as a 7")
@@ -72,12 +66,6 @@ def test_the_newer_of_two_drawings_is_explained(page: Page):
     open_tab(page, "Why")
     why(page).to_have_text("Read as a 3")
 
-
-def test_what_was_cleared_is_not_explained_again(page: Page):
-    draw_and_wait(page, 7)
-    open_tab(page, "Why")
-    why(page).to_have_text("Read as a 7")
-
     open_tab(page, "Recognise")
     page.locator("#pad").get_by_role("button", name="Clear").click()
     open_tab(page, "Why")
@@ -86,7 +74,7 @@ def test_what_was_cleared_is_not_explained_again(page: Page):
     open_tab(page, "Recognise")
     page.locator("#pad").get_by_role("button", name="Undo").click()
     open_tab(page, "Why")
-    why(page).to_have_text("Read as a 7")
+    why(page).to_have_text("Read as a 3")
 
 
 def test_without_a_drawing_the_tab_says_what_it_will_show(page: Page):
@@ -112,7 +100,7 @@ def stress_a_seven(page: Page) -> tuple[Locator, str]:
     return damaged, str(damaged.get_attribute("src"))
 
 
-def test_the_noise_slider_changes_the_answer_and_the_curve_follows_the_choice(page: Page):
+def test_sliders_and_presets_change_the_answer_and_the_curve_follows_the_choice(page: Page):
     damaged, before = stress_a_seven(page)
     expect(page.locator("#stress-curve .mark-line path")).to_have_count(2)
     likelihoods = page.locator("#stress-answer .bars")
@@ -128,6 +116,13 @@ def test_the_noise_slider_changes_the_answer_and_the_curve_follows_the_choice(pa
     page.get_by_label("range slider for Noise").fill("0")
     expect(damaged).to_have_attribute("src", before)
 
+    crooked = page.get_by_role("radio", name="Crooked scan")
+    crooked.check()
+    expect(page.get_by_label("range slider for Rotation, degrees")).to_have_value("30")
+    expect(damaged).not_to_have_attribute("src", before)
+    page.get_by_label("range slider for Noise").fill("0.3")
+    expect(crooked).not_to_be_checked()
+
 
 def test_whoever_moves_fast_sees_the_last_answer(page: Page):
     damaged, before = stress_a_seven(page)
@@ -141,18 +136,6 @@ def test_whoever_moves_fast_sees_the_last_answer(page: Page):
     expect(page.get_by_label("range slider for Noise")).to_have_value("0")
     expect(page.locator("#stress-curve")).to_contain_text("Contrast")
     expect(damaged).to_have_attribute("src", before)
-
-
-def test_a_preset_moves_the_sliders_and_is_left_when_one_is_moved(page: Page):
-    damaged, before = stress_a_seven(page)
-
-    crooked = page.get_by_role("radio", name="Crooked scan")
-    crooked.check()
-
-    expect(page.get_by_label("range slider for Rotation, degrees")).to_have_value("30")
-    expect(damaged).not_to_have_attribute("src", before)
-    page.get_by_label("range slider for Noise").fill("0.3")
-    expect(crooked).not_to_be_checked()
 
 
 # ---- All tabs -----------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def number_file(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def test_digits_drawn_side_by_side_are_read_with_a_box_around_each(number_page: Page):
+def test_digits_drawn_side_by_side_are_read_with_a_box_on_each(number_page: Page):
     draw(number_page, beside(2, 7, 4), pad="#number-pad")
 
     number(number_page).to_have_text("274")
@@ -62,17 +62,12 @@ def test_digits_drawn_side_by_side_are_read_with_a_box_around_each(number_page: 
         ["2", "7", "4"]
     )
 
-
-def test_the_boxes_lie_on_the_digits(number_page: Page):
-    draw(number_page, beside(2, 7), pad="#number-pad")
-    number(number_page).to_have_text("27")
-
     boxes = number_page.locator("#number-answer .number-box rect")
     lefts = [float(box.get_attribute("x") or "nan") for box in boxes.all()]
     view = number_page.locator("#number-answer svg").get_attribute("viewBox")
 
     assert view == f"0 0 {2 * PAD_SIDE} {PAD_SIDE}"
-    assert lefts == pytest.approx([20 + 0.6 * 86, 140 + 0.6 * 78], abs=16)
+    assert lefts == pytest.approx([20 + 0.6 * 86, 140 + 0.6 * 78, 260 + 0.6 * 82], abs=16)
 
 
 def test_clear_empties_the_wide_pad_and_leaves_the_other_one_alone(page: Page):
@@ -102,9 +97,18 @@ def test_several_digits_on_the_first_tab_lead_here_with_their_picture(page: Page
     expect(page.locator("#number-pad .pad-picture")).to_be_visible()
 
 
-def test_an_uploaded_page_that_lies_on_its_side_is_read_once_it_is_turned(
-    number_page: Page, number_file: Callable[..., Path]
+def test_what_is_no_picture_is_told_beside_the_pad_and_a_page_on_its_side_is_read_once_turned(
+    number_page: Page, number_file: Callable[..., Path], tmp_path: Path
 ):
+    path = tmp_path / "letter.txt"
+    path.write_text("not a picture", encoding="utf-8")
+
+    number_page.set_input_files("#number-pad .pad-file", path)
+    expect(number_page.locator("#number-answer .answer-title")).to_have_text(
+        "This picture cannot be read"
+    )
+    expect(number_page.locator("#number-answer .answer-text")).to_contain_text("letter.txt")
+
     number_page.set_input_files("#number-pad .pad-file", number_file("4071", turn=270))
     expect(number_page.locator("#number-answer .number-picture")).to_be_visible()
 
@@ -112,18 +116,6 @@ def test_an_uploaded_page_that_lies_on_its_side_is_read_once_it_is_turned(
 
     number(number_page).to_have_text("4071")
     expect(number_page.locator("#number-answer .answer-sure")).to_contain_text("to the left")
-
-
-def test_what_is_no_picture_is_told_beside_the_pad(number_page: Page, tmp_path: Path):
-    path = tmp_path / "letter.txt"
-    path.write_text("not a picture", encoding="utf-8")
-
-    number_page.set_input_files("#number-pad .pad-file", path)
-
-    expect(number_page.locator("#number-answer .answer-title")).to_have_text(
-        "This picture cannot be read"
-    )
-    expect(number_page.locator("#number-answer .answer-text")).to_contain_text("letter.txt")
 
 
 def test_a_test_image_is_shown_and_read(number_page: Page):
