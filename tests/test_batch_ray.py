@@ -63,7 +63,9 @@ def test_ray_goes_on_with_what_the_local_engine_began(
     tiny_predictor, pictures, tmp_path, digit_png
 ):
     local, ray = (
-        BatchProcessor(tiny_predictor, output=tmp_path / "out", engine=engine, progress=False)
+        BatchProcessor(
+            tiny_predictor, output=tmp_path / "out", engine=engine, workers=1, progress=False
+        )
         for engine in ("local", "ray")
     )
     before = comparable(local.process_folder(pictures))
@@ -97,7 +99,7 @@ def test_ray_reads_numbers_like_the_local_engine(tiny_predictor, digit_png, tmp_
 @pytest.mark.usefixtures("ray")
 def test_parts_hold_all_rows_in_order_and_are_not_written_twice(tiny_predictor, pictures, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
-    pool = RayPool(tiny_predictor, 2, batch_size=8)
+    pool = RayPool(tiny_predictor, 1, batch_size=8)  # it starts anew for each part
     pool.group_size = 20
     source = open_source(pictures.as_uri())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,29 @@ def learn_in_two_processes(folder: Path, data: Path, words: str) -> Path:
     return folder / "run"
 
 
+def learn_with_another(folder: Path, data: Path, words: str) -> Path:
+    """Run train.py here and in a second process, as torchrun would, without its own start."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    places = _places(folder, data, words)
+    with (
+        subprocess.Popen(
+            [sys.executable, str(PROJECT / "train.py"), *places],
+            env=os.environ | meeting | {"RANK": "1", "LOCAL_RANK": "1"},
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as other,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in (meeting | {"RANK": "0", "LOCAL_RANK": "0"}).items():
+            patch.setenv(name, value)
+        assert train.main(places) == 0
+        assert other.communicate(timeout=150) == ("", None)  # only the first one speaks
+        assert other.returncode == 0
+    return folder / "run"
+
+
 def learn_alone(folder: Path, data: Path, words: str) -> Path:
     """Run train.py here, and return the folder of its run."""
     assert train.main(_places(folder, data, words)) == 0
@@ -67,7 +91,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, mnist_folder: Path)
 def test_a_run_that_stopped_goes_on_with_more_processes(tmp_path: Path, mnist_folder: Path) -> None:
     run = learn_alone(tmp_path, mnist_folder, f"{VARIED} --epochs 1")
 
-    learn_in_two_processes(tmp_path, mnist_folder, f"{VARIED} --epochs 2 --resume {run}")
+    learn_with_another(tmp_path, mnist_folder, f"{VARIED} --epochs 2 --resume {run}")
 
     lines = (run / "history.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
@@ -80,7 +104,7 @@ def test_several_processes_do_what_is_left_after_the_last_epoch(
     run = learn_alone(tmp_path, mnist_folder, f"{VARIED} --epochs 1")
     (run / "outcome.json").unlink()  # as if it had been killed
 
-    learn_in_two_processes(tmp_path, mnist_folder, f"--resume {run}")
+    learn_with_another(tmp_path, mnist_folder, f"--resume {run}")
 
     assert (run / "outcome.json").is_file()
     assert len((run / "history.jsonl").read_text().splitlines()) == 1
