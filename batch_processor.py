@@ -30,8 +30,8 @@ import os
 import shutil
 import sys
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -52,7 +52,15 @@ from batch_rows import (
     write_skipped,
 )
 from batch_runs import Run, diary, find_run, make_run
-from batch_sources import LABEL_RULES, Input, Source, open_source, read_glob
+from batch_sources import (
+    LABEL_RULES,
+    Input,
+    Source,
+    count_endings,
+    count_noun,
+    explain_nothing,
+    open_source,
+)
 from batch_workers import Reader, WorkerPool
 from errors import DataNotFoundError, DigitError, OutputError, SettingsError
 from utils import HelpFormatter, atomic_write, set_up_logging
@@ -70,7 +78,6 @@ OUTPUT = Path("predictions")
 ENGINES = ("local", "ray")
 BATCH_SIZE = 256  # as model.FORWARD_BATCH; importing that would bring PyTorch along
 FLUSH_SECONDS = 1.0  # rows of slow pictures do not wait until a batch is full
-MOST_ENDINGS = 5  # of files, named in a message
 
 
 @dataclass(frozen=True)
@@ -466,51 +473,11 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def explain_nothing(what: str, kind: str, others: Mapping[str, int] | None = None) -> str:
-    """Say that a source has no picture, and what is there instead.
-
-    Parameters
-    ----------
-    what, kind : str
-        The source as the user named it, and as in `batch_sources.Source`.
-    others : mapping, optional
-        Endings of its files, none of which is a picture, and how many have them.
-    """
-    if others:
-        return f"{what}: no picture there, only {_name(others)}; save the pictures as PNG or JPEG"
-    if kind == "stdin":
-        return "standard input names no file"
-    if kind != "glob":
-        return f"{what}: no file in it"
-    stem = what.removesuffix(Path(what).suffix)
-    for pattern in (f"{stem}.*", f"{what}/*"):
-        if similar := count_endings(item.path for item in read_glob(pattern)):
-            return f"{what}: no file matches; {pattern} would match {_name(similar)}"
-    return f"{what}: no file matches; check the names of the folders"
-
-
-def count_endings(paths: Iterable[str]) -> Counter[str]:
-    """Count the endings of names, such as ".txt"."""
-    return Counter(Path(path).suffix.lower() or "no ending" for path in paths)
-
-
-def _name(endings: Mapping[str, int]) -> str:
-    """Count files, and name the most common of their endings."""
-    common = sorted(endings, key=lambda ending: (-endings[ending], ending))[:MOST_ENDINGS]
-    more = ["..."] if len(endings) > MOST_ENDINGS else []
-    return f"{_count(sum(endings.values()), 'other file')} ({', '.join(common + more)})"
-
-
-def _count(number: int, noun: str) -> str:
-    """Put a number before a noun."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def describe(summary: dict[str, Any], folder: Path) -> str:
     """Put a summary into a few lines for people."""
     counts = ", ".join(f"{summary[status]:,} {status}" for status in STATUSES)
     lines = [
-        f"{_count(summary['pictures'], 'picture')}: {counts}",
+        f"{count_noun(summary['pictures'], 'picture')}: {counts}",
         f"{summary['read_now']:,} read in {summary['seconds']:,.1f} s "
         f"({summary['pictures_per_second']:,.0f} a second) with {summary['model']}",
     ]
@@ -520,7 +487,7 @@ def describe(summary: dict[str, Any], folder: Path) -> str:
             f"{summary['labelled']:,} with a known {'number' if summary['numbers'] else 'digit'}"
         )
     if summary["skipped"]:
-        files = _count(summary["skipped"], "other file")
+        files = count_noun(summary["skipped"], "other file")
         lines.append(f"{files} left out, named in skipped.csv")
     lines += [
         f"  {reason['count']:,} x {reason['reason']} (such as {reason['example']})"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +29,26 @@ THUMBNAIL = 96  # pixels
 TEMPLATE = Path(__file__).with_suffix(".jinja")
 
 
-def write_report(results: Results, summary: dict[str, Any], path: Path) -> Path:
+def write_report(
+    results: Results,
+    summary: Mapping[str, Any],
+    path: Path,
+    pictures: Mapping[str, str] | None = None,
+) -> Path:
     """Write the report of a run.
 
     Parameters
     ----------
     results : Results
         Its rows.
-    summary : dict
-        As `BatchProcessor.summary` gives it.
+    summary : mapping
+        As `BatchProcessor.summary` gives it; settings that do not apply may be missing.
     path : Path
         The HTML file to write.
+    pictures : mapping, optional
+        Data URLs of small pictures, by the paths of their rows. Without it, pictures are opened
+        where the rows say. With it no file is opened or sought: the names are a stranger's, who
+        may call a picture as a file of this machine is called.
 
     Raises
     ------
@@ -50,22 +60,23 @@ def write_report(results: Results, summary: dict[str, Any], path: Path) -> Path:
     ).render(
         summary=summary,
         answer=results.answer,
-        queue=[_card(row, seen) for row, seen in results.doubtful(QUEUE_LENGTH)],
-        mistakes=[_card(row, seen) for row, seen in results.worst_mistakes(MISTAKES)],
+        queue=[_card(row, seen, pictures) for row, seen in results.doubtful(QUEUE_LENGTH)],
+        mistakes=[_card(row, seen, pictures) for row, seen in results.worst_mistakes(MISTAKES)],
     )
     with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path
 
 
-def _card(row: Row, seen: bytes | None) -> dict[str, Any]:
+def _card(row: Row, seen: bytes | None, pictures: Mapping[str, str] | None) -> dict[str, Any]:
     """Collect what is shown of one picture."""
+    path = row["path"]
     network_saw = Image.frombytes("L", (28, 28), seen) if seen else None
-    place = str(Path(row["path"]).absolute())  # so that a review finds it from anywhere
     return {
         **row,
-        "place": place,
-        "picture": _thumbnail(row["path"]),
+        # A review finds it from anywhere; one of uploads, if it lies beside them.
+        "place": str(Path(path).absolute()) if pictures is None else path,
+        "picture": _thumbnail(path) if pictures is None else pictures.get(path, ""),
         "seen": _data_url(network_saw),
     }
 

@@ -26,7 +26,8 @@ import sys
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -38,6 +39,7 @@ from kaggle import has_labels, read_rows
 
 LABEL_RULES = ("auto", "names", "none")
 MAX_MEMBER_BYTES = 64 * 2**20  # as for a file of its own, see picture.MAX_BYTES
+MOST_ENDINGS = 5  # of files, named in a message
 HEADER_BYTES = 2**16  # of a table's first line that are looked at for its encoding
 
 _PATH_COLUMNS = ("path", "file", "filename", "image", "picture")
@@ -191,14 +193,10 @@ def open_source(
         raise SettingsError(f"labels={labels!r}: choose one of {', '.join(LABEL_RULES)}")
     with _errors_named(what):
         source = _recognise(os.fspath(what), recursive)
-    parse = _number if numbers else _digit
-    pattern = (_NUMBER_PATTERNS if numbers else _LABEL_PATTERNS).get(labels)
-    keep = labels == "auto"  # a manifest knows better than the name of a folder
 
     def read() -> Iterator[Input]:
         with _errors_named(what):
-            for item in source.read():
-                yield _label(item, pattern, parse, keep)
+            yield from add_labels(source.read(), labels, numbers=numbers)
 
     def count() -> int | None:
         with contextlib.suppress(OSError, DigitError):  # reading says it better
@@ -649,6 +647,16 @@ def printable(path: str | os.PathLike[str]) -> str:
     return os.fspath(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def add_labels(
+    items: Iterable[Input], labels: str = "auto", *, numbers: bool = False
+) -> Iterator[Input]:
+    """Add to inputs what they are known to show; `labels` and `numbers` as in `open_source`."""
+    parse = _number if numbers else _digit
+    pattern = (_NUMBER_PATTERNS if numbers else _LABEL_PATTERNS).get(labels)
+    keep = labels == "auto"  # a manifest knows better than the name of a folder
+    return (_label(item, pattern, parse, keep) for item in items)
+
+
 def _label(
     item: Input,
     pattern: re.Pattern[str] | None,
@@ -674,3 +682,44 @@ def _number(text: str) -> str | None:
     """Turn "01/23 " into "01 23", and whatever holds something else into None."""
     text = text.strip()
     return " ".join(re.findall("[0-9]+", text)) if _NUMBER.fullmatch(text) else None
+
+
+def explain_nothing(what: str, kind: str, others: Mapping[str, int] | None = None) -> str:
+    """Say that a source has no picture, and what is there instead.
+
+    Parameters
+    ----------
+    what, kind : str
+        The source as the user named it, and as in `batch_sources.Source`.
+    others : mapping, optional
+        Endings of its files, none of which is a picture, and how many have them.
+    """
+    if others:
+        found = _name_endings(others)
+        return f"{what}: no picture there, only {found}; save the pictures as PNG or JPEG"
+    if kind == "stdin":
+        return "standard input names no file"
+    if kind != "glob":
+        return f"{what}: no file in it"
+    stem = what.removesuffix(Path(what).suffix)
+    for pattern in (f"{stem}.*", f"{what}/*"):
+        if similar := count_endings(item.path for item in read_glob(pattern)):
+            return f"{what}: no file matches; {pattern} would match {_name_endings(similar)}"
+    return f"{what}: no file matches; check the names of the folders"
+
+
+def count_endings(paths: Iterable[str]) -> Counter[str]:
+    """Count the endings of names, such as ".txt"."""
+    return Counter(Path(path).suffix.lower() or "no ending" for path in paths)
+
+
+def _name_endings(endings: Mapping[str, int]) -> str:
+    """Count files, and name the most common of their endings."""
+    common = sorted(endings, key=lambda ending: (-endings[ending], ending))[:MOST_ENDINGS]
+    more = ["..."] if len(endings) > MOST_ENDINGS else []
+    return f"{count_noun(sum(endings.values()), 'other file')} ({', '.join(common + more)})"
+
+
+def count_noun(number: int, noun: str) -> str:
+    """Put a number before a noun: "1 picture", "1,200 pictures"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

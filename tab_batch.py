@@ -1,6 +1,7 @@
 """The tab "Batch": drop pictures or a zip, and get a table of answers to look at and to keep.
 
-    uploads -> batch_uploads -> worker process: open, prepare -> network -> rows -> table, CSV, JSON
+    uploads -> batch_uploads -> worker process: open, prepare -> network -> rows
+                                                              -> table, CSV, JSON, report
 
 It is put together from what `batch_processor.py` is made of, so a picture gets the same row here
 and there. Pictures are opened in a process of their own: one that crashes its decoder costs a row.
@@ -16,7 +17,9 @@ import io
 import itertools
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -26,11 +29,30 @@ import numpy as np
 from PIL import Image
 
 from batch_answers import Answered, make_rows
-from batch_rows import COLUMNS, STATUSES, Results, Row, RowStore, summarise, write_csv, write_json
-from batch_sources import Input
+from batch_numbers import make_number_rows, read_numbers
+from batch_report import write_report
+from batch_rows import (
+    COLUMNS,
+    NUMBER_COLUMNS,
+    STATUSES,
+    Results,
+    Row,
+    RowStore,
+    summarise,
+    write_csv,
+    write_json,
+)
+from batch_sources import (
+    Input,
+    add_labels,
+    count_endings,
+    count_noun,
+    explain_nothing,
+    printable,
+)
 from batch_uploads import MAX_BYTES, MAX_FILES, check_uploads, read_uploads
-from batch_workers import WorkerPool
-from errors import DigitError, ImageError
+from batch_workers import Reader, WorkerPool
+from errors import DataNotFoundError, DigitError, ImageError
 from picture import open_picture
 from predict import SEVERAL
 from widgets import confidence_words, render_hint, render_notice, short_percent
@@ -44,21 +66,24 @@ AT_ONCE = 2  # batches of different visitors; others wait in line
 THUMBNAIL = 96  # pixels, shown at half that
 EXAMPLES = 12
 STATUS = list(COLUMNS).index("status")
+SHOWS = (("One digit", "digit"), ("A number", "number"))  # what each picture does
 CHIPS = {
     "all": "All",
     "ok": "Sure",
     "unsure": "Unsure",
     "not a digit": "Not a digit",
     "error": "Not read",
+    "wrong": "Wrong",
 }
 
 INTRODUCTION = (
-    "Many pictures at once, each with one digit: you get a table with every answer and how sure it "
-    "is, to look through here and to download."
+    "Many pictures at once: you get a table with every answer and how sure it is, to look through "
+    "here and to download."
 )
 LIMITS = (
     f"Up to {MAX_FILES} pictures or {MAX_BYTES // 2**20} MB in one go, as files or in zips. "
-    "They are read in memory and deleted when the table is there."
+    "They are read in memory and deleted when the table is there. In a zip with folders named 0 to "
+    "9, these count as the right digits: then you also get the share that was read right."
 )
 
 
@@ -68,10 +93,13 @@ class Shown(NamedTuple):
     page: str
     csv: str | None = None
     json: str | None = None
+    report: str | None = None
     is_running: bool = False
 
 
-def read_files(service: Service, files: Sequence[str] | None) -> Generator[Shown]:
+def read_files(
+    service: Service, files: Sequence[str] | None, *, numbers: bool = False
+) -> Generator[Shown]:
     """Read uploaded files, and remove them.
 
     Parameters
@@ -79,6 +107,8 @@ def read_files(service: Service, files: Sequence[str] | None) -> Generator[Shown
     service : Service
     files : sequence of str or None
         Where Gradio has put them.
+    numbers : bool, default=False
+        Whether each picture shows a number instead of one digit.
 
     Yields
     ------
@@ -88,7 +118,8 @@ def read_files(service: Service, files: Sequence[str] | None) -> Generator[Shown
     uploads = [(Path(file), Path(file).stat()) for file in files or ()]
     paths = [path for path, _ in uploads]
     try:
-        yield from _read(service, read_uploads(paths), check_uploads(paths))
+        name = printable(paths[0].name) if len(paths) == 1 else f"{len(paths)} files"
+        yield from _read(service, read_uploads(paths), check_uploads(paths), name, numbers)
     except DigitError as error:
         yield _explain(service, error)
     finally:
@@ -96,17 +127,22 @@ def read_files(service: Service, files: Sequence[str] | None) -> Generator[Shown
             _remove(path, before)
 
 
-def read_examples(service: Service) -> Generator[Shown]:
+def read_examples(service: Service, *, numbers: bool = False) -> Generator[Shown]:
     """Read pictures that the program draws, so that everybody can try; see `read_files`."""
     try:
-        yield from _read(service, make_examples(), EXAMPLES)
+        yield from _read(service, make_examples(numbers=numbers), EXAMPLES, "examples", numbers)
     except DigitError as error:
         yield _explain(service, error)
 
 
-def read_chosen(service: Service, files: Sequence[str] | None) -> Generator[Shown]:
-    """Read uploaded files, or examples where there are none."""
-    return read_files(service, files) if files else read_examples(service)
+def read_chosen(
+    service: Service, files: Sequence[str] | None, shows: str = "digit"
+) -> Generator[Shown]:
+    """Read uploaded files, or examples where there are none; `shows` is one of `SHOWS`."""
+    numbers = shows == "number"
+    if files:
+        return read_files(service, files, numbers=numbers)
+    return read_examples(service, numbers=numbers)
 
 
 def _explain(service: Service, error: DigitError) -> Shown:
@@ -125,35 +161,75 @@ def _remove(path: Path, before: os.stat_result) -> None:
         return  # the other visitor was faster
 
 
-def _read(service: Service, inputs: Iterable[Input], count: int) -> Generator[Shown]:
+def _read(
+    service: Service, inputs: Iterable[Input], count: int, name: str, numbers: bool
+) -> Generator[Shown]:
     """Read inputs, and tell how far it is after each batch."""
     predictor = service.predictor
+    reader = read_numbers(predictor) if numbers else Reader()
+    size = reader.chunk_files if numbers else BATCH
     thumbnails: list[str] = []
     # Gradio may run each step in another thread, where SQLite would refuse to go on. So the rows
     # are kept until all are there; they are few.
     rows: list[tuple] = []
     skipped: list[tuple[str, str]] = []
+    started = time.perf_counter()
     yield Shown(_progress(0, count, 0), is_running=True)
-    with WorkerPool(count_workers()) as pool:
-        answers = pool.answer((item, None) for item in inputs)
-        while batch := list(itertools.islice(answers, BATCH)):
-            new, others = make_rows(batch, predictor, BATCH)
+    with WorkerPool(count_workers(), reader=reader) as pool:
+        answers = pool.answer((item, None) for item in add_labels(inputs, numbers=numbers))
+        while batch := list(itertools.islice(answers, size)):
+            new, others = (
+                make_number_rows(batch, predictor) if numbers else make_rows(batch, predictor, size)
+            )
             rows += new
             skipped += others
             thumbnails += [make_thumbnail(*pair) for pair in batch if not _is_skipped(pair)]
             errors = sum(row[STATUS] == "error" for row in rows)
             yield Shown(_progress(len(rows) + len(skipped), count, errors), is_running=True)
+    seconds = time.perf_counter() - started
+    if skipped and not rows:
+        endings = count_endings(path for path, _ in skipped)
+        raise DataNotFoundError(explain_nothing(name, "uploads", endings))
     with tempfile.TemporaryDirectory(prefix="digits-") as folder:
-        results = _store(rows, skipped, Path(folder))
-        page = render_results(results, thumbnails)
-        csv = write_csv(results, Path(folder) / "results.csv")
-        json = write_json(results, Path(folder) / "results.json")
-        yield Shown(page, str(csv), str(json))  # the page takes copies before it asks for more
+        results = _store(rows, skipped, numbers, Path(folder))
+        summary = {
+            "run": name,
+            "source": "handed over on the page",
+            "kind": "uploads",
+            "model": predictor.checkpoint.path.stem,
+            "model_version": predictor.checkpoint.version,
+            "numbers": numbers,
+            **summarise(results),
+            "read_now": len(rows),
+            "seconds": round(seconds, 2),
+            "pictures_per_second": round(len(rows) / seconds, 1),
+        }
+        pictures = _by_path(results, thumbnails)
+        yield Shown(
+            render_results(results, summary, thumbnails),
+            str(write_csv(results, Path(folder) / "results.csv")),
+            str(write_json(results, Path(folder) / "results.json")),
+            str(write_report(results, summary, Path(folder) / "report.html", pictures)),
+        )  # the page takes copies before it asks for more
 
 
-def _store(rows: list[tuple], skipped: list[tuple[str, str]], folder: Path) -> Results:
+def _by_path(results: Results, thumbnails: Sequence[str]) -> dict[str, str]:
+    """Find small pictures by the names of their rows; those of two rows of one name are left out.
+
+    Visitors may drop files of one name from several folders.
+    """
+    paths = [row["path"] for row in results]
+    counts = Counter(paths)
+    pairs = zip(paths, thumbnails, strict=True)
+    return {path: thumbnail for path, thumbnail in pairs if counts[path] == 1}
+
+
+def _store(
+    rows: list[tuple], skipped: list[tuple[str, str]], numbers: bool, folder: Path
+) -> Results:
     """Put rows where they can be counted and written to files."""
-    with contextlib.closing(RowStore(folder / "rows.sqlite")) as store:
+    columns = NUMBER_COLUMNS if numbers else COLUMNS
+    with contextlib.closing(RowStore(folder / "rows.sqlite", columns)) as store:
         store.add(rows, skipped)
         return Results(store.path)
 
@@ -182,13 +258,17 @@ def make_thumbnail(item: Input, answer: Any) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def make_examples() -> Iterator[Input]:
-    """Draw some digits, add a smudge and a file that is no picture."""
-    from strokes import draw_digit
+def make_examples(*, numbers: bool = False) -> Iterator[Input]:
+    """Draw some digits, or numbers; add a smudge and a file that is no picture."""
+    from strokes import draw_digit, draw_number
 
     rng = np.random.default_rng()
-    for number in range(EXAMPLES - 2):
-        yield Input(f"drawn-{number}.png", data=_png(draw_digit(number % 10, rng, size=96)))
+    for place in range(EXAMPLES - 2):
+        if numbers:
+            pixels, _ = draw_number(str(rng.integers(10, 100_000)), rng, height=64)
+        else:
+            pixels = draw_digit(place % 10, rng, size=96)
+        yield Input(f"drawn-{place}.png", data=_png(pixels))
     noise = rng.normal(128, 60, (96, 96)).clip(0, 255).astype(np.uint8)
     yield Input("noise.png", data=_png(noise))
     yield Input("letter.png", data=b"Dear reader, this is no picture.", is_listed=True)
@@ -217,26 +297,33 @@ def _progress(done: int, count: int, errors: int) -> str:
     )
 
 
-def render_results(results: Results, thumbnails: Sequence[str]) -> str:
+def render_results(results: Results, summary: Mapping[str, Any], thumbnails: Sequence[str]) -> str:
     """Show a summary and one line for each picture.
 
     Parameters
     ----------
     results : Results
+    summary : mapping
+        As `batch_rows.summarise` gives it, or more.
     thumbnails : sequence of str
         A data URL for each row, or nothing.
     """
-    summary = summarise(results)
+    numbers = results.answer == "text"
     lines = "".join(
-        _line(row, thumbnail) for row, thumbnail in zip(results, thumbnails, strict=True)
+        _line(row, results.answer, thumbnail)
+        for row, thumbnail in zip(results, thumbnails, strict=True)
     )
     return f"""
-<div class="batch" data-show="all">
-  {_chips(summary)}
-  <div class="batch-scroll">
+<div class="batch{" batch-numbers" if numbers else ""}" data-show="all">
+  {_accuracy(summary)}
+  {_lead(results)}
+  {_chips(summary, numbers)}
+  <div class="batch-scroll" tabindex="0" role="region" aria-label="Answers">
   <table>
-    <thead><tr><th scope="col">Picture</th><th scope="col">Name</th><th scope="col">Digit</th>
-      <th scope="col">Confidence</th><th scope="col">Verdict</th></tr></thead>
+    <thead><tr><th scope="col">Picture</th><th scope="col">Name</th>
+      <th scope="col">{"Number" if numbers else "Digit"}</th>
+      <th scope="col">{"Least sure digit" if numbers else "Confidence"}</th>
+      <th scope="col">Verdict</th></tr></thead>
     <tbody>{lines}</tbody>
   </table>
   </div>
@@ -244,16 +331,48 @@ def render_results(results: Results, thumbnails: Sequence[str]) -> str:
 </div>"""
 
 
-def _chips(summary: dict[str, Any]) -> str:
+def _accuracy(summary: Mapping[str, Any]) -> str:
+    """Tell how many were read right, where that is known."""
+    labelled, correct = summary["labelled"], summary["correct"]
+    if not labelled:
+        return ""
+    return (
+        f'<p class="batch-accuracy"><b>{100 * correct / labelled:.1f} %</b> read right: '
+        f"{correct:,} of {labelled:,} in folders that say what they show</p>"
+    )
+
+
+def _lead(results: Results) -> str:
+    """Say what to do with pictures of several digits, where one was looked for."""
+    if results.answer != "digit":
+        return ""
+    count = sum(row["reason"] in SEVERAL for row in results)
+    if not count:
+        return ""
+    shows = "seems" if count == 1 else "seem"
+    return render_notice(
+        f"{count_noun(count, 'picture')} {shows} to show several digits: to read numbers, choose "
+        f"“{SHOWS[1][0]}” above and hand the pictures over again."
+    )
+
+
+def _chips(summary: Mapping[str, Any], numbers: bool) -> str:
     """Count the verdicts; a click shows only the rows with one of them."""
     counts = {"all": summary["pictures"], **{status: summary[status] for status in STATUSES}}
+    if summary["labelled"]:
+        counts["wrong"] = summary["labelled"] - summary["correct"]
     buttons = "".join(
         f'<button type="button" data-show="{_class(name)}"'
         f' aria-pressed="{"true" if name == "all" else "false"}"{"" if count else " disabled"}>'
-        f"{CHIPS[name]} <small>{count:,}</small></button>"
+        f"{_name(name, numbers)} <small>{count:,}</small></button>"
         for name, count in counts.items()
     )
     return f'<div class="chips" role="group" aria-label="Rows shown">{buttons}</div>'
+
+
+def _name(status: str, numbers: bool) -> str:
+    """Say how rows of a status are called here."""
+    return "No number" if numbers and status == "not a digit" else CHIPS[status]
 
 
 def _class(status: str) -> str:
@@ -261,20 +380,23 @@ def _class(status: str) -> str:
     return status.replace(" ", "-")
 
 
-def _line(row: Row, thumbnail: str) -> str:
-    """Show one picture."""
-    status = row["status"]
-    digit = {"ok": "{digit}", "unsure": "{digit}?"}.get(status, "–").format(**row)
+def _line(row: Row, answer: str, thumbnail: str) -> str:
+    """Show one picture; `answer` is the column that holds what was read."""
+    status, read, label = row["status"], row[answer], row["label"]
+    shown = {"ok": f"{read}", "unsure": f"{read}?"}.get(status, "–")
     sure = ""
     if status in ("ok", "unsure"):
         words = "" if row["reason"] in SEVERAL else confidence_words(row["confidence"])
         sure = f"{escape(short_percent(row['confidence']))}<small>{words}</small>"
-    verdict = {"ok": "sure", "error": "not read"}.get(status, status)
+    verdict = _name(status, answer == "text").lower()
+    is_wrong = label is not None and read != label
+    truth = f'<em class="batch-truth">should be {escape(str(label))}</em>' if is_wrong else ""
     picture = f'<img src="{thumbnail}" alt="" width="48" height="48">' if thumbnail else ""
     return (
-        f'<tr class="batch-{_class(status)}"><td>{picture}</td>'
-        f'<th scope="row">{escape(row["path"])}</th><td class="batch-digit">{digit}</td>'
-        f"<td>{sure}</td><td><b>{verdict}</b> <span>{escape(row['reason'])}</span></td></tr>"
+        f'<tr class="batch-{_class(status)}{" batch-wrong" if is_wrong else ""}"><td>{picture}</td>'
+        f'<th scope="row">{escape(row["path"])}</th><td class="batch-digit">{shown}</td>'
+        f"<td>{sure}</td>"
+        f"<td><b>{verdict}</b> <span>{escape(row['reason'])}</span>{truth}</td></tr>"
     )
 
 
@@ -286,7 +408,7 @@ def _skipped(results: Results) -> str:
     count = lines.count("<li>")
     if not count:
         return ""
-    files = "1 other file was" if count == 1 else f"{count:,} other files were"
+    files = f"{count_noun(count, 'other file')} {'was' if count == 1 else 'were'}"
     return f"<details><summary>{files} left out</summary><ul>{lines}</ul></details>"
 
 
@@ -294,20 +416,22 @@ def build_batch_tab(service: Service) -> None:
     """Lay out the tab, and wire it."""
     import gradio as gr
 
-    gr.HTML(render_hint(f"{INTRODUCTION} {LIMITS}"), apply_default_css=False)
+    gr.HTML(render_hint(INTRODUCTION), apply_default_css=False)
+    shows = gr.Radio(SHOWS, value="digit", label="Each picture shows", elem_classes="choice")
     files = gr.File(
         label="Pictures, or zips of pictures",
         file_count="multiple",
         height=180,
         elem_id="batch-files",
     )
+    gr.HTML(render_hint(LIMITS), apply_default_css=False)
     with gr.Row(elem_classes="actions"):
         example = gr.Button("Try it with drawn digits", size="md")
         stop = gr.Button("Stop", size="md", visible=False, elem_id="batch-stop")
-        csv, json = (
+        downloads = [
             gr.DownloadButton(f"Download {kind}", size="md", visible=False, elem_id=f"batch-{kind}")
-            for kind in ("CSV", "JSON")
-        )
+            for kind in ("CSV", "JSON", "report")
+        ]
     table = gr.HTML(
         value="",
         css_template=_read_file("batch_table.css"),
@@ -321,8 +445,8 @@ def build_batch_tab(service: Service) -> None:
     run = gr.on(
         [files.upload, example.click],
         _with_buttons(partial(read_chosen, service)),
-        [files],
-        [table, csv, json, stop, files, example],
+        [files, shows],
+        [table, *downloads, stop, files, example],
         trigger_mode="once",
         show_progress="hidden",
         concurrency_limit=AT_ONCE,
@@ -351,8 +475,10 @@ def _with_buttons(read: Callable[..., Iterator[Shown]]) -> Callable[..., Iterato
         for shown in read(*inputs):
             yield (
                 shown.page,
-                gr.update(value=shown.csv, visible=shown.csv is not None),
-                gr.update(value=shown.json, visible=shown.json is not None),
+                *(
+                    gr.update(value=file, visible=file is not None)
+                    for file in (shown.csv, shown.json, shown.report)
+                ),
                 gr.update(visible=shown.is_running),
                 # The uploads are gone when it has ended.
                 gr.update(interactive=False)

@@ -106,7 +106,7 @@ def test_only_what_was_read_can_be_corrected_and_no_test_picture(page: Page, ser
     assert len(server.store) == 0
 
 
-def test_a_zip_becomes_a_table_a_csv_and_a_json_file(
+def test_a_zip_becomes_a_table_files_and_a_report(
     page: Page, digit_png: Callable[..., Path], tmp_path: Path
 ):
     scans = tmp_path / "scans.zip"
@@ -124,7 +124,7 @@ def test_a_zip_becomes_a_table_a_csv_and_a_json_file(
     page.locator(".chips:visible").get_by_role("button", name="Not read").click()
     expect(rows.locator("visible=true")).to_have_count(1)
     files = {}
-    for kind in ("CSV", "JSON"):
+    for kind in ("CSV", "JSON", "report"):
         with page.expect_download() as download:
             page.get_by_role("button", name=f"Download {kind}").click()
         files[kind] = download.value.path().read_text(encoding="utf-8")
@@ -134,16 +134,19 @@ def test_a_zip_becomes_a_table_a_csv_and_a_json_file(
         "scans.zip/torn.png",
         "2-0.png",
     ]
+    assert "scans.zip/torn.png" in files["report"]
     assert page.locator("#batch-files .file-preview").count() == 0, "the uploads are gone"
 
 
-def test_a_batch_can_be_tried_without_pictures_on_a_phone(
+def test_a_batch_of_numbers_can_be_tried_without_pictures_on_a_phone(
     open_page: Callable[..., Page], server: Server
 ):
     page = open_page(url=server.url, viewport={"width": 390, "height": 844})
     open_tab(page, "Batch")
 
+    page.get_by_role("radio", name="A number").check()
     page.get_by_role("button", name="Try it with drawn digits").click()
 
-    expect(page.locator(".batch tbody tr")).to_have_count(12)
+    expect(page.locator(".batch-numbers tbody tr")).to_have_count(12)
+    expect(page.locator("#batch-results").get_by_role("status")).to_contain_text("All 12, ")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

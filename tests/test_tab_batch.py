@@ -9,10 +9,12 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+import numpy as np
 import pytest
+from PIL import Image
 
 import batch_uploads
 import tab_batch
@@ -24,6 +26,7 @@ from tab_batch import EXAMPLES, Shown, build_batch_tab, read_chosen, read_exampl
 
 if TYPE_CHECKING:
     from service import Service
+    from tests.conftest import Handwriting
 
 
 @pytest.fixture(autouse=True)
@@ -119,8 +122,8 @@ def test_a_batch_that_is_stopped_leaves_nothing_behind(
     pools: list[WorkerPool] = []
 
     class Watched(WorkerPool):
-        def __init__(self, workers: int) -> None:
-            super().__init__(workers)
+        def __init__(self, workers: int, **options: Any) -> None:
+            super().__init__(workers, **options)
             pools.append(self)
 
     monkeypatch.setattr(tab_batch, "WorkerPool", Watched)
@@ -181,9 +184,10 @@ def test_a_visitor_has_one_batch_at_a_time(service: Service, uploads: list[str])
     steps = list(run.fn(uploads))
 
     assert run.trigger_mode == "once"
-    assert [step[5]["interactive"] for step in (steps[0], steps[-1])] == [False, True]
-    assert [step[4]["interactive"] for step in (steps[0], steps[-1])] == [False, True]
-    assert steps[-1][4]["value"] is None
+    (*_, files, example), (*_, files_after, example_after) = steps[0], steps[-1]
+    assert [each["interactive"] for each in (files, example)] == [False, False]
+    assert [each["interactive"] for each in (files_after, example_after)] == [True, True]
+    assert files_after["value"] is None
 
 
 def test_without_files_there_are_examples(service: Service):
@@ -279,3 +283,157 @@ def test_the_page_says_its_limits_and_offers_no_handler_to_other_programs(servic
     texts = [str(getattr(block, "value", "")) for block in page.blocks.values()]
     assert any("Up to 500 pictures or 100 MB" in text for text in texts)
     assert (info["named_endpoints"], info["unnamed_endpoints"]) == ({}, {})
+
+
+# ---- Numbers, right answers, the report ----------------------------------------------------------
+
+
+@pytest.fixture
+def number_png(tmp_path: Path, handwriting: Handwriting) -> Path:
+    """Write the number 37, black on white."""
+    pictures = [handwriting.images[handwriting.labels == digit][0] for digit in (3, 7)]
+    pixels = 255 - np.rint(np.hstack(pictures) * 255).astype(np.uint8).repeat(3, 0).repeat(3, 1)
+    path = tmp_path / "up" / "number.png"
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(np.pad(pixels, 20, constant_values=255)).save(path)
+    return path
+
+
+@pytest.fixture
+def sorted_zip(tmp_path: Path, digit_png: Callable[..., Path]) -> Path:
+    """Pack a seven that lies where sevens do, one that lies where threes do, and a broken three."""
+    path = tmp_path / "sorted.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(digit_png(7), "7/a.png")
+        archive.write(digit_png(7), "3/b.png")
+        archive.writestr("3/torn.png", b"")
+    return path
+
+
+def read_report(steps: Iterator[Shown]) -> tuple[str, str]:
+    """Return what the page showed last, and the report as it was handed over."""
+    for step in steps:
+        report = Path(step.report).read_text(encoding="utf-8") if step.report else ""
+    return step.page, report
+
+
+def test_numbers_are_read_as_on_the_tab_for_numbers(service: Service, number_png: Path):
+    reading = service.predictor.read(number_png)
+
+    shown, table, rows = finish(read_chosen(service, [str(number_png)], "number"))
+
+    assert (rows[0]["text"], rows[0]["status"]) == (" ".join(reading.lines), reading.verdict)
+    assert rows[0]["count"] == len(reading.digits) == 2
+    assert table[0]["text"] == rows[0]["text"]
+    text = text_of(shown[-1].page)
+    assert "No number 0" in text
+    assert "Number Least sure digit Verdict" in text
+    assert rows[0]["text"] in text
+
+
+def test_numbers_are_read_in_a_process_of_their_own(
+    service: Service, number_png: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tab_batch, "count_workers", lambda: 1)
+
+    _, _, rows = finish(read_chosen(service, [str(number_png)], "number"))
+
+    assert rows[0]["count"] == 2
+
+
+def test_the_examples_of_numbers_are_numbers(service: Service):
+    _, _, rows = finish(read_chosen(service, None, "number"))
+
+    assert len(rows) == EXAMPLES
+    assert sum((row["count"] or 0) > 1 for row in rows) > EXAMPLES / 2
+
+
+def test_who_hands_over_numbers_as_digits_is_told_how_they_are_read(
+    service: Service, number_png: Path
+):
+    page = finish(read_files(service, [str(number_png)]))[0][-1].page
+
+    assert "1 picture seems to show several digits: to read numbers, choose “A number”" in page
+
+
+def test_folders_named_by_digits_tell_how_many_were_read_right(service: Service, sorted_zip: Path):
+    shown, _, rows = finish(read_files(service, [str(sorted_zip)]))
+
+    assert [(row["digit"], row["label"]) for row in rows] == [(7, 7), (7, 3), (None, 3)]
+    page = shown[-1].page
+    assert "33.3 % read right: 1 of 3" in text_of(page)
+    assert "Wrong 2" in text_of(page)
+    assert page.count("should be 3") == page.count(" batch-wrong") == 2
+
+
+def test_without_such_folders_nothing_is_said_about_right_and_wrong(
+    service: Service, digit_png: Callable[..., Path]
+):
+    page = finish(read_files(service, [str(digit_png(3))]))[0][-1].page
+
+    assert "read right" not in page
+    assert "Wrong" not in page
+
+
+def test_the_report_shows_the_pictures_of_the_visitor(service: Service, sorted_zip: Path):
+    page, report = read_report(read_files(service, [str(sorted_zip)]))
+
+    assert "33.33 %</b> right of 3" in report
+    assert 'data-path="sorted.zip/3/b.png"' in report
+    [_, misread] = re.findall(r'src="(data:image/jpeg[^"]+)"', page)
+    assert set(re.findall(r'src="(data:image/jpeg[^"]+)"', report)) == {misread}
+
+
+def test_the_report_holds_nothing_of_the_server(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A stranger's zip may be called as a folder of the server is, and so may what is in it."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    home, up = tmp_path / "home", tmp_path / "up"
+    (home / "private").mkdir(parents=True)
+    Image.fromarray(noise).save(home / "private" / "plan.png")
+    up.mkdir()
+    with zipfile.ZipFile(up / "private", "w") as archive:
+        archive.writestr("plan.png", tab_batch._png(np.full((64, 64), 255, np.uint8)))
+    monkeypatch.chdir(home)
+
+    page, report = read_report(read_files(service, [str(up / "private")]))
+
+    assert "private/plan.png" in report
+    assert str(tmp_path) not in report
+    assert "data:image/png" not in report, "as the report of a folder shows its files"
+    assert re.findall(r'src="(data:image[^"]+)"', report) == re.findall(r'src="(data[^"]+)"', page)
+
+
+def test_two_pictures_of_one_name_are_not_mixed_up_in_the_report(
+    service: Service, digit_png: Callable[..., Path], tmp_path: Path
+):
+    """Files from two folders may be dropped at once."""
+    packed = []
+    for folder, digit in (("a", 7), ("b", 3)):
+        path = tmp_path / folder / "scans.zip"
+        path.parent.mkdir()
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.write(digit_png(digit), "0/x.png")
+        packed.append(str(path))
+
+    page, report = read_report(read_files(service, packed))
+
+    assert page.count("data:image/jpeg") == 2
+    assert report.count("scans.zip/0/x.png") > 1
+    assert "data:image/jpeg" not in report
+
+
+def test_a_zip_of_texts_is_told_to_hold_no_picture(service: Service, tmp_path: Path):
+    notes = tmp_path / "notes.zip"
+    with zipfile.ZipFile(notes, "w") as archive:
+        archive.writestr("a.txt", b"Dear Sir")
+        archive.writestr("b.md", b"# Notes")
+
+    *_, shown = read_files(service, [str(notes)])
+
+    assert "Nothing was read: notes.zip: no picture there, only 2 other files (.md, .txt)" in (
+        text_of(shown.page)
+    )
+    assert (shown.csv, shown.report, shown.is_running) == (None, None, False)
+    assert not notes.exists()
