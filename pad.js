@@ -32,6 +32,7 @@ const cursor = find("cursor");
 const width = find("width");
 const file = find("file");
 const note = find("note");
+const said = find("said");
 const camera = find("camera");
 const video = camera.querySelector("video");
 
@@ -118,6 +119,9 @@ function add(deed) {
 // question it belongs. Until the one to the latest question is there, what is shown is marked: by
 // `aria-busy`, and by `data-late` with words for people if it takes its time. An empty pad needs no
 // answer: `props.blank` is shown at once, also in place of an answer that comes too late.
+//
+// What is made anew together with its words is mostly not read out to who cannot see. So the words
+// of an answer, its elements with `data-told`, are repeated in one that stays.
 
 const READING_MS = 300;
 const LOST_MS = 8_000;
@@ -141,6 +145,7 @@ function markAnswer(isNew = false) {
   for (const answer of answers) answer.setAttribute("aria-busy", String(isWaiting));
   // An answer to an earlier question about the same, as while a stroke grows, is a sign of life.
   if (!isWaiting || (isNew && shown >= begun)) stopClocks();
+  if (!isWaiting && !stroke) sayAnswer();
   if (isWaiting && !clocks.length) {
     clocks = [setTimeout(tellLate, READING_MS, "Reading …"), setTimeout(tellLate, LOST_MS, LOST)];
   }
@@ -160,6 +165,15 @@ function showBlank(answer) {
   content.dataset.asked = asked;
 }
 
+function sayAnswer() {
+  const words = findAnswers()
+    .flatMap((answer) => [...answer.querySelectorAll("[data-told] > *")])
+    .filter((part) => !part.hidden && !part.ariaHidden && part.innerText.trim())
+    .map((part) => part.innerText.trim())
+    .join(". ");
+  if (said.textContent !== words) said.textContent = words;
+}
+
 function stopClocks() {
   clocks.forEach(clearTimeout);
   clocks = [];
@@ -168,6 +182,7 @@ function stopClocks() {
 
 function tellLate(words) {
   for (const answer of findAnswers()) answer.dataset.late = words;
+  said.textContent = words;
 }
 
 // ---- Drawing it -------------------------------------------------------------------------------

@@ -129,7 +129,7 @@ def render_reading(reading: Reading, pixels: np.ndarray, size: tuple[int, int]) 
     tone = {"ok": "ok", "unsure": "unsure"}.get(reading.verdict, "refused")
     return f"""
 <section class="answer answer-{tone} number-answer" aria-label="Answer">
-  <div class="answer-words" role="status">
+  <div class="answer-words" data-told>
     <p class="answer-digit number-text">{lines}</p>
     <h2 class="answer-title">{title}</h2>
     <p class="answer-sure">{sure}</p>
@@ -258,7 +258,7 @@ def _message(title: str, text: str, *, tone: str = "blank") -> str:
     """Show words where the number would be."""
     return f"""
 <section class="answer answer-{tone} number-answer" aria-label="Answer">
-  <div class="answer-words" role="status">
+  <div class="answer-words" data-told>
     <p class="answer-digit number-text" aria-hidden="true">{"!" if tone == "error" else "123"}</p>
     <h2 class="answer-title">{escape(title)}</h2>
     <p class="answer-text">{escape(text)}</p>

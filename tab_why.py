@@ -155,7 +155,7 @@ def _headline(prediction: Prediction, target: int, label: int | None) -> str:
     if label is not None:
         text += f" It is labelled {label}."
     return (
-        f'<div role="status"><h2 class="answer-title">{escape(title)}</h2>'
+        f'<div data-told><h2 class="answer-title">{escape(title)}</h2>'
         f'<p class="hint">{escape(text)}</p></div>'
     )
 

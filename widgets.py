@@ -333,6 +333,7 @@ def _pad_html(elem_id: str, *, pen: int, hint: str, label: str, samples: bool) -
 </div>
 <input class="pad-file" type="file" accept="image/*" hidden>
 <p class="pad-note" role="status"></p>
+<p class="pad-said unseen" role="status"></p>
 """
 
 
@@ -642,7 +643,7 @@ def _panel(
 <section class="answer answer-{tone}" aria-label="Answer">
   <div class="answer-top">
     <div class="answer-digit" aria-hidden="true">{escape(figure)}</div>
-    <div class="answer-words" role="status">
+    <div class="answer-words" data-told>
       <h2 class="answer-title">{escape(title)}</h2>
       <p class="answer-sure">{sure}</p>
       <p class="answer-text">{escape(text)}</p>
@@ -695,7 +696,7 @@ def render_steps(steps: Iterable[tuple[str, np.ndarray]]) -> str:
 def render_empty(title: str, text: str) -> str:
     """Say, in the middle of a panel that has nothing to show yet, what there will be to see."""
     return (
-        f'<div class="empty" role="status"><p class="empty-title">{escape(title)}</p>'
+        f'<div class="empty" data-told><p class="empty-title">{escape(title)}</p>'
         f"<p>{escape(text)}</p></div>"
     )
 

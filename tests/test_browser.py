@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from screenshots import HAND, PAD_SIDE, draw, open_pad, smooth, wait_for_answer
+from screenshots import HAND, PAD_SIDE, draw, open_pad, open_tab, smooth, wait_for_answer
 from tests.conftest import DESKTOP
 from utils import PROJECT
 
@@ -178,6 +178,31 @@ def test_everything_is_reached_and_drawn_with_the_keyboard_alone(page: Page):
         names.append(page.evaluate("document.activeElement.ariaLabel"))
     assert "Upload a picture" in names
     assert "Random test image" in names
+
+
+def test_answers_are_read_out_by_an_element_that_stays(page: Page):
+    """The answer itself is made anew each time; most readers of the screen pass over that."""
+    said = page.locator("#pad").get_by_role("status").and_(page.locator(".pad-said"))
+    said.evaluate("element => { element.dataset.first = 'yes'; }")
+
+    draw(page, HAND[7])
+
+    expect(said).to_contain_text("This is a 7. ")
+    expect(said).to_have_attribute("data-first", "yes")
+    page.get_by_role("button", name="Clear").click()
+    expect(said).to_contain_text("Draw a digit")
+
+
+def test_the_keyboard_shows_where_it_is_on_sliders_too(page: Page):
+    """Gradio's own show nothing."""
+    open_tab(page, "Stress test")
+    page.get_by_label("number input for Noise").focus()
+
+    page.keyboard.press("Tab")
+
+    slider = page.get_by_label("range slider for Noise")
+    expect(slider).to_be_focused()
+    expect(slider).to_have_css("outline-style", "solid")
 
 
 # ---- Pictures -----------------------------------------------------------------------------------
