@@ -15,6 +15,7 @@ import base64
 import contextlib
 import io
 import itertools
+import json
 import os
 import tempfile
 import time
@@ -55,7 +56,7 @@ from batch_workers import Reader, WorkerPool
 from errors import DataNotFoundError, DigitError, ImageError
 from picture import open_picture
 from predict import SEVERAL
-from widgets import confidence_words, render_hint, render_notice, short_percent
+from widgets import QUIET, confidence_words, render_hint, render_notice, short_percent
 
 if TYPE_CHECKING:
     from service import Service
@@ -85,6 +86,7 @@ LIMITS = (
     "They are read in memory and deleted when the table is there. In a zip with folders named 0 to "
     "9, these count as the right digits: then you also get the share that was read right."
 )
+WAITING = f"Waiting to begin: at most {AT_ONCE} batches are read at a time."
 
 
 class Shown(NamedTuple):
@@ -440,10 +442,14 @@ def build_batch_tab(service: Service) -> None:
         elem_id="batch-results",
     )
 
+    starts = [files.upload, example.click]
+    # Said by the browser itself, as nothing comes from the server while it is busy with others.
+    waiting = json.dumps(render_hint(WAITING))
+    gr.on(starts, None, None, [table], js=f"() => {waiting}", **QUIET)
     # One listener for both, so that a visitor has one batch at a time: two would take turns in
     # showing their tables.
     run = gr.on(
-        [files.upload, example.click],
+        starts,
         _with_buttons(partial(read_chosen, service)),
         [files, shows],
         [table, *downloads, stop, files, example],

@@ -205,6 +205,29 @@ def test_the_keyboard_shows_where_it_is_on_sliders_too(page: Page):
     expect(slider).to_have_css("outline-style", "solid")
 
 
+def test_what_is_chosen_is_seen_in_the_colours_of_the_system(open_page: Callable[..., Page]):
+    page = open_page(forced_colors="active")
+    marked = "element => getComputedStyle(element).backgroundColor"
+    draw(page, HAND[7])
+    wait_for_answer(page, 7)
+
+    pen, eraser, tab, other, fill, track = (
+        page.locator(name).first.evaluate(marked)
+        for name in (
+            *(
+                ".pad-pen",
+                ".pad-eraser",
+                "[role=tab][aria-selected=true]",
+                "[role=tab]:not(.selected)",
+            ),
+            *(".bar-best .bar-fill", ".bar-best .bar-track"),
+        )
+    )
+
+    assert pen == tab == fill
+    assert pen not in (eraser, other, track)
+
+
 # ---- Pictures -----------------------------------------------------------------------------------
 
 

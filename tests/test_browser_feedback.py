@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from feedback import FeedbackStore
 from screenshots import HAND, draw, open_tab, serve_page, wait_for_answer
@@ -145,7 +145,13 @@ def test_a_batch_of_numbers_can_be_tried_without_pictures_on_a_phone(
     open_tab(page, "Batch")
 
     page.get_by_role("radio", name="A number").check()
-    page.get_by_role("button", name="Try it with drawn digits").click()
+    answers: list[Route] = []
+    page.route("**/queue/data*", lambda route: answers.append(route))  # as if others were served
+    with page.expect_request("**/queue/data*"):
+        page.get_by_role("button", name="Try it with drawn digits").click()
+    expect(page.locator("#batch-results .hint")).to_contain_text("Waiting to begin")
+
+    answers.pop().continue_()
 
     expect(page.locator(".batch-numbers tbody tr")).to_have_count(12)
     expect(page.locator("#batch-results").get_by_role("status")).to_contain_text("All 12, ")
