@@ -290,7 +290,7 @@ class Training(_Input):
         default=_DEFAULTS.hands, description="Learn other hands than MNIST's as well."
     )
     promote: bool = Field(
-        default=_DEFAULTS.promote, description="Make the result the best model if it is not worse."
+        default=_DEFAULTS.promote, description="Make the result the best model, if it is not worse."
     )
     name: Annotated[str, Field(max_length=64, pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]*)?$")] = Field(
         default=_DEFAULTS.name, description="Of the new model; empty makes one up."

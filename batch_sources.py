@@ -18,7 +18,6 @@ import codecs
 import contextlib
 import csv
 import glob
-import lzma
 import os
 import re
 import stat
@@ -36,6 +35,11 @@ from typing import Any
 
 from errors import DataFormatError, DataNotFoundError, DigitError, SettingsError
 from kaggle import has_labels, read_rows
+
+try:
+    from lzma import LZMAError
+except ImportError:  # Python was built without it; then nothing raises this
+    LZMAError = OSError  # type: ignore[assignment, misc]
 
 LABEL_RULES = ("auto", "names", "none")
 MAX_MEMBER_BYTES = 64 * 2**20  # as for a file of its own, see picture.MAX_BYTES
@@ -67,7 +71,7 @@ _ARCHIVE_DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
-    lzma.LZMAError,
+    LZMAError,
 )
 
 

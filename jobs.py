@@ -33,6 +33,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,7 +85,7 @@ class JobSettings:
         Learn from the stored corrections as well; MNIST is always learned besides.
     hands : bool, default=True
         Learn other hands than MNIST's, and pictures of no digit, as well.
-    promote : bool, default=True
+    promote : bool, default=False
         Make the result the "best" model if it is not worse by the rule of `promotion.py`.
     name : str, default=""
         Of the new checkpoint: letters, digits, - and _, at most 64; "" makes one up.
@@ -99,7 +100,7 @@ class JobSettings:
     start: str = "best"
     corrections: bool = False
     hands: bool = True
-    promote: bool = True
+    promote: bool = False
     name: str = ""
     limit: int = 0
     seed: int = 0
@@ -208,8 +209,7 @@ class TrainingJobs:
 
     def history(self, limit: int = 20) -> list[Job]:
         """Return the newest runs, the newest first, the running one included."""
-        jobs = (self._read(run) for run in self._runs())
-        return [job for job, _ in zip(filter(None, jobs), range(limit), strict=False)]
+        return list(islice(filter(None, map(self._read, self._runs())), limit))
 
     def latest(self) -> Job | None:
         """Return the newest run, running or not, or None."""

@@ -50,7 +50,7 @@ class Metrics:
 
     Attributes
     ----------
-    requests, seconds, read, refused, batches, waiting
+    requests, seconds, read, batches, working, waiting, model
         Counters, histograms and gauges of `prometheus_client`.
     """
 

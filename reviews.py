@@ -299,8 +299,9 @@ def _locate(name: str, folder: Path) -> Path:
     # A batch puts an apostrophe before what a spreadsheet would take for a formula.
     names = [name, name.removeprefix("'")]
     guesses = [base / each for each in names for base in (folder, Path())]
+    # Path.is_file would raise for a name that is too long, or below a folder not to be entered.
     return next(
-        (path for path in guesses if any(part.is_file() for part in (path, *path.parents))),
+        (path for path in guesses if os.path.isfile(path) or find_archive(path)),  # noqa: PTH113
         guesses[0],
     )
 

@@ -19,8 +19,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -144,7 +146,7 @@ def _find(what: str, data_folder: Path, groups: Sequence[str]) -> Iterator[Sampl
     if what == "non-digits":
         return _make_none(data_folder)
     path = Path(what)
-    if path.suffix.lower() == ".csv" and path.is_file():
+    if _is_table(path):
         if _is_kaggle(path):
             return _from_kaggle(path)
         return _from_table(path, groups)
@@ -280,9 +282,16 @@ def _label(text: str) -> int | None:
     return int(text) if len(text) == 1 and text in "0123456789" else None
 
 
+def _is_table(path: Path) -> bool:
+    """Whether a path is that of a table."""
+    # Path.is_file would raise for a name that is too long, or below a folder not to be entered.
+    return path.suffix.lower() == ".csv" and os.path.isfile(path)  # noqa: PTH113
+
+
 def _is_kaggle(path: Path) -> bool:
     """Whether a file begins as Kaggle's digit-recognizer files do."""
-    if path.suffix.lower() != ".csv" or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return b"pixel0" in file.readline()
+    if _is_table(path):
+        # What cannot be read here is no better read, and named, as any other table.
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            return b"pixel0" in file.readline()
+    return False

@@ -180,13 +180,9 @@ def make_best(name: str, folder: Path) -> Checkpoint:
     """
     with _alone(folder):
         source = load_checkpoint(name, folder, allow_paths=False).path
-        best = folder / f"{BEST}{SUFFIX}"
         if source.stem == BEST:
             raise SettingsError(f"{BEST} is the best model already")
-        if best.exists():
-            _copy(best, folder / f"{PREVIOUS}{SUFFIX}")
-        _copy(source, best)
-        return load_file(best)
+        return _replace_best(source, folder)
 
 
 def roll_back(folder: Path) -> Checkpoint:
@@ -207,23 +203,25 @@ def roll_back(folder: Path) -> Checkpoint:
         If a file cannot be written.
     """
     with _alone(folder):
-        previous, best = folder / f"{PREVIOUS}{SUFFIX}", folder / f"{BEST}{SUFFIX}"
+        previous = folder / f"{PREVIOUS}{SUFFIX}"
         if not previous.is_file():
             raise ModelNotFoundError(
                 "there is nothing to go back to: the best model has not been replaced yet"
             )
         load_file(previous)
-        # The replaced file is held under a third name until both are in place.
-        with atomic_write(previous) as leaving:
-            shutil.copyfile(best if best.exists() else previous, leaving)
-            _copy(previous, best)
-        return load_file(best)
+        return _replace_best(previous, folder)
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Replace a file by a copy of another in one step."""
-    with atomic_write(target) as temporary:
-        shutil.copyfile(source, temporary)
+def _replace_best(source: Path, folder: Path) -> Checkpoint:
+    """Put a copy of a model in the place of the best one, and that in the place before it."""
+    best, previous = folder / f"{BEST}{SUFFIX}", folder / f"{PREVIOUS}{SUFFIX}"
+    with atomic_write(best) as coming:
+        # The copy first: the source may be the one before, which is replaced now.
+        shutil.copyfile(source, coming)
+        if best.exists():
+            with atomic_write(previous) as leaving:
+                shutil.copyfile(best, leaving)
+    return load_file(best)
 
 
 def _alone(folder: Path) -> AbstractContextManager[None]:

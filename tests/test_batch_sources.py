@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import builtins
 import gzip
+import importlib.util
 import io
 import os
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import batch_sources
 from batch_sources import Input, open_source, read_list
 from errors import DataFormatError, DataNotFoundError, SettingsError
 
@@ -506,3 +508,17 @@ def test_a_manifest_that_is_damaged_further_down_is_named_with_the_line(tree):
 def test_an_unknown_rule_for_labels_is_refused(tmp_path):
     with pytest.raises(SettingsError, match="auto, names, none"):
         open_source(tmp_path, labels="folders")
+
+
+def test_a_python_without_lzma_reads_what_is_packed_otherwise(tree, monkeypatch):
+    """Python is built without it where its library is missing, and nothing here started."""
+    spec = importlib.util.spec_from_file_location("without_lzma", batch_sources.__file__)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "lzma", None)
+    monkeypatch.setitem(sys.modules, "without_lzma", module)
+
+    spec.loader.exec_module(module)
+
+    with zipfile.ZipFile(tree / "scans.zip", "w") as packed:
+        packed.writestr("a.png", png())
+    assert [item.data for item in module.open_source(tree / "scans.zip").read()] == [png()]

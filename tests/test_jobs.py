@@ -140,7 +140,11 @@ def test_the_trainer_gets_what_was_chosen(
         tmp_path / "outputs", models_folder, data=tmp_path / "data", corrections=tmp_path / "c.db"
     )
 
-    begin(jobs, model="cnn2", start="", epochs=4, lr=1e-05, corrections=True, name="two", seed=9)
+    begin(
+        jobs,
+        **{"model": "cnn2", "start": "", "epochs": 4, "lr": 1e-05, "seed": 9},
+        **{"corrections": True, "promote": True, "name": "two"},
+    )
     wait_until(lambda: jobs.current() is None)
 
     line = f" {jobs.latest().log} "  # one word for each argument
@@ -151,6 +155,13 @@ def test_the_trainer_gets_what_was_chosen(
         *(f"--models-dir {models_folder.resolve()}", "--candidate two", "--promote"),
     ):
         assert f" {flags} " in line
+
+
+def test_the_best_model_stays_unless_another_is_asked_for(jobs: TrainingJobs) -> None:
+    """A run from the API replaced it unasked, where the page's box has to be ticked."""
+    command = jobs._command(JobSettings(model="mlp"), "run", "name")
+
+    assert "--promote" not in command
 
 
 @pytest.mark.parametrize("model", list_models())

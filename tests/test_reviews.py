@@ -223,6 +223,7 @@ def test_each_row_that_cannot_be_taken_is_named(
     (tmp_path / "letter.png").write_bytes(b"Dear Sir")
     Image.new("L", (40, 40), 255).save(tmp_path / "blank.png")
     rows = ["three.png,3", "three.png,", "gone.png,3", "letter.png,3", "blank.png,3", "x.png,seven"]
+    rows += [f"{'x' * 300}.png,3"]  # longer than the name of a file may be
     table = tmp_path / "review.csv"
     table.write_text("path,label\n" + "\n".join(rows), encoding="utf-8")
 
@@ -235,6 +236,7 @@ def test_each_row_that_cannot_be_taken_is_named(
         "line 5, letter.png",
         "line 6, blank.png",
         "line 7, x.png",
+        f"line 8, {'x' * 300}.png",
     ]
     assert "no such file" in imported.problems[0]
     assert "'seven' is not a digit" in imported.problems[3]

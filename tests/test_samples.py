@@ -177,3 +177,27 @@ def test_a_source_that_cannot_be_read_is_refused_with_advice(
 
     with pytest.raises(kind, match=hint):
         load_samples(what, mnist_folder, limit=limit)
+
+
+def test_a_table_that_may_not_be_opened_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name ends as Kaggle's does, so it was opened for a look, with a traceback."""
+    table = write(tmp_path / "table.csv", KAGGLE + f"7,{ROW}\n")
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+
+    assert not holds_mnist_form(table)
+    with pytest.raises(DataFormatError, match=r"table\.csv cannot be read"):
+        load_samples(table, tmp_path)
+
+
+def test_a_name_that_no_file_can_have_is_not_found(tmp_path: Path) -> None:
+    name = str(tmp_path / f"{'x' * 300}.csv")
+
+    assert not holds_mnist_form(name)
+    with pytest.raises(DataNotFoundError, match="xxx"):
+        load_samples(name, tmp_path)

@@ -6,7 +6,9 @@ import io
 import os
 import shutil
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -178,6 +180,27 @@ def test_a_new_best_can_be_taken_back_and_put_forward_again(folder: Path) -> Non
     assert version("best", folder) == other
     assert version("mnist_cnn_previous", folder) == first
     assert version("other", folder) == other
+
+
+def test_the_one_before_becomes_the_best_again_by_name(folder: Path) -> None:
+    """It was overwritten by the best before it was copied, and lost."""
+    first, other = version("best", folder), version("other", folder)
+    shelf.make_best("other", folder)
+
+    assert shelf.make_best("mnist_cnn_previous", folder).version == first
+    assert version("mnist_cnn_previous", folder) == other
+
+
+def test_a_full_disk_leaves_the_best_and_the_one_before(
+    folder: Path, full_disk: Callable[[], AbstractContextManager[None]]
+) -> None:
+    shelf.make_best("other", folder)
+    before = {path.name: path.read_bytes() for path in folder.glob("*.pth")}
+
+    with full_disk(), pytest.raises(OutputError):
+        shelf.roll_back(folder)
+
+    assert {path.name: path.read_bytes() for path in folder.glob("*.pth")} == before
 
 
 def test_where_nothing_was_replaced_there_is_no_way_back(folder: Path) -> None:
