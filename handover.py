@@ -1,6 +1,6 @@
 """What becomes of a finished run's weights: `models/` takes them, or leaves what is better.
 
-    hand_over: last.pth -> models/NAME.pth; best.pth -> models/NAME_best.pth, if it is better
+    hand_over: last.pth -> models/NAME.pth; best.pth -> models/NAME_best.pth, if it is not worse
     offer:     best.pth -> calibrated -> models/CANDIDATE.pth -> the best model, if it is not worse
 
 >>> hand_over(Path("outputs/first"), MODELS_DIR, "mnist_cnn")
@@ -148,7 +148,7 @@ def _check_writable(folder: Path) -> None:
 
 
 def hand_over(folder: Path, models_folder: Path, stem: str, *, replace: bool = False) -> Path:
-    """Copy a run's weights to `models/`: the last always, the best only if they are better.
+    """Copy a run's weights to `models/`: the last always, the best if they are not worse.
 
     A short trial must not destroy a model that took hours, nor may MNIST alone one that reads
     other hands: results compare only between runs that were measured on the same kind of pictures.

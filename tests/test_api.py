@@ -297,6 +297,7 @@ def test_a_bad_picture_is_refused_with_its_field_and_the_next_good_one_read(
 
 
 JSON = {"content-type": "application/json"}
+FORM = {"content-type": "multipart/form-data; boundary=x"}
 NESTED = b"[" * 1_000 + b"]" * 1_000
 BAD_BODIES: list[tuple[str, dict[str, Any], int, str]] = [
     ("nothing", {}, 415, "Content-Type"),
@@ -316,6 +317,8 @@ BAD_BODIES: list[tuple[str, dict[str, Any], int, str]] = [
     ("other field", {"files": {"picture": b"x"}}, 422, "picture: unknown field"),
     ("two files", {"files": [("image", b"x"), ("image", b"y")]}, 422, "images"),
     ("a text field", {"data": {"image": "x"}, "files": {"file": b"x"}}, 422, "image"),
+    ("no field", {"content": b"--x--\r\n", "headers": FORM}, 422, "image: field required"),
+    ("text", {"files": {"image": (None, "x")}}, 422, "image: it has to be a file"),
     ("form of text", {"data": {"image": "x"}}, 415, "Content-Type"),
     ("plain text", {"content": b"x", "headers": {"content-type": "text/plain"}}, 415, "curl"),
     ("XML", {"content": b"<a/>", "headers": {"content-type": "text/xml"}}, 415, "Content"),
@@ -329,7 +332,7 @@ BAD_BODIES: list[tuple[str, dict[str, Any], int, str]] = [
         "damaged form",
         {
             "content": b"--x\r\nrubbish\r\n\r\n",
-            "headers": {"content-type": "multipart/form-data; boundary=x"},
+            "headers": FORM,
         },
         400,
         "body",
@@ -380,13 +383,16 @@ def test_a_body_of_100_megabytes_is_refused_and_the_next_one_read(
     assert client.post("/predict", json={"image": base64_of(seven)}).json()["digit"] == 7
 
 
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
 def test_more_than_can_wait_is_refused_with_a_time_to_come_back(
-    fresh: Callable[..., TestClient], seven: bytes
+    fresh: Callable[..., TestClient], seven: bytes, path: str
 ) -> None:
+    text = base64_of(seven)
+    body = {"images": [text, text]} if path.endswith("batch") else {"image": text}
     client = fresh()
     client.app.state.engine.reader.capacity = 0  # type: ignore[attr-defined]
 
-    answer = client.post("/predict", json={"image": base64_of(seven)})
+    answer = client.post(path, json=body)
 
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) >= 1

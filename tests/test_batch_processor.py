@@ -335,11 +335,14 @@ def test_the_command_line_writes_everything_and_reports_errors_by_its_exit_code(
         (["nowhere"], 1, "no such folder"),
         ([".", "--workers", "-1"], 2, "workers"),
         ([".", "--batch-size", "0"], 2, "batch size"),
+        ([".", "--number", "--format", "submission"], 2, "without --number"),
+        (["-"], 1, "standard input names no file"),
         ([__file__, "--model", "unheard-of"], 1, "unheard-of"),
     ],
 )
 def test_what_cannot_work_is_said_in_one_line(arguments, code, hint, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
 
     assert main(arguments) == code
 
@@ -459,10 +462,13 @@ def test_results_that_cannot_be_written_leave_the_rows_safe(processor, pictures,
         lambda processor: processor.save_results_csv(),
         lambda processor: processor.print_summary(),
         lambda processor: processor.process_folder("nowhere"),
+        lambda processor: processor.process_folder(__file__),
+        lambda processor: processor.save("xlsx"),
+        lambda processor: BatchProcessor(engine="spark"),
     ],
 )
 def test_wrong_use_is_said_in_words(processor, use):
-    with pytest.raises(DigitError, match=r"process_folder|no such folder"):
+    with pytest.raises(DigitError, match=r"process_folder|no such folder|choose one of"):
         use(processor)
 
 

@@ -184,6 +184,14 @@ def test_a_name_that_no_file_can_have_is_an_input_with_a_reason(tree, name):
     assert problems[str(tree / "a.png")] == ""
 
 
+def test_a_folder_in_a_list_is_an_input_with_a_reason(tree):
+    (tree / "list.txt").write_text("12\n", encoding="utf-8")
+
+    (item,) = open_source(tree / "list.txt").read()
+
+    assert "is a folder" in item.problem
+
+
 @pytest.fixture(params=["zip", "tar", "tar.gz"])
 def archive(request, tmp_path: Path) -> Path:
     """Return an archive with two pictures, one in a folder called 4."""

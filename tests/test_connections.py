@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -224,6 +225,16 @@ def test_after_a_body_that_came_late_an_idle_connection_is_closed(
         assert client.recv(1) == b""
 
 
+def occupy(port: int, count: int, address: str = "127.0.0.1") -> list[socket.socket]:
+    """Open connections from an address, with an answer on each, so that the server knows them."""
+    opened = []
+    for _ in range(count):
+        opened.append(socket.create_connection(("127.0.0.1", port), 30, (address, 0)))
+        opened[-1].sendall(GOOD)
+        read_answer(opened[-1])
+    return opened
+
+
 @pytest.mark.parametrize(
     ("port", "limit", "status", "error"),
     [
@@ -239,10 +250,7 @@ def test_too_many_connections_are_refused_with_a_time_to_come_back(
     port: int, monkeypatch: pytest.MonkeyPatch, limit: str, status: int, error: str
 ) -> None:
     monkeypatch.setattr(connections, limit, 2)
-    others = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(2)]
-    for other in others:  # an answer on each, so that the server knows them all
-        other.sendall(GOOD)
-        read_answer(other)
+    others = occupy(port, 2)
 
     answer = talk(port, GOOD.replace(b"Host: a", b"Host: a\r\nConnection: close"))
 
@@ -253,3 +261,27 @@ def test_too_many_connections_are_refused_with_a_time_to_come_back(
         assert answer.startswith(b"HTTP/1.1 200")
     for other in others:
         other.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is one loopback address")
+def test_the_connections_of_one_address_leave_room_for_others(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MAX_OF_CLIENT", 2)
+    others = occupy(port, 2, "127.0.0.2")
+
+    assert_good(port)
+
+    for other in others:
+        other.close()
+
+
+def test_a_request_of_more_bytes_than_any_route_takes_is_cut_off(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MAX_MESSAGE_BYTES", 1000)
+    head = b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
+
+    assert talk(port, head, b"x" * 2000, close=False) == b""
+
+    assert_good(port)

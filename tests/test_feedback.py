@@ -13,7 +13,6 @@ import sys
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -24,9 +23,6 @@ from errors import DataFormatError, DataNotFoundError, ImageError, OutputError, 
 from feedback import SIDE, Correction, FeedbackStore, _write_ahead, main
 from reviews import import_reviews
 from utils import PROJECT
-
-if TYPE_CHECKING:
-    pass
 
 RNG = np.random.default_rng(0)
 
@@ -80,8 +76,10 @@ def test_nothing_is_on_the_disk_before_the_first_correction(store: FeedbackStore
     store.list_page()
     store.load_digits()
     store.delete(1)
+    store.withdraw(1, 1)
     list(store)
 
+    assert store.history(1) == []
     assert len(store) == 0
     assert not store.path.parent.exists()
 
@@ -163,6 +161,13 @@ def test_what_is_no_digit_is_refused(store: FeedbackStore, correct: object):
         add(store, 5, correct)
 
     assert not store.path.exists()
+
+
+def test_what_no_network_here_can_have_seen_is_refused(store: FeedbackStore):
+    with pytest.raises(SettingsError, match=r"\(8, 8\), not \(28, 28\)"):
+        add(store, 5, 5, image=np.zeros((8, 8), np.uint8))
+
+    assert len(store) == 0
 
 
 def test_what_is_no_picture_is_refused(store: FeedbackStore):

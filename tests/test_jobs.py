@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,14 @@ import pytest
 from tqdm import tqdm
 
 import jobs as jobs_module
-from errors import BusyError, CheckpointError, DigitError, ModelNotFoundError, SettingsError
+from errors import (
+    BusyError,
+    CheckpointError,
+    DigitError,
+    ModelNotFoundError,
+    OutputError,
+    SettingsError,
+)
 from feedback import FeedbackStore
 from jobs import Job, JobSettings, TrainingJobs, _describe_preparation
 from model import build_model, list_models
@@ -509,6 +517,26 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, models_folder: 
 
     with pytest.raises(DigitError, match="outputs"):
         TrainingJobs(tmp_path / "outputs", models_folder).start(JobSettings())
+
+
+def test_a_run_that_could_not_be_found_again_is_ended(
+    jobs: TrainingJobs, stand_in: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(ENDLESS)
+    started: list[psutil.Process] = []
+
+    @contextmanager
+    def refuse(path: Path) -> Iterator[Path]:
+        raise OutputError(f"cannot write {path}")
+        yield path
+
+    monkeypatch.setattr(jobs_module, "_step_back", started.append)
+    monkeypatch.setattr(jobs_module, "atomic_write", refuse)
+
+    with pytest.raises(OutputError, match=r"job\.json"):
+        jobs.start(JobSettings())
+
+    assert not started[0].is_running()
 
 
 @pytest.mark.parametrize(

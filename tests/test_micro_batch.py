@@ -192,6 +192,32 @@ def test_a_failing_network_is_told_to_whoever_waits_and_the_next_picture_is_read
     assert answer.prediction.digit == 5
 
 
+def test_a_mistake_of_ours_in_one_picture_spoils_only_that_one(
+    tiny_predictor: MNISTPredictor,
+    digit_png: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    picture, bad = digit_png(5).read_bytes(), encode(28, 28)
+    real = micro_batch.prepare
+
+    def prepare(content: bytes) -> Any:
+        return 1 / 0 if content == bad else real(content)
+
+    monkeypatch.setattr(micro_batch, "prepare", prepare)
+
+    async def ask() -> list[Any]:
+        batcher = MicroBatcher(lambda: tiny_predictor, threads=1)
+        both = (batcher.predict(each) for each in (bad, picture))
+        outcomes = await asyncio.gather(*both, return_exceptions=True)
+        batcher.close()
+        return outcomes
+
+    failure, answer = asyncio.run(ask())
+
+    assert isinstance(failure, ZeroDivisionError)
+    assert answer.prediction.digit == 5
+
+
 def test_closing_reads_what_waits_and_refuses_what_comes_later(
     tiny_predictor: MNISTPredictor, digit_png: Callable[..., Path]
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from batch_processor import BatchProcessor
-from errors import DataFormatError, DataNotFoundError, DigitError
+from errors import DataFormatError, DataNotFoundError, DigitError, OutputError
 from feedback import FeedbackStore
 from reviews import Review, find_pictures, import_reviews, read_reviews
 
@@ -160,6 +160,13 @@ def test_an_archive_that_cannot_be_read_is_the_problem_of_its_rows(tmp_path: Pat
     assert isinstance(found, DataFormatError)
 
 
+@pytest.mark.parametrize("share", ["sure", "1.1", "-0.1", "nan"])
+def test_a_confidence_that_is_no_share_is_a_problem_of_its_row(tmp_path: Path, share: str):
+    rows = list(read_reviews(table(tmp_path, f"path,review,confidence\na.png,7,{share}\n")))
+
+    assert f"confidence {share!r} is not a number from 0 to 1" in rows[0].problem
+
+
 # --- into the store ---------------------------------------------------------------------------
 
 
@@ -214,6 +221,33 @@ def _review(table: Path, said: dict[str, str]) -> None:
         writer = csv.DictWriter(file, [*rows[0], "review"])
         writer.writeheader()
         writer.writerows({**row, "review": said[row["path"]]} for row in rows)
+
+
+def test_a_picture_that_is_not_in_its_archive_is_named_and_the_others_are_taken(
+    store: FeedbackStore, tmp_path: Path, digit_png: Callable[..., Path]
+):
+    with zipfile.ZipFile(tmp_path / "scans.zip", "w") as packed:
+        packed.write(digit_png(3), "a.png")
+    rows = "scans.zip/gone.png,3\nscans.zip/a.png,3\n"
+
+    imported = import_reviews(store, table(tmp_path, f"path,review\n{rows}"))
+
+    assert imported.added == 1
+    (problem,) = imported.problems
+    assert problem.startswith("line 2, scans.zip/gone.png: there is no such file in")
+
+
+def test_a_store_that_cannot_be_written_ends_an_import(
+    tmp_path: Path, digit_png: Callable[..., Path]
+):
+    digit_png(3, name="three.png")
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+
+    with pytest.raises(OutputError, match="cannot keep corrections"):
+        import_reviews(
+            FeedbackStore(tmp_path / "file" / "feedback.sqlite"),
+            table(tmp_path, "path,review\nthree.png,3\n"),
+        )
 
 
 def test_each_row_that_cannot_be_taken_is_named(

@@ -11,6 +11,7 @@ import pytest
 
 from access import Access
 from errors import CheckpointError, DataFormatError, ModelNotFoundError, OutputError
+from jobs import Job, JobSettings
 from model import build_model
 from registry import save_checkpoint
 from service import Service
@@ -108,6 +109,25 @@ def test_a_service_is_open_to_this_machine_only_unless_told_otherwise(folder: Pa
 
     assert Service(models_folder=folder, device="cpu").access.changes_are == "open"
     assert Service(models_folder=folder, device="cpu", access=access).access is access
+
+
+@pytest.mark.parametrize(
+    ("promoted", "in_use", "changes"),
+    [(True, "best", True), (False, "best", False), (True, "other", False)],
+)
+def test_a_new_best_model_reads_from_then_on_where_the_former_one_did(
+    service: Service, folder: Path, promoted: bool, in_use: str, changes: bool
+):
+    service.use_model(in_use)
+    before = service.predictor
+    shutil.copyfile(folder / "other.pth", folder / "mnist_cnn_best.pth")
+    outcome = {"promotion": {"promoted": promoted}}
+
+    service.follow_promotion(Job("run", JobSettings(), "finished", "", "", "mine", outcome=outcome))
+
+    assert (service.predictor is not before) == changes
+    if changes:
+        assert service.predictor.checkpoint.architecture == "cnn1"
 
 
 @pytest.mark.parametrize("kind", [OutputError, DataFormatError])

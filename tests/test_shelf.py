@@ -166,6 +166,29 @@ def test_a_model_that_is_needed_or_not_there_cannot_be_deleted(
     assert list_names(folder) == ["mnist_cnn", "mnist_cnn_best", "other"]
 
 
+@pytest.mark.parametrize(
+    ("problem", "error", "hint"),
+    [
+        (FileNotFoundError(2, "No such file"), ModelNotFoundError, "other is gone already"),
+        (PermissionError(13, "Permission denied"), OutputError, "cannot delete .*denied"),
+    ],
+)
+def test_a_model_that_cannot_be_deleted_is_told_with_the_reason(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    problem: OSError,
+    error: type[DigitError],
+    hint: str,
+) -> None:
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise problem
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+
+    with pytest.raises(error, match=hint):
+        shelf.delete("other", folder, in_use="mnist_cnn_best")
+
+
 # --- the best one ---------------------------------------------------------------------------------
 
 
