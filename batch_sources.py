@@ -36,11 +36,6 @@ from typing import Any
 from errors import DataFormatError, DataNotFoundError, DigitError, SettingsError
 from kaggle import has_labels, read_rows
 
-try:
-    from lzma import LZMAError
-except ImportError:  # Python was built without it; then nothing raises this
-    LZMAError = OSError  # type: ignore[assignment, misc]
-
 LABEL_RULES = ("auto", "names", "none")
 MAX_MEMBER_BYTES = 64 * 2**20  # as for a file of its own, see picture.MAX_BYTES
 MOST_ENDINGS = 5  # of files, named in a message
@@ -62,6 +57,8 @@ _NUMBER = re.compile(r"[0-9]+(?:[\s/]+[0-9]+)*")  # "/" or space between lines
 _LEADS_OUT = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
 _TRICK = "its name leads out of the archive; pack it again without '..' and without a leading slash"
 
+# Python can be built without lzma: zipfile, which knows, does without it then.
+_LZMA_ERROR: type[Exception] = getattr(getattr(zipfile, "lzma", None), "LZMAError", OSError)
 # What reading a damaged archive was seen to raise.
 _ARCHIVE_DAMAGE = (
     OSError,
@@ -71,7 +68,7 @@ _ARCHIVE_DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
-    LZMAError,
+    _LZMA_ERROR,
 )
 
 

@@ -503,6 +503,13 @@ def test_a_submission_that_cannot_be_made_leaves_everything_else(
     assert "empty.png" in printed.err
 
 
+@pytest.mark.parametrize(("seconds", "sizes"), [(600, [2, 2, 1]), (-1, [1, 1, 1, 1, 1])])
+def test_a_batch_is_full_or_as_old_as_may_be_lost(monkeypatch, seconds, sizes):
+    monkeypatch.setattr(batch_processor, "FLUSH_SECONDS", seconds)
+
+    assert [len(batch) for batch in batch_processor._in_batches(range(5), 2)] == sizes
+
+
 def test_importing_the_module_starts_nothing(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", "import batch_processor"],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from batch_rows import COLUMNS, WRITERS, Results, RowStore, relabel, summarise
+from batch_rows import COLUMNS, WRITERS, Results, RowStore, relabel, summarise, write_skipped
 from batch_sources import Input
 from errors import DataFormatError, OutputError
 
@@ -114,6 +114,20 @@ def test_a_name_that_is_a_formula_is_made_harmless_in_csv_and_stays_itself_in_js
 
     assert (from_csv["path"], from_csv["reason"]) == (f"'{name}", "'=cmd")
     assert from_json["path"] == name
+
+
+def test_files_that_are_no_pictures_are_written_with_their_reasons(store, tmp_path):
+    store.add([row()], skipped=[("notes.txt", "no, it is text"), ("=1+1", "-")])
+    store.close()
+
+    path = write_skipped(Results(store.path), tmp_path / "skipped.csv")
+
+    with path.open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [
+            ["path", "reason"],
+            ["notes.txt", "no, it is text"],
+            ["'=1+1", "'-"],
+        ]
 
 
 def test_json_json_lines_and_parquet_hold_the_same_rows(filled, tmp_path):

@@ -264,6 +264,18 @@ def test_a_path_into_an_archive_that_cannot_be_read_is_an_input_with_a_reason(
     assert hint in items[1].problem
 
 
+def test_what_a_damaged_archive_does_not_give_any_more_says_so(tree):
+    with tarfile.open(tree / "scans.tar.gz", "w:gz") as packed:
+        packed.add(tree / "a.png", "a.png")
+    whole = (tree / "scans.tar.gz").read_bytes()
+    (tree / "scans.tar.gz").write_bytes(whole[: len(whole) // 2])
+    (tree / "list.txt").write_text("scans.tar.gz/gone.png\n", encoding="utf-8")
+
+    (item,) = open_source(tree / "list.txt").read()
+
+    assert "damaged after" in item.problem
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_damaged_member_is_an_input_with_a_reason_and_the_others_are_read(tmp_path, method):
     """A byte in what LZMA had packed ended the whole batch with a traceback."""
@@ -523,6 +535,7 @@ def test_a_python_without_lzma_reads_what_is_packed_otherwise(tree, monkeypatch)
     spec = importlib.util.spec_from_file_location("without_lzma", batch_sources.__file__)
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "lzma", None)
+    monkeypatch.setattr(zipfile, "lzma", None)
     monkeypatch.setitem(sys.modules, "without_lzma", module)
 
     spec.loader.exec_module(module)

@@ -203,6 +203,24 @@ def test_a_body_that_goes_on_after_the_answer_comes_to_its_end_soon_or_is_cut_of
     assert_good(port)
 
 
+@pytest.mark.parametrize(
+    ("first", "trickle"),
+    [(b"POST /x HTTP/1.1\r\nX-Slow: ", b"y"), (GOOD, b"\r\n")],
+    ids=["a header", "blank lines after a request"],
+)
+def test_a_byte_now_and_then_does_not_keep_a_connection(
+    port: int, monkeypatch: pytest.MonkeyPatch, first: bytes, trickle: bytes
+) -> None:
+    monkeypatch.setattr(connections, "HEADER_TIMEOUT_S", 0.2)
+
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        client.sendall(first)
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            send_slowly(client, trickle)
+
+    assert_good(port)
+
+
 def test_after_a_body_that_came_late_the_connection_serves_the_next_request(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
         client.sendall(b"POST /no HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na")

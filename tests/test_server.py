@@ -127,11 +127,11 @@ def test_a_wrong_port_in_the_environment_is_wrong_usage(
 
 
 def test_a_port_in_use_is_told_with_another_one() -> None:
-    with (
-        socket.create_server(("127.0.0.1", 0)) as other,
-        pytest.raises(DigitError, match=f"port {other.getsockname()[1]} .* --port"),
-    ):
-        server.open_port("127.0.0.1", other.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+
+        with pytest.raises(DigitError, match=f"port {port} .*: it is in use; .* --port"):
+            server.open_port("127.0.0.1", port)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
