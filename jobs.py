@@ -21,7 +21,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
 import os
 import re
 import signal
@@ -447,7 +446,7 @@ def _check_values(settings: JobSettings) -> None:
     checks = [
         ("model", settings.model in ("", *list_models()), f"one of {known}"),
         ("epochs", _is_whole(settings.epochs, 1, MAX_EPOCHS), f"whole, from 1 to {MAX_EPOCHS}"),
-        ("lr", _is_number(settings.lr) and 0 < settings.lr <= MAX_LR, f"above 0, up to {MAX_LR}"),
+        ("lr", _is_rate(settings.lr), f"above 0, up to {MAX_LR}"),
         ("start", isinstance(settings.start, str), "the name of a model, or empty"),
         ("corrections", isinstance(settings.corrections, bool), "true or false"),
         ("hands", isinstance(settings.hands, bool), "true or false"),
@@ -472,8 +471,8 @@ def _is_whole(value: object, least: int, most: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _is_rate(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 < value <= MAX_LR
 
 
 # --- processes ------------------------------------------------------------------------------------

@@ -534,6 +534,17 @@ def test_the_command_line_counts_lists_exports_and_imports(
     assert zipfile.is_zipfile(tmp_path / "out.zip")
 
 
+def test_what_is_not_known_of_a_correction_is_a_dash_in_the_list(
+    store: FeedbackStore, capsys: pytest.CaptureFixture[str]
+):
+    store.add(picture(7), Said(None, None, ""), 7, model="", model_version="", source="import")
+
+    assert main(["--database", str(store.path), "list"]) == 0
+
+    cells = capsys.readouterr().out.splitlines()[1].split()
+    assert (cells[2:4], cells[-2:]) == (["-", "-"], ["-", "import"])
+
+
 def test_a_row_that_could_not_be_taken_makes_the_exit_code_1(
     store: FeedbackStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

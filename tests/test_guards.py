@@ -207,6 +207,14 @@ def test_a_body_beyond_its_limit_is_refused_whether_it_says_its_size_or_not(
     assert client.post("/x", content=b"abc").json() == {"bytes": 3}
 
 
+def test_a_body_that_is_told_to_be_too_large_is_refused_unread() -> None:
+    length = [(b"host", b"127.0.0.1"), (b"content-length", b"1001")]
+
+    sent = run_asgi(build(SMALL), [], path="/predict", headers=length)  # of which nothing comes
+
+    assert sent[0]["status"] == 413
+
+
 LISTS = b"[" + b"[]," * MAX_JSON_SIGNS
 
 

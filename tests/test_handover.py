@@ -54,7 +54,7 @@ def leave_run(tmp_path: Path, model: DigitNetwork, **result: Any) -> None:
 @pytest.mark.parametrize(
     ("standing", "coming", "obstacle"),
     [
-        ({"mnist": 0.99}, {"mnist": 0.98}, "did better on validation, MNIST"),
+        ({"mnist": 0.99}, {"mnist": 0.98}, "did better on validation, MNIST."),
         ({"mnist": 0.98}, {"mnist": 0.99}, ""),
         ({"mnist": 0.98}, {"mnist": 0.98}, ""),
         ({"mnist": 0.99, "pictures": 500}, {"mnist": 0.98}, ""),

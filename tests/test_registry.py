@@ -346,6 +346,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_with_advice(
             {"unsure_above": unsure, "not_a_digit_above": refused}
             for unsure, refused in [
                 *((0.5, None), (0.5, "0.9"), (0, 1), (True, True), (10**400, 1.0)),
+                *((None, 0.5), ("0.1", 0.5), (0, 0.5)),
                 *((float("nan"), 0.9), (0.5, float("nan")), (0.5, float("inf"))),
                 *((0.9, 0.5), (-0.1, 0.5), (0.5, 1.1)),
             ]

@@ -277,13 +277,23 @@ def test_many_changes_at_once_leave_whole_models(folder: Path) -> None:
     assert (version("best", folder), version("mnist_cnn_previous", folder)) == (first, other)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: shelf.add((folder / "other.pth").read_bytes(), "new", folder),
+        lambda folder: shelf.delete("other", folder, in_use=""),
+        lambda folder: shelf.make_best("other", folder),
+        shelf.roll_back,
+    ],
+    ids=["add", "delete", "make_best", "roll_back"],
+)
 def test_a_change_waits_for_another_and_says_so(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object]
 ) -> None:
     monkeypatch.setattr(shelf, "LOCK_WAIT_S", 0.05)
 
     with FileLock(folder / ".shelf.lock"), pytest.raises(BusyError, match="try again"):
-        shelf.delete("other", folder, in_use="")
+        change(folder)
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -59,6 +59,26 @@ def test_what_is_left_of_broken_uploads_is_deleted_and_nothing_else(tmp_path: Pa
     assert left == set(kept)
 
 
+@pytest.mark.parametrize("problem", [FileNotFoundError, PermissionError])
+def test_what_cannot_be_deleted_does_not_keep_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: type[OSError]
+):
+    tried = []
+
+    def refuse(path: Path) -> None:
+        tried.append(path.name)
+        raise problem
+
+    for name in ("tmp1", "tmp2"):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (0, 0))
+    monkeypatch.setattr(Path, "unlink", refuse)
+
+    sweep(tmp_path)
+
+    assert sorted(tried) == ["tmp1", "tmp2"]
+
+
 def test_a_folder_that_is_not_there_yet_is_no_error(tmp_path: Path):
     sweep(tmp_path / "gradio")
 
