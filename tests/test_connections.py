@@ -148,6 +148,14 @@ def test_a_request_that_takes_longer_than_the_headers_may_is_not_given_up(
     assert answer.startswith(b"HTTP/1.1 200")
 
 
+def test_requests_that_are_sent_at_once_are_all_answered(port: int) -> None:
+    last = GOOD.replace(b"Host: a", b"Host: a\r\nConnection: close")
+
+    answer = talk(port, GOOD + GOOD + last, close=False)
+
+    assert answer.count(b"HTTP/1.1 200") == 3
+
+
 def test_many_requests_on_one_connection_are_each_counted_anew(port: int) -> None:
     count = 300  # together far more headers than one may have
 

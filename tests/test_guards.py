@@ -140,6 +140,12 @@ def test_a_page_of_another_site_cannot_change_or_send_anything(
     assert allowed or answer.json()["error"] == "cross_site"
 
 
+def test_a_link_on_another_site_leads_here(local: TestClient) -> None:
+    headers = {"origin": "http://other.example", "sec-fetch-site": "cross-site"}
+
+    assert local.get("/x", headers=headers).status_code == 200
+
+
 def test_a_listed_site_may_use_the_api_and_its_neighbour_may_not() -> None:
     client = client_of(Rules.for_host("127.0.0.1", origins=["https://School.example/"]))
 

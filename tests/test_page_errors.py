@@ -60,6 +60,12 @@ def test_a_wrong_request_is_told_in_one_form_and_leaves_no_traceback(
     assert "Traceback" not in caplog.text
 
 
+def test_what_has_our_form_already_stays_as_it_is() -> None:
+    ours = b'{"error": "overloaded", "detail": "files: no place for this"}'
+
+    assert tell(503, ours) == (503, ours)
+
+
 @pytest.mark.parametrize(
     ("status", "told", "new_status", "detail"),
     [
