@@ -445,7 +445,7 @@ class _Passage:
 
     async def send(self, message: Message) -> None:
         """Hand on a part of the answer, with our headers; or put a refusal in its place."""
-        if self.refusal and not self.started:
+        if self.refusal:
             await self.refuse()
         if self._refused:
             return
@@ -459,7 +459,7 @@ class _Passage:
         await self._send(message)
 
     async def refuse(self) -> None:
-        """Answer in place of the application."""
+        """Answer in place of the application, unless it has begun to."""
         if self.started or self.refusal is None:
             return
         self.started = self._refused = True

@@ -90,6 +90,14 @@ def test_every_input_has_one_row_in_a_stable_order(processor, pictures):
     ]
 
 
+def test_subfolders_are_left_out_of_a_run_on_request(tiny_predictor, pictures, tmp_path):
+    options = {"output": tmp_path / "out", "workers": 0, "progress": False}
+
+    results = BatchProcessor(tiny_predictor, recursive=False, **options).process(pictures)
+
+    assert {Path(row["path"]).parent for row in results} == {pictures}
+
+
 def test_a_run_keeps_a_diary_of_its_errors_and_of_how_it_ended(processor, pictures):
     stop_after(processor, pictures, inputs=5)
     results = processor.process_folder(pictures, resume=True)

@@ -310,6 +310,28 @@ def test_a_body_that_does_not_come_to_its_end_is_given_up_in_time() -> None:
     assert b"too_slow" in sent[1]["body"]
 
 
+def test_an_answer_may_take_longer_than_its_request() -> None:
+    async def think(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await asyncio.sleep(0.05)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    sent = run_asgi(Guard(think, Rules(body_timeout_s=0)), [{"type": "http.request"}])
+
+    assert [message.get("status") for message in sent] == [200, None]
+
+
+def test_an_answer_that_has_begun_is_not_begun_again() -> None:
+    async def answer_early(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await receive()
+
+    sent = run_asgi(Guard(answer_early, Rules(body_timeout_s=0)), [])
+
+    assert [message.get("status") for message in sent] == [200]
+
+
 def test_a_client_that_goes_away_while_sending_is_no_mistake_of_ours(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -10,7 +10,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -163,6 +165,24 @@ def test_the_trainer_gets_what_was_chosen(
         *(f"--models-dir {models_folder.resolve()}", "--candidate two", "--promote"),
     ):
         assert f" {flags} " in line
+
+
+@pytest.mark.parametrize(
+    ("settings", "counts"),
+    [
+        ({}, ("10000", "3000")),
+        ({"hands": False}, ("0", "0")),
+        ({"limit": 5000}, ("5000", "3000")),
+        ({"limit": 200}, ("200", "200")),
+    ],
+)
+def test_of_other_hands_a_run_learns_as_much_as_it_is_to_be_long(
+    jobs: TrainingJobs, settings: dict[str, Any], counts: tuple[str, str]
+) -> None:
+    command = jobs._command(JobSettings(model="mlp", **settings), "run", "name")
+
+    flags = dict(pairwise(command))
+    assert (flags["--hands"], flags["--non-digits"]) == counts
 
 
 def test_the_best_model_stays_unless_another_is_asked_for(jobs: TrainingJobs) -> None:

@@ -149,6 +149,15 @@ def test_weights_are_taken_over_from_a_network_that_softens_otherwise() -> None:
     assert target.scaling.soften == 0.0
 
 
+@pytest.mark.parametrize(("augment", "soften"), [(True, 0.3), (False, 0.0)])
+def test_a_network_softens_what_it_reads_as_augmentation_does(augment: bool, soften: float) -> None:
+    settings = Settings(model="mlp", soften=0.3, augment=augment)
+
+    learner = build_learner(settings, torch.device("cpu"))
+
+    assert learner.model.scaling.soften == soften
+
+
 def test_training_that_diverges_says_so(digits: Digits) -> None:
     with pytest.raises(SettingsError, match="smaller --lr than 1e"):
         learn(quick(model="cnn1", lr=1e30), digits)
