@@ -807,6 +807,16 @@ def test_a_stopping_server_is_alive_but_not_ready(fresh: Callable[..., TestClien
     assert (client.get("/ready").status_code, client.get("/health").status_code) == (503, 200)
 
 
+def test_an_application_that_ends_lets_its_threads_go(folder: Path, tmp_path: Path) -> None:
+    app = build_api(make_service(folder, tmp_path))
+    threads = app.state.engine.reader._threads
+
+    with TestClient(app):
+        assert all(thread.is_alive() for thread in threads)
+
+    assert not any(thread.is_alive() for thread in threads)
+
+
 def test_the_documentation_needs_no_other_host(client: TestClient) -> None:
     page = client.get("/docs")
 

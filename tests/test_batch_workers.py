@@ -35,12 +35,16 @@ def good(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_picture_is_prepared_and_measured(good):
+def test_a_picture_is_prepared_and_measured(good, monkeypatch):
+    clock = iter([5.0, 5.25])
+    monkeypatch.setattr(batch_workers.time, "perf_counter", lambda: next(clock))
+
     answer = read_input(file_input(good))
 
     assert answer.prepared is not None
     assert answer.prepared.digit.shape == (28, 28)
     assert (answer.status, answer.width, answer.height) == ("", 40, 40)
+    assert (answer.sha256, answer.seconds) == ("", 0.25)
 
 
 BAD = [

@@ -45,7 +45,8 @@ def client() -> Iterator[Callable[[int], int]]:
         def send(size: int) -> int:
             answer = client.post(JOIN, json={"data": ["x" * size]})
             if answer.status_code != 200:
-                assert set(answer.json()) == {"error", "detail"}
+                assert answer.json().keys() == {"error", "detail"}
+                assert answer.json()["error"] == "overloaded"
                 assert "try again" in answer.json()["detail"]
                 assert int(answer.headers["retry-after"]) >= 1
             return answer.status_code
