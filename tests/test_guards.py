@@ -310,6 +310,15 @@ def test_a_body_that_does_not_come_to_its_end_is_given_up_in_time() -> None:
     assert b"too_slow" in sent[1]["body"]
 
 
+def test_of_a_body_that_is_too_large_no_more_is_taken() -> None:
+    parts = [{"type": "http.request", "body": b"x" * 600, "more_body": True} for _ in range(5)]
+
+    sent = run_asgi(build(SMALL), parts)
+
+    assert sent[0]["status"] == 413
+    assert len(parts) == 4
+
+
 def test_an_answer_may_take_longer_than_its_request() -> None:
     async def think(scope: Any, receive: Any, send: Any) -> None:
         await receive()
