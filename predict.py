@@ -476,7 +476,7 @@ def _sum_up(
     if unsure:
         reasons.append(f"{unsure} of {sum(map(len, numbers))} digits could be others")
     if ambiguous:
-        reasons.append("what touches could be divided into other digits")
+        reasons.append("some ink could be divided into other digits, or be a sign")
     if any(_may_be_one(*pair, turn) for pair in itertools.pairwise(numbers)):
         reasons.append("lines climb or fall steeply: turn the picture upright")
     if beside:

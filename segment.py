@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -35,6 +35,7 @@ from picture import Picture
 from preprocess import Prepared, centre_by_mass, scale_to_box
 from printed import remove_cells
 from ruling import LARGE, remove_paper_lines, remove_ruling, usual_height, weighted_median
+from signs import weigh_signs
 
 PAGE_SIDE = 1280  # pixels; a page is read at four times the size of a single digit
 SMALLEST_SIDE = 96  # pixels; smaller pictures are enlarged, so that masks have smooth edges
@@ -121,11 +122,14 @@ class Piece:
         As large as the box.
     strokes_cut : float
         How many strokes the cut on its left goes through; 0.0 where there is white.
+    sign_odds : float
+        How much likelier it is a slash or a bracket than a 1, in nats; see `signs.weigh_signs`.
     """
 
     box: tuple[int, int, int, int]
     mask: np.ndarray
     strokes_cut: float = 0.0
+    sign_odds: float = -math.inf
 
     @property
     def width(self) -> int:
@@ -179,7 +183,7 @@ def find_lines(picture: Picture, *, turn: int = 0) -> tuple[Line, ...]:
     lines = []
     for line in group_into_lines(pieces, size):
         own = max(_median_height(line), LEAST_SIZE * size)
-        lines.append(_make_line(_cut_all(line, own, stroke), ink, own, place))
+        lines.append(_make_line(_cut_all(_mark_signs(line, own), own, stroke), ink, own, place))
     found = tuple(line for line in lines if any(each.cost < math.inf for each in line.candidates))
     if not found:
         raise BlankImageError("no digit was found: write larger, or raise the contrast")
@@ -487,11 +491,17 @@ class _Place:
         return Prepared(digit, wide, tall, self.to_input(box), self.dark_ink)
 
 
+def _mark_signs(line: Sequence[Piece], size: float) -> list[Piece]:
+    """Note which pieces of a line may be slashes and brackets."""
+    odds = weigh_signs([piece.box for piece in line], [piece.mask for piece in line], size=size)
+    return [replace(piece, sign_odds=each) for piece, each in zip(line, odds, strict=True)]
+
+
 def _cut_all(line: Sequence[Piece], size: float, stroke: float) -> list[Piece]:
     """Cut every piece of a line that is wide enough to be more than one digit."""
     result = []
     for piece in line:
-        if piece.width <= CUT_FROM * size:
+        if piece.width <= CUT_FROM * size or piece.sign_odds > -math.inf:
             result.append(piece)
             continue
         left, top = piece.box[:2]
@@ -567,4 +577,6 @@ def _second_height(group: Sequence[Piece]) -> int:
 def _skip_cost(piece: Piece, size: float) -> float:
     """Tell what speaks against leaving a piece out, in nats."""
     share = min(1.0, max(piece.height, piece.width) / size)
-    return COST_OF_SKIP * share + COST_OF_CUT * piece.strokes_cut
+    as_dirt = COST_OF_SKIP * share + COST_OF_CUT * piece.strokes_cut
+    # Never less than a 1 costs: the stem of an open 4 looks like a slash, and must stay in it.
+    return min(as_dirt, COST_OF_DIGIT + max(0.0, -piece.sign_odds))

@@ -532,8 +532,9 @@ def test_a_line_that_could_be_divided_otherwise_is_unsure(certainty: float, verd
         ([[(139, 92), (134, 108)]], 1),  # a comma
         ([[(139, 50), (139, 50)], [(139, 85), (139, 85)]], 2),  # a colon
         ([[(2, 62), (26, 60)]], 1),  # a minus
+        ([[(146, 4), (112, 112)]], 1),  # a slash
     ],
-    ids=["nothing", "point", "comma", "colon", "minus"],
+    ids=["nothing", "point", "comma", "colon", "minus", "slash"],
 )
 def test_a_sign_in_a_number_is_left_out_and_makes_it_unsure(
     strokes: list[list[tuple[int, int]]], marks: int

@@ -1,0 +1,121 @@
+"""Signs: slashes and brackets are told from 1s by their line, and 1s stay 1s."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+
+from signs import measure_lean, measure_stroke, weigh_signs
+
+Point = tuple[int, int]
+
+
+def draw(*points: Point) -> tuple[tuple[int, int, int, int], np.ndarray]:
+    """Draw a line of the pen through points; return its box and its mask."""
+    page = np.zeros((200, 400), np.uint8)
+    cv2.polylines(page, [np.array(points, np.int32)], False, 1, 6)
+    left, top, wide, tall = cv2.boundingRect(page)
+    box = left, top, left + wide, top + tall
+    return box, np.ascontiguousarray(page[top : box[3], left : box[2]])
+
+
+def ring(left: int) -> list[Point]:
+    angles = np.linspace(0, 2 * np.pi, 40)
+    return [(round(left + 20 - 20 * np.sin(a)), round(100 - 30 * np.cos(a))) for a in angles]
+
+
+def odds_of(*points: Point) -> float:
+    """Weigh a mark between two digits whose tops are at row 70 and whose feet are at row 130."""
+    marks = [draw(*ring(50)), draw(*points), draw(*ring(250))]
+    odds = weigh_signs([box for box, _ in marks], [mask for _, mask in marks], size=60)
+    assert odds[0] == odds[2] == -math.inf
+    return odds[1]
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [(150, 148), (190, 58)],
+        [(160, 142), (185, 60)],
+        [(180, 58), (166, 80), (160, 100), (166, 120), (180, 142)],
+        [(160, 70), (170, 85), (174, 100), (170, 115), (160, 130)],
+        [(165, 148), (165, 50)],
+    ],
+    ids=["slash", "steep slash", "bracket", "bracket as tall as the digits", "bar"],
+)
+def test_a_sign_is_likelier_than_a_1(points: list[Point]):
+    assert odds_of(*points) > 0
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [(165, 130), (165, 70)],
+        [(150, 130), (190, 70)],
+        [(150, 126), (190, 62)],
+        [(160, 130), (160, 64)],
+        [(164, 130), (166, 100), (164, 70)],
+    ],
+    ids=["upright", "slanted", "slanted and high", "tall", "unsteady"],
+)
+def test_a_stroke_as_a_1_may_be_stays_one(points: list[Point]):
+    assert odds_of(*points) < -1.5
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [(150, 95), (168, 58), (168, 142)],
+        [(150, 60), (190, 60), (165, 142)],
+        ring(150),
+        [(160, 130), (160, 110)],
+    ],
+    ids=["a 1 with a flag", "a 7", "a 0", "a comma"],
+)
+def test_what_is_no_bare_stroke_is_no_slash(points: list[Point]):
+    assert odds_of(*points) == -math.inf
+
+
+def test_a_slash_stands_between_digits():
+    marks = [draw(*ring(50)), draw(*ring(150)), draw((250, 148), (290, 58))]
+
+    odds = weigh_signs([box for box, _ in marks], [mask for _, mask in marks], size=60)
+
+    assert odds[2] < -1.5
+
+
+@pytest.mark.parametrize("slope", [-0.15, 0.15])
+def test_a_line_that_climbs_makes_no_sign_of_a_1(slope: float):
+    shapes = [ring(50), ring(110), [(185, 130), (190, 70)], ring(230), ring(290)]
+    climbing = [[(x, y + round(slope * shape[0][0])) for x, y in shape] for shape in shapes]
+    marks = [draw(*shape) for shape in climbing]
+
+    odds = weigh_signs([box for box, _ in marks], [mask for _, mask in marks], size=60)
+
+    assert -math.inf < odds[2] < -1.5
+
+
+def test_a_mark_alone_in_its_line_says_nothing():
+    box, mask = draw((150, 148), (190, 58))
+
+    assert weigh_signs([box], [mask], size=60) == [-math.inf]
+    assert weigh_signs([], [], size=60) == []
+
+
+def test_lean_and_bow_are_measured_as_drawn():
+    _, mask = draw((150, 130), (185, 70))
+    stroke = measure_stroke(mask)
+
+    assert stroke is not None
+    assert stroke.lean == pytest.approx(math.degrees(math.atan(35 / 60)), abs=2)
+    assert stroke.bow == pytest.approx(0, abs=0.01)
+    assert measure_lean(mask) == pytest.approx(stroke.lean, abs=3)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 40), (11, 2), (12, 1), (12, 40), (60, 60)])
+def test_any_block_of_ink_can_be_measured(shape: tuple[int, int]):
+    measure_stroke(np.ones(shape, np.uint8))
+    assert abs(measure_lean(np.ones(shape, np.uint8))) < 1
