@@ -112,14 +112,15 @@ def begin(service: Service, **choices: Any) -> list[Any]:
 def test_a_run_starts_with_what_was_chosen(service: Service) -> None:
     shown = begin(service, epochs=4.0, lr=0.001, name=" mine ", limit=None)
 
-    assert jobs_of(service).started == [JobSettings(epochs=4, lr=0.001, name="mine")]
+    wanted = JobSettings(epochs=4, lr=0.001, name="mine", promote=True)
+    assert jobs_of(service).started == [wanted]
     assert "Learning: epoch 2 of 3." in shown[0]
 
 
 def test_a_network_is_chosen_only_for_a_beginning_from_scratch(service: Service) -> None:
     begin(service, start="")
 
-    assert jobs_of(service).started == [JobSettings(model="cnn2", start="")]
+    assert jobs_of(service).started == [JobSettings(model="cnn2", start="", promote=True)]
 
 
 @pytest.mark.parametrize(
