@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from screenshots import HAND, draw, open_tab, wait_for_answer
+from tests.conftest import DESKTOP
 
 pytestmark = pytest.mark.browser
 
@@ -170,7 +171,7 @@ def test_every_tab_fits_into_the_window_names_its_controls_and_reports_no_error(
 def test_two_visitors_draw_at_once_and_each_gets_their_own_answer(
     open_page: Callable[..., Page],
 ):
-    one, other = open_page(), open_page()
+    one, other = (open_page(viewport=DESKTOP) for _ in range(2))  # not two tabs of one browser
 
     draw(one, HAND[7])
     draw(other, HAND[2])
