@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 REFUSED = 422  # what a handler has refused
 
+_CHANGED = {b"content-type", b"content-length"}  # headers of an answer that is put anew
+
 
 class Translator:
     """Puts answers that tell of a problem into our form. An ASGI middleware.
@@ -57,9 +59,6 @@ class Translator:
                     await send({"type": "http.response.body", "body": body})
 
         await self.app(scope, receive, translate)
-
-
-_CHANGED = {b"content-type", b"content-length"}
 
 
 def tell(status: int, body: bytes) -> tuple[int, bytes]:

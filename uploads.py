@@ -35,9 +35,8 @@ if TYPE_CHECKING:
 VARIABLE = "GRADIO_TEMP_DIR"
 SWEEP_S = 60
 LONGEST_UPLOAD_S = 300  # a request has `guards.BODY_TIMEOUT_S` for its body; this is far more
-MAX_BYTES_KEPT = (
-    2**30
-)  # ten visitors may hand over the most that is read in one go (100 MB) at once
+# Ten visitors may hand over the most that is read in one go (100 MB) at once.
+MAX_BYTES_KEPT = 2**30
 BROKEN = "tmp*"  # what Python calls a file that has no name yet; those that arrived have folders
 
 
