@@ -9,7 +9,8 @@
 // or {kind: "nothing", at, asked} as the event "input"; `at` is when it came onto the pad, in
 // milliseconds, and `asked` the number of the question. A press of the button for a test picture is
 // the event "sample". Whatever the page puts on the pad arrives as a new `props.value` and is
-// announced as "input" too; with `again` in it, even if the pad has it already.
+// announced as "input" too; with `again` in it, even if the pad has it already. With `sampled` in it,
+// it answers the press of that button, and is dropped if the pad was changed since.
 
 // The pad's own unit: the sheet is so many high and wide, however large it is shown.
 const HIGH = 280;
@@ -37,6 +38,7 @@ const camera = find("camera");
 const video = camera.querySelector("video");
 
 let deeds = [];
+let changes = 0; // of the deeds, so far
 let stroke = null; // the one that is being drawn
 let erasing = false;
 let timer = null;
@@ -108,6 +110,7 @@ function sendSoon() {
 
 function add(deed) {
   closeCamera();
+  changes += 1;
   deeds.push(deed);
   while (deeds.length > MOST_DEEDS && startOfScene() > 0) deeds.shift();
   show();
@@ -335,6 +338,7 @@ function choosePen(eraser) {
 function undo() {
   if (!deeds.length || stroke) return;
   closeCamera();
+  changes += 1;
   deeds.pop();
   show();
   send();
@@ -361,11 +365,13 @@ const sample = find("sample"); // not every pad has it
 if (sample) {
   sample.addEventListener("click", () => {
     say("");
+    changesAtPress = changes;
     waitForSample(true);
     trigger("sample");
   });
 }
 
+let changesAtPress = 0;
 let patience = null;
 function waitForSample(waiting) {
   if (!sample) return;
@@ -560,7 +566,8 @@ camera.addEventListener("keydown", (event) => {
 
 function takeValue() {
   waitForSample(false);
-  const { again, ...value } = props.value || { kind: NOTHING };
+  const { again, sampled, ...value } = props.value || { kind: NOTHING };
+  if (sampled && changes !== changesAtPress) return stroke ? sendSoon() : send(); // what is here counts
   const isNew = !value.at || value.at !== latest; // else our own, or sent twice
   latest = value.at = value.at || Date.now();
   if (value.kind === NOTHING) {

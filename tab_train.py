@@ -36,6 +36,13 @@ SCRATCH = ""  # in place of the name of a model to refine
 LR_STEP = 0.0001
 # What the fields hold at first, for going on with a trained model and for beginning anew.
 REFINING, ANEW = (3, 0.0005), (6, 0.004)
+
+# Fits the fields to what a run begins with. It runs in the browser: an answer of the server could
+# come after the visitor has typed something else.
+SUGGEST = f"""(start) => [
+  {{ __type__: "update", visible: !start }},
+  ...(start ? {list(REFINING)} : {list(ANEW)}),
+]"""
 LABELS = {
     "start": "Begin with",
     "model": "Network",
@@ -181,14 +188,6 @@ def follow(service: Service, seen: str, token: object = None) -> list[Any]:
         return [status, *[gr.skip()] * len(CURVES), log, gr.skip(), *buttons, now]
     history = job.history if job else []
     return [status, *draw_curves(history), log, render_runs(runs), *buttons, now]
-
-
-def suggest(start: str) -> list[Any]:
-    """Fit the fields to refining or to beginning anew."""
-    import gradio as gr
-
-    epochs, lr = REFINING if start else ANEW
-    return [gr.Dropdown(visible=not start), epochs, lr]
 
 
 def list_starts(service: Service) -> list[tuple[str, str]]:
@@ -390,9 +389,8 @@ def build_train_tab(service: Service, tab: gr.Tab) -> None:
 
     shown = [status, *curves, log, runs, start, cancel, timer, seen]
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    chosen["start"].input(
-        suggest, [chosen["start"]], [chosen["model"], chosen["epochs"], chosen["lr"]], **quiet
-    )
+    suggested = [chosen["model"], chosen["epochs"], chosen["lr"]]
+    chosen["start"].change(None, [chosen["start"]], suggested, js=SUGGEST, **quiet)
     start.click(
         partial(start_run, service),
         [*chosen.values(), token],

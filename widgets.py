@@ -265,13 +265,15 @@ def deliver_file(
 def offer_samples(pad: gr.HTML, make: Callable[[], dict[str, Any]]) -> None:
     """Put a test picture onto a pad whenever one is asked for; the pad then says `input`.
 
+    One that comes after the visitor has gone on drawing is dropped by the pad.
+
     Parameters
     ----------
     pad : gr.HTML
     make : callable
         Gives a picture as `make_sample` does.
     """
-    pad.sample(make, None, [pad], trigger_mode="once", **QUIET)
+    pad.sample(lambda: {**make(), "sampled": True}, None, [pad], trigger_mode="once", **QUIET)
 
 
 def _button(name: str, text: str, title: str, *, primary: bool = False) -> str:

@@ -193,3 +193,23 @@ def test_every_button_of_the_pad_may_be_pressed_twice_and_out_of_order(page: Pag
     draw(page, HAND[7])
 
     expect(page.locator("#answer .answer-title")).to_have_text(re.compile(" a 7"))
+
+
+def test_a_test_image_that_comes_after_a_stroke_does_not_take_its_place(page: Page):
+    sample = page.locator("#pad .pad-sample")
+    sample.click()
+    page.locator("#pad .pad-picture:visible").wait_for()
+
+    # In one go, so that the second picture cannot come before the stroke.
+    page.locator("#pad").evaluate("""(pad) => {
+      const canvas = pad.querySelector(".pad-canvas");
+      const go = (name) => Array(20).fill(name);
+      pad.querySelector(".pad-sample").click();
+      for (const key of [...go("ArrowUp"), " ", ...go("ArrowDown"), ...go("ArrowDown"), " "]) {
+        canvas.dispatchEvent(new KeyboardEvent("keydown", { key }));
+      }
+    }""")
+    expect(sample).not_to_have_class(re.compile("pad-waiting"))
+
+    expect(page.locator("#answer .answer-title")).to_have_text(re.compile(" a 1"))
+    expect(page.locator("#pad .pad-picture")).to_be_hidden()

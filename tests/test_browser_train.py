@@ -18,7 +18,7 @@ from jobs import TrainingJobs
 from model import build_model
 from registry import list_names, load_checkpoint, save_checkpoint
 from screenshots import HAND, draw, open_tab
-from tab_train import ANEW
+from tab_train import ANEW, REFINING
 from utils import PROJECT
 
 pytestmark = pytest.mark.browser
@@ -105,10 +105,15 @@ def choose(page: Page, dropdown: str, value: str) -> None:
 def test_a_run_is_followed_survives_a_reload_and_is_cancelled(page: Page, server: Server):
     open_tab(page, "Train")
     expect(status(page)).to_contain_text("No run yet")
-    choose(page, "#train-from", "Nothing: train from scratch")
     epochs = page.locator("#train-epochs input[type=number]")
-    expect(epochs).to_have_value(str(ANEW[0]))  # what is suggested would replace what is typed
+    expect(epochs).to_have_value(str(REFINING[0]))
+    choose(page, "#train-from", "Nothing: train from scratch")
+    expect(epochs).to_have_value(str(ANEW[0]))
+    expect(page.get_by_label("Network")).to_be_visible()
     epochs.fill("30")
+    page.locator("#train-from input").focus()
+    page.keyboard.press("Tab")  # Gradio calls leaving it an input, too
+    expect(epochs).to_have_value("30")
     page.get_by_text("More choices").click()
     page.get_by_label("Learn other hands and what is no digit, too").uncheck()
 

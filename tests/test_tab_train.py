@@ -30,7 +30,6 @@ from tab_train import (
     render_runs,
     render_status,
     start_run,
-    suggest,
     tabulate,
 )
 
@@ -343,13 +342,6 @@ def test_a_run_says_how_it_began() -> None:
     assert describe_settings(replace(JOB, settings=anew)) == (
         "cnn1, from scratch, learning rate 0.004, with corrections, 500 pictures only"
     )
-
-
-def test_from_scratch_other_numbers_are_suggested() -> None:
-    refine, anew = suggest("best"), suggest("")
-
-    assert (refine[0].visible, refine[1:]) == (False, [3, 0.0005])
-    assert (anew[0].visible, anew[1:]) == (True, [6, 0.004])
 
 
 def test_a_run_may_begin_with_any_model_once(tmp_path: Path, models_folder: Path) -> None:
