@@ -18,8 +18,8 @@ import numpy as np
 from errors import BlankImageError
 from masks import inked_window
 
-GROUND_SIDE = 96  # pixels; longer side of the copy that tells light and ground
-SAMPLE = 16_000  # pixels from which colours and noise are judged
+GROUND_SIDE = 96  # pixels; longer side of the copy that tells colours, light and ground
+SAMPLE = 4_000  # pixels from which noise is judged
 STROKE_WINDOW = 0.45  # of the shorter side; ink is never wider than this, shadows are
 
 MIN_CONTRAST = 3 / 255  # nearly white ink on white is read; less is the rounding of one grey level
@@ -50,9 +50,9 @@ def to_grey(pixels: np.ndarray) -> np.ndarray:
     """
     if pixels.ndim == 2:
         return pixels
-    sample = _sample(pixels).reshape(-1, 3)
-    sample = sample - [median(channel) for channel in sample.T]
-    direction = np.linalg.eigh(sample.T @ sample)[1][:, -1]
+    channels = np.ascontiguousarray(shrink(pixels, GROUND_SIDE).reshape(-1, 3).T)
+    channels -= np.array([[median(channel)] for channel in channels])
+    direction = np.linalg.eigh(channels @ channels.T)[1][:, -1]
     if abs(direction.sum()) > 1e-6:
         direction = direction * np.sign(direction.sum())
     return cv2.transform(pixels, (direction / np.abs(direction).sum())[None])
@@ -78,7 +78,7 @@ def find_ink(grey: np.ndarray) -> tuple[np.ndarray, bool]:
     BlankImageError
         If nothing stands out from the ground.
     """
-    small = _shrink(grey, GROUND_SIDE)
+    small = shrink(grey, GROUND_SIDE)
     slope = _slope_of_light(small)
     even = small - slope
     dark_ink = is_ink_dark(even)
@@ -172,8 +172,8 @@ def _slope_of_light(grey: np.ndarray) -> np.ndarray:
 
     The rim is mostly ground. A curve, or a fit to the whole picture, follows a thick digit.
     """
-    everywhere, rim, points = _plane_terms(grey.shape)
-    values = grey[rim]
+    y, x, rim, points = _plane_terms(grey.shape)
+    values = grey.take(rim)
     distance = np.abs(values - median(values))
     keep = distance <= quantile(distance, 0.7)
     for _ in range(2):
@@ -181,16 +181,18 @@ def _slope_of_light(grey: np.ndarray) -> np.ndarray:
         slope = np.linalg.solve(kept.T @ kept + RIDGE, kept.T @ values[keep])
         distance = np.abs(values - points @ slope)
         keep = distance <= 3 * median(distance) + 1e-6
-    return everywhere @ slope
+    return slope[0] + slope[1] * y + slope[2] * x
 
 
 @lru_cache(maxsize=16)
-def _plane_terms(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """List what a plane sums up (1, y, x) for each pixel, which are the rim, and those alone."""
+def _plane_terms(shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
+    """Give y as a column, x as a row, pixels of the rim, and what a plane sums up there."""
     y, x = (((np.arange(side) + 0.5) / side - 0.5).astype(np.float32) for side in shape)
-    terms = np.stack([np.ones(shape, np.float32), *np.meshgrid(y, x, indexing="ij")], axis=2)
-    rim = np.abs(terms[..., 1:]).max(axis=2) > 0.42
-    return terms, rim, terms[rim]
+    y, x = y[:, None], x[None]
+    rim = np.flatnonzero(np.maximum(np.abs(y), np.abs(x)) > 0.42)
+    row, column = np.unravel_index(rim, shape)
+    points = np.stack([np.ones(len(rim), np.float32), y[row, 0], x[0, column]], axis=1)
+    return y, x, rim, points
 
 
 def estimate_ground(bright: np.ndarray) -> np.ndarray:
@@ -212,9 +214,9 @@ def estimate_ground(bright: np.ndarray) -> np.ndarray:
     return cv2.blur(cv2.morphologyEx(bright, cv2.MORPH_OPEN, kernel), (3, 3))
 
 
-def _shrink(grey: np.ndarray, side: int) -> np.ndarray:
-    """Reduce a plane to at most `side` pixels on its longer side."""
-    scale = side / max(grey.shape)
+def shrink(grey: np.ndarray, side: int) -> np.ndarray:
+    """Reduce a plane, or several, to at most `side` pixels on the longer side."""
+    scale = side / max(grey.shape[:2])
     if scale >= 1:
         return grey
     size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))

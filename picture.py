@@ -18,8 +18,9 @@ import os
 import struct
 import sys
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeGuard, Union, cast
 
 import cv2
@@ -129,26 +130,43 @@ def open_picture(source: PictureSource, *, working_side: int = WORKING_SIDE) -> 
     ImageError
         If it is not a picture, damaged, or pixels of an impossible shape or range.
     """
+    return load_picture(source)(working_side)
+
+
+def load_picture(source: PictureSource) -> Callable[[int], Picture]:
+    """Take a picture into memory, to be decoded at one working size or at several.
+
+    Parameters
+    ----------
+    source : path, bytes, binary file, PIL image, ndarray or Tensor
+        See `open_picture`.
+
+    Returns
+    -------
+    callable
+        Given a working side in pixels, it decodes the picture; for its errors see `open_picture`,
+        which are also those of this function.
+    """
     if isinstance(source, (str, os.PathLike)):
-        return _open_file(os.fspath(source), working_side)
+        return partial(_decode, *_read_file(os.fspath(source)))
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _decode(bytes(source), "the picture", working_side)
+        return partial(_decode, bytes(source), "the picture")
     if isinstance(source, Image.Image):
-        return _from_image(source, "the picture", working_side)
+        return partial(_from_image, source, "the picture")
     if isinstance(source, np.ndarray):
-        return _from_array(source, working_side)
+        return partial(_from_array, source)
     if _is_tensor(source):
-        return _from_array(_to_array(source), working_side)
+        return partial(_from_array, _to_array(source))
     if hasattr(source, "read"):
-        return _decode(*_read_open_file(cast("BinaryIO", source)), working_side)
+        return partial(_decode, *_read_open_file(cast("BinaryIO", source)))
     raise ImageError(
         f"cannot read a picture from {type(source).__name__}: "
         "give a path, bytes, a file opened with 'rb', a PIL image, a NumPy array or a torch tensor"
     )
 
 
-def _open_file(path: str, working_side: int) -> Picture:
-    """Read and decode a file; every error names it."""
+def _read_file(path: str) -> tuple[bytes, str]:
+    """Read a file; every error names it, as those of its decoding do."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - Path takes as long again as reading
             size = os.fstat(file.fileno()).st_size
@@ -163,7 +181,7 @@ def _open_file(path: str, working_side: int) -> Picture:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{path}: cannot be opened ({reason}); check its permissions") from error
     _check_bytes(size, path)
-    return _decode(content, path, working_side)
+    return content, path
 
 
 def _read_open_file(file: BinaryIO) -> tuple[bytes, str]:

@@ -23,20 +23,25 @@ import cv2
 import numpy as np
 
 from errors import BlankImageError
-from ink import WEAK, find_ink, full_ink, ink_mask, to_grey
+from ink import WEAK, find_ink, full_ink, ink_mask, median, shrink, to_grey
 from masks import bounding_box, find_parts, stroke_width
-from picture import PictureSource, open_picture
+from picture import WORKING_SIDE, Picture, PictureSource, load_picture
 from printed import remove_boxes, remove_printed_lines
 from ruling import remove_paper_lines
 
 FIELD = 28  # side of the result, pixels
 BOX = 20  # the digit's longer side in it
+# A picture is reduced to the first of these sides, in pixels, and looked at more closely if its
+# digit turns out to be smaller than `LEGIBLE` there.
+SIDES, LEGIBLE = (160, WORKING_SIDE, 2 * WORKING_SIDE), 32
 WORKING_MIN = 112  # pixels; smaller pictures are enlarged to this, so that masks have smooth edges
 
 SPECK = 0.06  # of the digit's longer side: smaller parts are dirt
 SMALL_PART, SMALL_PART_GAP = 0.25, 0.04  # of the same; torn strokes, but not captions
 LINE_SLIMNESS = 0.08  # width over length below which a component is a line
 OTHER, WHOLE_AREA = 0.55, 0.5  # of the digit's longer side and ink: as large is another digit
+# Seen from so far that it has `SHADE_SIDE` pixels, ink begins with a step of so much of full ink.
+SHADE_SIDE, SHADE_STEP, SHADE_MIN = 24, 0.25, 10
 JOIN_GAP = 0.30  # of the digit's longer side: parts farther away belong to something else
 
 # Stroke widths at MNIST size (twice the area over the outline, in pixels of the 20x20 box) that
@@ -127,7 +132,34 @@ def prepare(source: PictureSource, *, keep_steps: bool = False) -> Prepared:
     BlankImageError
         If there is no ink in it.
     """
-    picture = open_picture(source)
+    decode = load_picture(source)
+    seen: Prepared | None = None
+    side = SIDES[0]
+    while True:
+        picture = decode(side)
+        is_whole = max(picture.pixels.shape) >= max(picture.width, picture.height)
+        try:
+            seen = _look(picture, keep_steps=keep_steps)
+        except BlankImageError:
+            if seen is None and (is_whole or side >= WORKING_SIDE):
+                raise
+        closer = _choose_side(side, seen) if seen else WORKING_SIDE
+        if seen and (is_whole or closer == side):
+            return seen
+        side = closer
+
+
+def _choose_side(side: int, seen: Prepared) -> int:
+    """Tell at how many pixels a digit should be looked at that was seen at `side`."""
+    left, top, right, bottom = seen.box
+    share = max(right - left, bottom - top) / max(seen.width, seen.height)
+    is_cut_off = min(left, top) == 0 or right >= seen.width or bottom >= seen.height
+    least = WORKING_SIDE if is_cut_off else side  # it may be a shadow
+    return next((each for each in SIDES if each >= least and each * share >= LEGIBLE), SIDES[-1])
+
+
+def _look(picture: Picture, *, keep_steps: bool) -> Prepared:
+    """Find the digit in a picture as it is now, and bring it to MNIST's form."""
     stages: list[tuple[str, np.ndarray]] = [("your picture", picture.pixels)]
     grey = to_grey(picture.pixels)
     digit = as_mnist_form(grey)
@@ -140,7 +172,7 @@ def prepare(source: PictureSource, *, keep_steps: bool = False) -> Prepared:
         stages.append(("ink found", ink))
         ink, mask = remove_paper_lines(ink, ink_mask(ink))
         np.minimum(ink, 1, out=ink)
-        mask, others = choose_digit(remove_boxes(remove_printed_lines(mask)))
+        mask, others = choose_digit(remove_boxes(remove_printed_lines(mask)), ink)
         left, top, right, bottom = bounding_box(mask)
         ink = _cut_out(ink, mask, (left, top, right, bottom))
         stages.append(("the digit alone", ink))
@@ -218,12 +250,14 @@ def _enlarge(grey: np.ndarray) -> np.ndarray:
     return cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR)
 
 
-def choose_digit(mask: np.ndarray) -> tuple[np.ndarray, int]:
+def choose_digit(mask: np.ndarray, ink: np.ndarray) -> tuple[np.ndarray, int]:
     """Keep the parts of one digit: the best component, and what belongs to it.
 
     Parameters
     ----------
     mask : ndarray of shape (height, width), uint8, 0 or 1
+    ink : ndarray of the same shape, float32
+        Share of full ink, as `ink.find_ink` gives it.
 
     Returns
     -------
@@ -252,6 +286,9 @@ def choose_digit(mask: np.ndarray) -> tuple[np.ndarray, int]:
     # A thin straight thing that runs into the rim is the side of a box or a ruled line.
     is_line = at_rim & (np.minimum(wide, tall) < LINE_SLIMNESS * longest)
     is_line &= longest > 0.35 * min(width, height)
+    # So is a corner that the light does not reach.
+    for each in np.flatnonzero(at_rim & ~is_line & (longest >= SHADE_MIN)):
+        is_line[each] = _is_shade(ink[window], labels == 1 + each)
     off_centre = np.hypot(centres[1:, 0] / width - 0.5, centres[1:, 1] / height - 0.5)
     # Size decides; being in the middle helps; being cut off by the rim counts against.
     score = longest * np.sqrt(area) * (1.2 - off_centre)
@@ -275,6 +312,21 @@ def choose_digit(mask: np.ndarray) -> tuple[np.ndarray, int]:
     result = np.zeros_like(mask)
     result[window] = np.concatenate([[False], keep])[labels]
     return result, others
+
+
+def _is_shade(ink: np.ndarray, part: np.ndarray) -> bool:
+    """Tell a shadow from ink by its soft outline, seen from so far that noise does not matter."""
+    left, top, right, bottom = bounding_box(part.view(np.uint8))
+    beside = max(right - left, bottom - top) // 8
+    place = (
+        slice(max(top - beside, 0), bottom + beside),
+        slice(max(left - beside, 0), right + beside),
+    )
+    kernel = np.ones((3, 3), np.uint8)
+    inked = (shrink(part[place].astype(np.float32), SHADE_SIDE) > 0.5).view(np.uint8)
+    outline = cv2.morphologyEx(inked, cv2.MORPH_GRADIENT, kernel) > 0
+    steps = cv2.morphologyEx(shrink(ink[place], SHADE_SIDE), cv2.MORPH_GRADIENT, kernel)
+    return bool(outline.any()) and bool(median(steps[outline]) < SHADE_STEP)
 
 
 def _gaps(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +17,11 @@ from degrade import photograph
 from errors import BlankImageError
 from masks import bounding_box, stroke_width
 from pen import Hand
+from picture import Picture, PictureSource, load_picture
 from preprocess import (
     BOX,
     FIELD,
+    Prepared,
     centre_by_mass,
     choose_digit,
     prepare,
@@ -66,6 +69,28 @@ def small_in_frame(ink: np.ndarray) -> np.ndarray:
     return sheet
 
 
+def tiny_in_frame(ink: np.ndarray) -> np.ndarray:
+    """Leave it so small on a photograph that it takes three looks."""
+    sheet = np.full((1500, 2000), 255, np.uint8)
+    sheet[220:316, 1520:1616] = 255 - ink
+    return sheet
+
+
+def beside_shadow(ink: np.ndarray) -> np.ndarray:
+    """Leave one corner of the sheet in the dark, as dark as the ink."""
+    sheet = small_in_frame(ink)
+    row, column = np.indices(sheet.shape)
+    shadow = np.clip(1 - np.hypot(row, column) / 330, 0, 1)
+    return np.rint(sheet * (1 - shadow)).astype(np.uint8)
+
+
+def tiny_in_red(ink: np.ndarray) -> bytes:
+    """Do both, and photograph it: the colour has to be told from few pixels among noise."""
+    sheet = in_red_on_grey(255 - tiny_in_frame(ink)) * 255
+    noise = np.random.default_rng(0).normal(0, 4, sheet.shape)
+    return jpeg(np.clip(sheet + noise, 0, 255).astype(np.uint8))
+
+
 def with_specks(ink: np.ndarray) -> np.ndarray:
     """Sprinkle dirt."""
     dirty = 255 - ink
@@ -89,8 +114,11 @@ DISGUISES: list[tuple[str, Callable[[np.ndarray], object]]] = [
     ("alpha only", in_alpha),
     ("sloping light on dark paper", on_slope),
     ("small in a large frame", small_in_frame),
+    ("tiny in a very large frame", tiny_in_frame),
+    ("beside a shadow", beside_shadow),
     ("specks", with_specks),
     ("red on equally bright grey", in_red_on_grey),
+    ("tiny, red on equally bright grey", tiny_in_red),
     ("one bit", lambda ink: Image.fromarray(255 - ink).convert("1", dither=Image.Dither.NONE)),
 ]
 
@@ -106,6 +134,67 @@ def test_a_digit_looks_the_same_in_any_disguise(
     disguised = to_mnist(disguise(five))
 
     assert likeness(plain, disguised) > 0.97
+
+
+LOOKS: list[tuple[str, Callable[[np.ndarray], np.ndarray], list[int]]] = [
+    ("large", lambda ink: 255 - cv2.resize(ink, (500, 500)), [160]),
+    ("small", small_in_frame, [160, 320]),
+    ("tiny", tiny_in_frame, [160, 640]),
+    ("cut off", lambda ink: 255 - cv2.resize(ink, (500, 500))[:, 200:], [160, 320]),
+    ("no larger than the first look", lambda ink: 255 - ink, [160]),
+    ("blank", lambda ink: np.full((500, 500), 255, np.uint8), [160, 320]),
+    ("blank and small", lambda ink: np.full((50, 50), 255, np.uint8), [160]),
+]
+
+
+@pytest.mark.parametrize(
+    ("show", "wanted"), [row[1:] for row in LOOKS], ids=[row[0] for row in LOOKS]
+)
+def test_a_picture_is_looked_at_as_closely_as_its_digit_needs(
+    five: np.ndarray,
+    show: Callable[[np.ndarray], np.ndarray],
+    wanted: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sides = []
+
+    def load_and_note(source: PictureSource) -> Callable[[int], Picture]:
+        decode = load_picture(source)
+
+        def decode_and_note(side: int) -> Picture:
+            sides.append(side)
+            return decode(side)
+
+        return decode_and_note
+
+    monkeypatch.setattr(preprocess, "load_picture", load_and_note)
+    with contextlib.suppress(BlankImageError):
+        to_mnist(show(five))
+
+    assert sides == wanted
+
+
+def test_what_was_found_stays_found_if_a_closer_look_shows_nothing(
+    five: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = prepare(small_in_frame(five))
+
+    def look(picture: Picture, *, keep_steps: bool) -> Prepared:
+        if max(picture.pixels.shape) > preprocess.SIDES[0]:
+            raise BlankImageError
+        return found
+
+    monkeypatch.setattr(preprocess, "_look", look)
+
+    assert prepare(small_in_frame(five)) is found
+
+
+def test_an_open_file_is_looked_at_twice_and_read_once(five: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "small.png"
+    Image.fromarray(small_in_frame(five)).save(path)
+
+    with path.open("rb") as file:
+        assert np.array_equal(to_mnist(file), to_mnist(path))
 
 
 @pytest.mark.parametrize("inverted", [False, True])
@@ -290,7 +379,7 @@ def test_what_lies_close_to_a_digit_is_part_of_it(own: list[Part], foreign: list
 
     for turned in (False, True):
         whole, wanted = (each.T.copy() if turned else each for each in (page | digit, digit))
-        chosen, others = choose_digit(whole)
+        chosen, others = choose_digit(whole, whole.astype(np.float32))
         assert np.array_equal(chosen, wanted)
         assert others == 0
 
@@ -302,7 +391,7 @@ def test_a_line_that_runs_into_the_picture_is_no_digit(turns: int) -> None:
     lined[20:28, :180] = 1
     zero, lined = (np.rot90(each, turns).copy() for each in (zero, lined))
 
-    chosen, others = choose_digit(lined)
+    chosen, others = choose_digit(lined, lined.astype(np.float32))
 
     assert np.array_equal(chosen, zero)
     assert others == 0
@@ -316,10 +405,13 @@ def test_dirt_inside_a_digit_is_no_ink_of_it() -> None:
     assert np.array_equal(to_mnist(dirty), to_mnist(zero))
 
 
-@pytest.mark.parametrize("step", [choose_digit, centre_by_mass])
-def test_without_any_ink_there_is_no_digit(step: Callable[[np.ndarray], object]) -> None:
+def test_without_any_ink_there_is_no_digit() -> None:
+    nothing = np.zeros((20, 20), np.uint8)
+
     with pytest.raises(BlankImageError):
-        step(np.zeros((20, 20), np.uint8))
+        choose_digit(nothing, nothing.astype(np.float32))
+    with pytest.raises(BlankImageError):
+        centre_by_mass(nothing)
 
 
 def test_a_digit_that_was_cut_out_tightly_looks_as_on_a_sheet(five: np.ndarray) -> None:
