@@ -579,7 +579,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--model", default="best", help="name in models/, or a checkpoint's path")
     add("--group", action="append", default=[], metavar="COLUMN",
         help="count by this column of a table too; may be repeated")
-    add("--forms", action="store_true", help="also write MNIST's digits as files of seven forms")
+    add("--forms", action="store_true", help="also write MNIST's digits as files of eight forms")
     add("--robustness", action="store_true",
         help="also spoil MNIST's digits in six ways, at five strengths")
     add("--limit", type=int, default=0, metavar="N",

@@ -26,6 +26,7 @@ from errors import SettingsError
 
 FIELD = 28  # side of MNIST's pictures, pixels
 FRAME = 280  # side of the enlarged forms, pixels
+SHEET = (960, 1280)  # height and width of a photograph from far away, pixels
 STRENGTHS = (1, 2, 3, 4, 5)
 PICTURE_SCALE = 3  # a damaged field is shown so many times as large
 
@@ -86,10 +87,20 @@ def _transparent(digit: np.ndarray, rng: np.random.Generator) -> bytes:
     return _png(np.dstack([np.zeros((FRAME, FRAME, 3), np.uint8), alpha]))
 
 
-def _photograph(digit: np.ndarray, rng: np.random.Generator) -> bytes:
+def _far_away(digit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Lay the digit anywhere on a large sheet, a tenth as high as that."""
+    height, width = SHEET
+    sheet = np.zeros(SHEET, np.uint8)
+    side = height // 7  # of MNIST's field, of which the digit fills two thirds
+    top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+    sheet[top : top + side, left : left + side] = _enlarge(digit, side)
+    return sheet
+
+
+def _photograph(drawing: np.ndarray, rng: np.random.Generator) -> bytes:
     """Photograph dark ink on grey paper under a lamp at one side, with the camera's noise."""
-    ink = _enlarge(digit, FRAME).astype(np.float32) / 255
-    rows, columns = np.indices(ink.shape, dtype=np.float32) / FRAME - 0.5
+    ink = drawing.astype(np.float32) / 255
+    rows, columns = np.indices(ink.shape, dtype=np.float32) / len(ink) - 0.5
     angle = rng.uniform(0, 2 * np.pi)
     paper = rng.uniform(0.55, 0.75) + 0.15 * (np.sin(angle) * rows + np.cos(angle) * columns)
     picture = paper * (1 - rng.uniform(0.6, 0.85) * ink)
@@ -106,7 +117,8 @@ _FORMS: dict[str, _Maker] = {
     "half size, off centre": lambda digit, rng: _png(_off_centre(digit, rng)),
     "half size, off centre, inverted": lambda digit, rng: _png(255 - _off_centre(digit, rng)),
     "transparent PNG": _transparent,
-    "JPEG photo on grey paper": _photograph,
+    "JPEG photo on grey paper": lambda digit, rng: _photograph(_enlarge(digit, FRAME), rng),
+    "JPEG photo from far away": lambda digit, rng: _photograph(_far_away(digit, rng), rng),
 }
 FORMS: tuple[str, ...] = tuple(_FORMS)
 """The forms that `as_file` knows."""
