@@ -19,6 +19,7 @@ from errors import BlankImageError
 from masks import inked_window
 
 GROUND_SIDE = 96  # pixels; longer side of the copy that tells colours, light and ground
+RIM_STEP = 3  # so many times fewer pixels of the rim tell the slope of the light as well
 SAMPLE = 4_000  # pixels from which noise is judged
 STROKE_WINDOW = 0.45  # of the shorter side; ink is never wider than this, shadows are
 
@@ -189,7 +190,7 @@ def _plane_terms(shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
     """Give y as a column, x as a row, pixels of the rim, and what a plane sums up there."""
     y, x = (((np.arange(side) + 0.5) / side - 0.5).astype(np.float32) for side in shape)
     y, x = y[:, None], x[None]
-    rim = np.flatnonzero(np.maximum(np.abs(y), np.abs(x)) > 0.42)
+    rim = np.flatnonzero(np.maximum(np.abs(y), np.abs(x)) > 0.42)[::RIM_STEP]
     row, column = np.unravel_index(rim, shape)
     points = np.stack([np.ones(len(rim), np.float32), y[row, 0], x[0, column]], axis=1)
     return y, x, rim, points

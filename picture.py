@@ -473,7 +473,7 @@ def _lay_on_ground(values: np.ndarray) -> np.ndarray:
     from them; a sheet of paper with something on it (round corners, a cut-out) is continued.
     """
     if values[..., 3].min() == (255 if values.dtype == np.uint8 else 1):
-        return values[..., :3]
+        return cv2.cvtColor(values, cv2.COLOR_RGBA2RGB)
     unit = cv2.LUT(values, _UNIT) if values.dtype == np.uint8 else values
     colour, alpha = unit[..., :3], unit[..., 3:]
     # Pale strokes may be nowhere opaque; they are strokes all the same.

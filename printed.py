@@ -236,6 +236,8 @@ def _inside(part: np.ndarray) -> tuple[np.ndarray, int]:
 
 def _drop_small(mask: np.ndarray) -> np.ndarray:
     """Drop connected ink that is too small to be a digit by itself."""
+    if not mask.any():  # as mostly, beside a digit of one part
+        return mask
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     longest = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
     large = longest > SMALLEST_DIGIT * min(mask.shape)
