@@ -27,6 +27,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.IcoImagePlugin import IcoFile
+from PIL.JpegImagePlugin import JpegImageFile
 
 from errors import ImageError, ImageNotFoundError, ImageTooLargeError
 
@@ -130,39 +131,48 @@ def open_picture(source: PictureSource, *, working_side: int = WORKING_SIDE) -> 
     ImageError
         If it is not a picture, damaged, or pixels of an impossible shape or range.
     """
-    return load_picture(source)(working_side)
+    return load_picture(source, most=working_side)(working_side)
 
 
-def load_picture(source: PictureSource) -> Callable[[int], Picture]:
-    """Take a picture into memory, to be decoded at one working size or at several.
+def load_picture(source: PictureSource, *, most: int) -> Callable[[int], Picture]:
+    """Take a picture into memory, to be looked at in one working size or in several.
+
+    It is decoded once, but for a JPEG, which costs less the smaller it is decoded.
 
     Parameters
     ----------
     source : path, bytes, binary file, PIL image, ndarray or Tensor
         See `open_picture`.
+    most : int
+        The largest working side that will be asked for, in pixels.
 
     Returns
     -------
     callable
-        Given a working side in pixels, it decodes the picture; for its errors see `open_picture`,
-        which are also those of this function.
+        Gives the picture for a working side in pixels. Its errors, and those of this function, are
+        those of `open_picture`.
     """
     if isinstance(source, (str, os.PathLike)):
-        return partial(_decode, *_read_file(os.fspath(source)))
+        return _decode(*_read_file(os.fspath(source)), most)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return partial(_decode, bytes(source), "the picture")
+        return _decode(bytes(source), "the picture", most)
     if isinstance(source, Image.Image):
-        return partial(_from_image, source, "the picture")
+        return _from_image(source, "the picture", most)
     if isinstance(source, np.ndarray):
-        return partial(_from_array, source)
+        return _from_array(source, most)
     if _is_tensor(source):
-        return partial(_from_array, _to_array(source))
+        return _from_array(_to_array(source), most)
     if hasattr(source, "read"):
-        return partial(_decode, *_read_open_file(cast("BinaryIO", source)))
+        return _decode(*_read_open_file(cast("BinaryIO", source)), most)
     raise ImageError(
         f"cannot read a picture from {type(source).__name__}: "
         "give a path, bytes, a file opened with 'rb', a PIL image, a NumPy array or a torch tensor"
     )
+
+
+def _look(values: np.ndarray, width: int, height: int, working_side: int) -> Picture:
+    """Give decoded values in a working size."""
+    return Picture(_to_pixels(_reduce(values, working_side)), width, height)
 
 
 def _read_file(path: str) -> tuple[bytes, str]:
@@ -204,31 +214,28 @@ def _read_open_file(file: BinaryIO) -> tuple[bytes, str]:
     return bytes(content), name
 
 
-def _decode(content: bytes, name: str, working_side: int) -> Picture:
+def _decode(content: bytes, name: str, most: int) -> Callable[[int], Picture]:
     """Decode the bytes of a file."""
     if not content:
         raise ImageError(f"{name}: the file is empty; save or copy it again")
     _check_bytes(len(content), name)
-    plain = _decode_plain_png(content, working_side)
+    plain = _decode_plain_png(content, most)
     if plain is not None:
-        return Picture(_to_pixels(plain), plain.shape[1], plain.shape[0])
-    try:
-        image = _open_image(content)
-    except Image.DecompressionBombError as error:
-        raise ImageTooLargeError(
-            f"{name}: too large; at most {MAX_SIDE:,} pixels on a side and "
-            f"{MAX_PIXELS // 10**6} million in all are read: save a smaller copy"
-        ) from error
-    except UnidentifiedImageError as error:
-        raise ImageError(
-            f"{name}: not a picture in a known format; save it as PNG or JPEG"
-        ) from error
-    except _DAMAGE as error:
-        raise ImageError(f"{name}: the file is damaged ({error}); save or copy it again") from error
+        return partial(_look, plain, plain.shape[1], plain.shape[0])
+    image = _open_file(content, name)
+    # All scans of a progressive JPEG have to be read, however small it is decoded.
+    if isinstance(image, JpegImageFile) and "progressive" not in image.info:
+        return partial(_decode_jpeg, content, name)
     with image:
         if image.format == "JPEG2000":
             _check_jpeg2000(image.width * image.height, len(content), name)
-        return _from_image(image, name, working_side, reduce=True)
+        return _from_image(image, name, most, reduce=True)
+
+
+def _decode_jpeg(content: bytes, name: str, working_side: int) -> Picture:
+    """Decode a JPEG no larger than it is needed."""
+    with _open_file(content, name) as image:
+        return _from_image(image, name, working_side, reduce=True)(working_side)
 
 
 def _decode_plain_png(content: bytes, most: int) -> np.ndarray | None:
@@ -253,6 +260,23 @@ def _decode_plain_png(content: bytes, most: int) -> np.ndarray | None:
     return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
 
 
+def _open_file(content: bytes, name: str) -> Image.Image:
+    """Read the header of a file."""
+    try:
+        return _open_image(content)
+    except Image.DecompressionBombError as error:
+        raise ImageTooLargeError(
+            f"{name}: too large; at most {MAX_SIDE:,} pixels on a side and "
+            f"{MAX_PIXELS // 10**6} million in all are read: save a smaller copy"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{name}: not a picture in a known format; save it as PNG or JPEG"
+        ) from error
+    except _DAMAGE as error:
+        raise ImageError(f"{name}: the file is damaged ({error}); save or copy it again") from error
+
+
 def _open_image(content: bytes) -> Image.Image:
     """Read the header of a picture."""
     file = io.BytesIO(content)
@@ -270,8 +294,8 @@ def _known_formats() -> tuple[str, ...]:
 
 
 def _from_image(
-    image: Image.Image, name: str, working_side: int, *, reduce: bool = False
-) -> Picture:
+    image: Image.Image, name: str, most: int, *, reduce: bool = False
+) -> Callable[[int], Picture]:
     """Decode a PIL image: check its size, turn it upright, lay transparent parts on a ground.
 
     A JPEG can be decoded at a half, a quarter or an eighth for a fraction of the time; `reduce`
@@ -281,16 +305,16 @@ def _from_image(
     _check_size(width, height, name)
     try:
         if reduce:
-            scale = working_side / max(width, height)
+            scale = most / max(width, height)
             image.draft(None, (max(1, int(width * scale)), max(1, int(height * scale))))
         image.load()  # turns TIFF files upright by itself, and takes the orientation away
         orientation = read_orientation(image)
         if orientation in SIDEWAYS:
             width, height = height, width
-        values = _values_of(image, working_side, orientation)
+        values = _values_of(image, most, orientation)
     except _DAMAGE as error:
         raise ImageError(f"{name}: the file is damaged ({error}); save or copy it again") from error
-    return Picture(_to_pixels(_reduce(values, working_side)), width, height)
+    return partial(_look, _reduce(values, most), width, height)
 
 
 def read_orientation(image: Image.Image) -> int:
@@ -305,7 +329,7 @@ def read_orientation(image: Image.Image) -> int:
     return int(value) if value in _TURNS else _UPRIGHT
 
 
-def _values_of(image: Image.Image, working_side: int, orientation: int) -> np.ndarray:
+def _values_of(image: Image.Image, most: int, orientation: int) -> np.ndarray:
     """Decode to grey, three channels, or four where there is transparency; uint8 or float32."""
     is_deep, is_float = image.mode in _DEEP_MODES, image.mode == "F"
     if is_deep:
@@ -314,7 +338,7 @@ def _values_of(image: Image.Image, working_side: int, orientation: int) -> np.nd
         mode = "RGBA"
     else:
         mode = "L" if image.mode in {"1", "L"} else "RGB"
-    shrinkage = max(image.size) // working_side
+    shrinkage = max(image.size) // most
     if shrinkage > 1:
         image = _shrink(image, shrinkage, mode)
     elif image.mode != mode:  # converting copies a picture even where there is nothing to do
@@ -372,7 +396,7 @@ def _to_array(tensor: torch.Tensor) -> np.ndarray:
         ) from error
 
 
-def _from_array(values: np.ndarray, working_side: int) -> Picture:
+def _from_array(values: np.ndarray, most: int) -> Callable[[int], Picture]:
     """Check the shape and range of pixels that came as an array."""
     shape = values.shape
     if values.ndim == 4 and shape[0] == 1:
@@ -388,8 +412,7 @@ def _from_array(values: np.ndarray, working_side: int) -> Picture:
         )
     height, width = values.shape[:2]
     _check_size(width, height, "the array")
-    unit = _array_to_unit(values)
-    return Picture(_to_pixels(_reduce(unit, working_side)), width, height)
+    return partial(_look, _reduce(_array_to_unit(values), most), width, height)
 
 
 def _array_to_unit(values: np.ndarray) -> np.ndarray:

@@ -132,11 +132,11 @@ def prepare(source: PictureSource, *, keep_steps: bool = False) -> Prepared:
     BlankImageError
         If there is no ink in it.
     """
-    decode = load_picture(source)
+    look_at = load_picture(source, most=SIDES[-1])
     seen: Prepared | None = None
     side = SIDES[0]
     while True:
-        picture = decode(side)
+        picture = look_at(side)
         is_whole = max(picture.pixels.shape) >= max(picture.width, picture.height)
         try:
             seen = _look(picture, keep_steps=keep_steps)

@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from PIL import Image
 import picture as picture_module
 from errors import ImageError, ImageNotFoundError, ImageTooLargeError
 from ink import MIN_CONTRAST
-from picture import WORKING_SIDE, open_picture
+from picture import WORKING_SIDE, load_picture, open_picture
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -615,3 +615,35 @@ def test_without_pillow_the_pixels_and_the_errors_are_the_same(
 
     assert type(quick) is type(usual)
     assert np.array_equal(quick, usual)
+
+
+ONCE: list[tuple[str, str, dict[str, Any], int]] = [
+    ("PNG", "PNG", {}, 1),
+    ("WebP", "WEBP", {}, 1),
+    ("JPEG 2000, which keeps Python's lock", "JPEG2000", {}, 1),
+    ("JPEG", "JPEG", {}, 2),
+    ("progressive JPEG", "JPEG", {"progressive": True}, 1),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "times"), [row[1:] for row in ONCE], ids=[row[0] for row in ONCE]
+)
+def test_only_what_is_decoded_the_faster_the_smaller_it_gets_is_decoded_for_each_size(
+    kind: str, options: dict[str, Any], times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = encode(grey_image().resize((1500, 1000)).convert("RGB"), kind, **options)
+    decoded = []
+    values_of = picture_module._values_of
+
+    def values_and_count(*about: Any) -> np.ndarray:
+        decoded.append(about)
+        return values_of(*about)
+
+    monkeypatch.setattr(picture_module, "_values_of", values_and_count)
+    look_at = load_picture(content, most=600)
+    small, large = look_at(150), look_at(600)
+
+    assert len(decoded) == times
+    assert (small.pixels.shape[:2], large.pixels.shape[:2]) == ((100, 150), (400, 600))
+    assert (small.width, large.width) == (1500, 1500)

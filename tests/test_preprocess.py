@@ -158,8 +158,8 @@ def test_a_picture_is_looked_at_as_closely_as_its_digit_needs(
 ) -> None:
     sides = []
 
-    def load_and_note(source: PictureSource) -> Callable[[int], Picture]:
-        decode = load_picture(source)
+    def load_and_note(source: PictureSource, *, most: int) -> Callable[[int], Picture]:
+        decode = load_picture(source, most=most)
 
         def decode_and_note(side: int) -> Picture:
             sides.append(side)
