@@ -26,7 +26,7 @@ from errors import SettingsError
 
 FIELD = 28  # side of MNIST's pictures, pixels
 FRAME = 280  # side of the enlarged forms, pixels
-SHEET = (960, 1280)  # height and width of a photograph from far away, pixels
+SHEET = (480, 640)  # height and width of a photograph from far away, pixels
 STRENGTHS = (1, 2, 3, 4, 5)
 PICTURE_SCALE = 3  # a damaged field is shown so many times as large
 

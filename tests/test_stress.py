@@ -23,7 +23,7 @@ def digit(handwriting: Handwriting) -> np.ndarray:
 SIZES = {
     "as they are": (28, 28),
     "inverted": (28, 28),
-    "JPEG photo from far away": (1280, 960),
+    "JPEG photo from far away": (640, 480),
 }
 MODES = {"transparent PNG": "RGBA"}
 
