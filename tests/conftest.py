@@ -7,6 +7,7 @@ package: the tests need no network and no MNIST.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
     from predict import MNISTPredictor
     from service import Service
+
+# What a shell starts in the background ignores Ctrl+C, and so would servers that tests stop by it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DESKTOP: ViewportSize = {"width": 1200, "height": 800}
 LOOPBACK = {"127.0.0.1", "::1", "localhost", "0.0.0.0", ""}
