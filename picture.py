@@ -3,8 +3,8 @@
     anything -> decoded, turned upright, transparent parts laid on a ground
              -> (height, width), or (height, width, 3) where there is colour
 
-What comes out is small: a photograph is reduced to `WORKING_SIDE` pixels, partly while it is
-decoded, because nothing later needs more. The size of the original is kept, so that boxes found in
+What comes out is small: a photograph is reduced to `WORKING_SIDE` pixels, or as many as are asked
+for, partly while it is decoded. The size of the original is kept, so that boxes found in
 the small picture can be drawn on the large one.
 
     >>> open_picture(np.zeros((4, 6), np.uint8)).pixels.shape
@@ -62,7 +62,7 @@ _PNG_HEAD = struct.Struct(">16sII5B4xI4s")
 _PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _GREY_BYTES = [8, 0, 0, 0, 0]  # eight bits, grey, the usual packing, row after row
 _PNG_REST = 4 + 12  # bytes after the pixels: their checksum, and an empty block that ends the file
-WORKING_SIDE = 320  # pixels; longer sides are reduced to this before anything else is done
+WORKING_SIDE = 320  # pixels; longer sides are reduced to this, unless something else is asked for
 
 _UNIT = np.arange(256, dtype=np.float32) / 255  # what each byte means
 _DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # more than eight bits for each value
@@ -170,7 +170,7 @@ def load_picture(source: PictureSource, *, most: int) -> Callable[[int], Picture
     )
 
 
-def _look(values: np.ndarray, width: int, height: int, working_side: int) -> Picture:
+def _in_size(values: np.ndarray, width: int, height: int, working_side: int) -> Picture:
     """Give decoded values in a working size."""
     return Picture(_to_pixels(_reduce(values, working_side)), width, height)
 
@@ -221,8 +221,8 @@ def _decode(content: bytes, name: str, most: int) -> Callable[[int], Picture]:
     _check_bytes(len(content), name)
     plain = _decode_plain_png(content, most)
     if plain is not None:
-        return partial(_look, plain, plain.shape[1], plain.shape[0])
-    image = _open_file(content, name)
+        return partial(_in_size, plain, plain.shape[1], plain.shape[0])
+    image = _open_header(content, name)
     # All scans of a progressive JPEG have to be read, however small it is decoded.
     if isinstance(image, JpegImageFile) and "progressive" not in image.info:
         return partial(_decode_jpeg, content, name)
@@ -234,7 +234,7 @@ def _decode(content: bytes, name: str, most: int) -> Callable[[int], Picture]:
 
 def _decode_jpeg(content: bytes, name: str, working_side: int) -> Picture:
     """Decode a JPEG no larger than it is needed."""
-    with _open_file(content, name) as image:
+    with _open_header(content, name) as image:
         return _from_image(image, name, working_side, reduce=True)(working_side)
 
 
@@ -260,7 +260,7 @@ def _decode_plain_png(content: bytes, most: int) -> np.ndarray | None:
     return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
 
 
-def _open_file(content: bytes, name: str) -> Image.Image:
+def _open_header(content: bytes, name: str) -> Image.Image:
     """Read the header of a file."""
     try:
         return _open_image(content)
@@ -314,7 +314,7 @@ def _from_image(
         values = _values_of(image, most, orientation)
     except _DAMAGE as error:
         raise ImageError(f"{name}: the file is damaged ({error}); save or copy it again") from error
-    return partial(_look, _reduce(values, most), width, height)
+    return partial(_in_size, _reduce(values, most), width, height)
 
 
 def read_orientation(image: Image.Image) -> int:
@@ -412,7 +412,7 @@ def _from_array(values: np.ndarray, most: int) -> Callable[[int], Picture]:
         )
     height, width = values.shape[:2]
     _check_size(width, height, "the array")
-    return partial(_look, _reduce(_array_to_unit(values), most), width, height)
+    return partial(_in_size, _reduce(_array_to_unit(values), most), width, height)
 
 
 def _array_to_unit(values: np.ndarray) -> np.ndarray:

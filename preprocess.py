@@ -41,7 +41,8 @@ SMALL_PART, SMALL_PART_GAP = 0.25, 0.04  # of the same; torn strokes, but not ca
 LINE_SLIMNESS = 0.08  # width over length below which a component is a line
 OTHER, WHOLE_AREA = 0.55, 0.5  # of the digit's longer side and ink: as large is another digit
 # Seen from so far that it has `SHADE_SIDE` pixels, ink begins with a step of so much of full ink.
-SHADE_SIDE, SHADE_STEP, SHADE_MIN = 24, 0.25, 10
+SHADE_SIDE, SHADE_STEP = 24, 0.25
+SHADE_MIN = 10  # pixels; of what is smaller the outline says nothing
 JOIN_GAP = 0.30  # of the digit's longer side: parts farther away belong to something else
 
 # Stroke widths at MNIST size (twice the area over the outline, in pixels of the 20x20 box) that
@@ -278,6 +279,7 @@ def choose_digit(mask: np.ndarray, ink: np.ndarray) -> tuple[np.ndarray, int]:
     if count == 2:
         return mask, 0
     height, width = mask.shape
+    start = window[1].start, window[0].start
     left, top, wide, tall = stats[1:, :4].astype(float).T
     area = stats[1:, cv2.CC_STAT_AREA].astype(float)
     right, bottom = left + wide, top + tall
@@ -286,17 +288,21 @@ def choose_digit(mask: np.ndarray, ink: np.ndarray) -> tuple[np.ndarray, int]:
     # A thin straight thing that runs into the rim is the side of a box or a ruled line.
     is_line = at_rim & (np.minimum(wide, tall) < LINE_SLIMNESS * longest)
     is_line &= longest > 0.35 * min(width, height)
-    # So is a corner that the light does not reach.
-    for each in np.flatnonzero(at_rim & ~is_line & (longest >= SHADE_MIN)):
-        is_line[each] = _is_shade(ink[window], labels == 1 + each)
+    foreign = is_line.copy()
+    # A corner that the light does not reach is no ink either. What is small cannot be taken for it.
+    large = longest >= max(SHADE_MIN, SMALL_PART * longest.max())
+    for each in np.flatnonzero(at_rim & ~is_line & large):
+        foreign[each] = _is_shade(
+            ink[window], labels, 1 + each, stats[1 + each] - (*start, 0, 0, 0)
+        )
     off_centre = np.hypot(centres[1:, 0] / width - 0.5, centres[1:, 1] / height - 0.5)
     # Size decides; being in the middle helps; being cut off by the rim counts against.
     score = longest * np.sqrt(area) * (1.2 - off_centre)
-    score *= np.where(is_line, 0.1, np.where(at_rim, 0.35, 1.0))
+    score *= np.where(foreign, 0.1, np.where(at_rim, 0.35, 1.0))
     main = int(score.argmax())
 
     size = longest[main]
-    worthy = (longest > SPECK * size) & (area > 0.004 * area[main]) & ~is_line
+    worthy = (longest > SPECK * size) & (area > 0.004 * area[main]) & ~foreign
     # What the rim cuts off is rather a part of a neighbour.
     reach = JOIN_GAP * size * np.where(at_rim & ~at_rim[main], 0.3, 1.0)
     small = longest < SMALL_PART * size
@@ -308,22 +314,23 @@ def choose_digit(mask: np.ndarray, ink: np.ndarray) -> tuple[np.ndarray, int]:
     keep |= worthy & small & near
     # What the rim cuts off is a part of a neighbour, unless it is about as much ink as a digit.
     whole = ~at_rim | (area > WHOLE_AREA * area[main])
-    others = int((~keep & ~is_line & whole & (longest > OTHER * size)).sum())
+    others = int((~keep & ~foreign & whole & (longest > OTHER * size)).sum())
     result = np.zeros_like(mask)
     result[window] = np.concatenate([[False], keep])[labels]
     return result, others
 
 
-def _is_shade(ink: np.ndarray, part: np.ndarray) -> bool:
+def _is_shade(ink: np.ndarray, labels: np.ndarray, label: int, stats: np.ndarray) -> bool:
     """Tell a shadow from ink by its soft outline, seen from so far that noise does not matter."""
-    left, top, right, bottom = bounding_box(part.view(np.uint8))
-    beside = max(right - left, bottom - top) // 8
+    left, top, wide, tall = stats[:4].tolist()
+    beside = max(wide, tall) // 8
     place = (
-        slice(max(top - beside, 0), bottom + beside),
-        slice(max(left - beside, 0), right + beside),
+        slice(max(top - beside, 0), top + tall + beside),
+        slice(max(left - beside, 0), left + wide + beside),
     )
     kernel = np.ones((3, 3), np.uint8)
-    inked = (shrink(part[place].astype(np.float32), SHADE_SIDE) > 0.5).view(np.uint8)
+    part = (labels[place] == label).astype(np.float32)
+    inked = (shrink(part, SHADE_SIDE) > 0.5).view(np.uint8)
     outline = cv2.morphologyEx(inked, cv2.MORPH_GRADIENT, kernel) > 0
     steps = cv2.morphologyEx(shrink(ink[place], SHADE_SIDE), cv2.MORPH_GRADIENT, kernel)
     return bool(outline.any()) and bool(median(steps[outline]) < SHADE_STEP)

@@ -70,7 +70,7 @@ def small_in_frame(ink: np.ndarray) -> np.ndarray:
 
 
 def tiny_in_frame(ink: np.ndarray) -> np.ndarray:
-    """Leave it so small on a photograph that it takes three looks."""
+    """Leave it so small on a photograph that it takes the closest look."""
     sheet = np.full((1500, 2000), 255, np.uint8)
     sheet[220:316, 1520:1616] = 255 - ink
     return sheet
@@ -85,7 +85,7 @@ def beside_shadow(ink: np.ndarray) -> np.ndarray:
 
 
 def tiny_in_red(ink: np.ndarray) -> bytes:
-    """Do both, and photograph it: the colour has to be told from few pixels among noise."""
+    """Write it tiny and in red: its colour has to be told from few pixels among noise."""
     sheet = in_red_on_grey(255 - tiny_in_frame(ink)) * 255
     noise = np.random.default_rng(0).normal(0, 4, sheet.shape)
     return jpeg(np.clip(sheet + noise, 0, 255).astype(np.uint8))
