@@ -385,6 +385,45 @@ def test_two_things_of_one_height_are_two_digits_though_the_network_takes_both_f
     assert len(choose_candidates(line, [0.99] * len(line.candidates))) == digits
 
 
+def scratch_out(pixels: np.ndarray, box: Box) -> None:
+    """Move a black pen densely to and fro over a digit."""
+    left, top, right, bottom = box
+    columns = np.linspace(left, right, 9).round().astype(int)
+    rows = np.where(np.arange(9) % 2, top, bottom)
+    cv2.polylines(pixels, [np.column_stack([columns, rows])], False, 0, 5, cv2.LINE_AA)
+
+
+@pytest.mark.parametrize("place", [0, 3, 6])
+@pytest.mark.parametrize("digit", [1, 4, 8])
+def test_what_was_scratched_out_is_left_out_whatever_it_may_look_like(digit: int, place: int):
+    text = list("2306957")
+    text[place] = str(digit)
+    pixels, truth = write("".join(text), seed=digit, hand=Hand(width=5.0))
+    scratch_out(pixels, truth[place])
+    (line,) = lines_of(pixels)
+
+    # The network is rather sure of all that is as large as a digit.
+    chosen = choose_candidates(line, [0.85] * len(line.candidates))
+
+    boxes = [line.candidates[number].prepared.box for number in chosen]
+    assert_found(boxes, [box for at, box in enumerate(truth) if at != place])
+    assert len(find_skipped(line, chosen)) == 1
+
+
+def test_a_bold_digit_that_the_network_recognises_is_not_left_out():
+    pixels, truth = write("230695", hand=Hand(width=4.0))
+    bold, (box,) = write("8", hand=Hand(width=11.0))
+    pixels, bold = (
+        np.pad(each, ((0, 160), (0, 0)), constant_values=255)[:160] for each in (pixels, bold)
+    )
+    shift = pixels.shape[1]
+    (line,) = lines_of(np.hstack([pixels, bold]))
+
+    boxes = best_way(line, [*truth, (box[0] + shift, box[1], box[2] + shift, box[3])])
+
+    assert len(boxes) == 7
+
+
 def test_what_no_chosen_candidate_has_was_skipped():
     point = candidate(1, 2, cost=np.inf)
     line = Line((candidate(0, 1), point, candidate(1, 3), candidate(2, 3)), (7.0, 1.0, 7.0))
