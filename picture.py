@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeGuard, Union, cast
 
 import cv2
@@ -47,6 +49,12 @@ MAX_SIDE = 16_384
 # white, which are a file of 1 kB.
 MAX_JPEG2000_PIXELS = 4_000_000
 MAX_JPEG2000_BYTES = 2 * 2**20
+# Each scan of a JPEG goes over all pixels, whatever size is asked for, and may take no more than 31
+# bytes of the file: 20 MB of them are hours. Programs write up to about twenty.
+MAX_SCANS = 50
+_SCAN, _END = b"\xda", b"\xd9"
+# What begins a part of a JPEG: not a stuffed byte, nor one of the marks that stand alone.
+_PART = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)
 # What cameras, scanners, fax and drawing programs write. Pillow reads twenty more, of games and
 # laboratories, and starts other programs for some of them (EPS): not for a stranger's file.
 # Photographs of some phones (MPO) count as JPEG. Targa has no mark of its own, so it comes last.
@@ -127,7 +135,8 @@ def open_picture(source: PictureSource, *, working_side: int = WORKING_SIDE) -> 
         If there is no such file.
     ImageTooLargeError
         If the file or the picture is larger than `MAX_BYTES`, `MAX_PIXELS` or `MAX_SIDE`; of
-        JPEG 2000 than `MAX_JPEG2000_PIXELS` or `MAX_JPEG2000_BYTES`.
+        JPEG 2000 than `MAX_JPEG2000_PIXELS` or `MAX_JPEG2000_BYTES`; or if a JPEG has more than
+        `MAX_SCANS` scans.
     ImageError
         If it is not a picture, damaged, or pixels of an impossible shape or range.
     """
@@ -223,13 +232,42 @@ def _decode(content: bytes, name: str, most: int) -> Callable[[int], Picture]:
     if plain is not None:
         return partial(_in_size, plain, plain.shape[1], plain.shape[0])
     image = _open_header(content, name)
-    # All scans of a progressive JPEG have to be read, however small it is decoded.
-    if isinstance(image, JpegImageFile) and "progressive" not in image.info:
-        return partial(_decode_jpeg, content, name)
+    if isinstance(image, JpegImageFile):
+        _check_scans(image, content, name)
+        if not _is_progressive(image):
+            return partial(_decode_jpeg, content, name)
     with image:
         if image.format == "JPEG2000":
             _check_jpeg2000(image.width * image.height, len(content), name)
         return _from_image(image, name, most, reduce=True)
+
+
+def _check_scans(image: JpegImageFile, content: bytes, name: str) -> None:
+    """Refuse a JPEG that would be decoded again and again."""
+    scans = _find_scans(content)
+    colours = next(scans, image.layers)
+    if not _is_progressive(image) and colours == image.layers:
+        return  # all is in the first scan; decoders stop at a second one
+    if sum(1 for _ in islice(scans, MAX_SCANS)) == MAX_SCANS:
+        raise ImageTooLargeError(
+            f"{name}: a JPEG of more than {MAX_SCANS} scans; save it again, or as PNG"
+        )
+
+
+def _is_progressive(image: JpegImageFile) -> bool:
+    """Whether a JPEG comes coarse first, so that all of it has to be read, however small."""
+    return "progressive" in image.info
+
+
+def _find_scans(content: bytes) -> Iterator[int]:
+    """Follow the parts of a JPEG as decoders do; give the number of colours in each scan."""
+    at = 0
+    while (part := _PART.search(content, at)) and part[1] != _END:
+        at = part.end()
+        length, colours = content[at : at + 2], content[at + 2 : at + 3]
+        if part[1] == _SCAN and colours:
+            yield colours[0]
+        at += int.from_bytes(length, "big")
 
 
 def _decode_jpeg(content: bytes, name: str, working_side: int) -> Picture:

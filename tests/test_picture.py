@@ -68,6 +68,21 @@ JP2 = encode(half_red(), "JPEG2000")
 JP2_SIZE = JP2.index(b"ihdr") + 4
 JP2_OF_16_MP = JP2[:JP2_SIZE] + struct.pack(">II", 4000, 4000) + JP2[JP2_SIZE + 8 :]
 
+PROGRESSIVE = encode(half_red(), "JPEG", progressive=True)  # of ten scans
+LAST_SCAN = PROGRESSIVE[PROGRESSIVE.rindex(b"\xff\xda") : -2]
+
+
+def with_scans(count: int, *, between: bytes = b"") -> bytes:
+    """Repeat the last scan of a JPEG, which refines it; ten are the whole picture."""
+    return PROGRESSIVE[:-2] + (between + LAST_SCAN) * (count - 10) + PROGRESSIVE[-2:]
+
+
+def as_sequential(content: bytes) -> bytes:
+    """Call a JPEG one that is not progressive, but has each colour in a scan of its own."""
+    first = content.index(b"\xff\xda")
+    return content[:first].replace(b"\xff\xc2", b"\xff\xc0") + LAST_SCAN + content[first:]
+
+
 BAD_FILES = [
     ("empty", b"", ImageError, "empty"),
     ("text", b"I am a poem, not a picture.", ImageError, "PNG or JPEG"),
@@ -82,6 +97,15 @@ BAD_FILES = [
     ("Photoshop cut off", psd(np.zeros((9, 9), np.uint8))[:60], ImageError, "damaged"),
     ("JPEG 2000 of 16 megapixels", JP2_OF_16_MP, ImageTooLargeError, "4 million.*PNG or JPEG"),
     ("JPEG 2000 of 2 MB", JP2 + bytes(2 * 2**20), ImageTooLargeError, "in 2 MB"),
+    ("51 scans", with_scans(51), ImageTooLargeError, "more than 50 scans.*as PNG"),
+    (
+        "scans behind rubbish and fill bytes",
+        with_scans(2_000, between=b"rubbish\xff\x00\xff\xff"),
+        ImageTooLargeError,
+        "more than 50 scans",
+    ),
+    ("scans too many", encode(half_red(), "JPEG")[:-2] + LAST_SCAN, ImageError, "damaged"),
+    ("scans of a colour", as_sequential(with_scans(80)), ImageTooLargeError, "more than 50 scans"),
     ("20,000 px wide", encode(Image.new("1", (20_000, 4))), ImageTooLargeError, "16,384"),
 ]
 
@@ -615,6 +639,26 @@ def test_without_pillow_the_pixels_and_the_errors_are_the_same(
 
     assert type(quick) is type(usual)
     assert np.array_equal(quick, usual)
+
+
+MANY_MARKS = b"\xff\xe1" + (2 + 400).to_bytes(2, "big") + b"\xff\xda" * 200
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        with_scans(50),
+        PROGRESSIVE + b"\xff\xda" * 100,  # a film behind the picture
+        PROGRESSIVE[:2] + MANY_MARKS + PROGRESSIVE[2:],  # a preview before it
+        encode(half_red(), "JPEG") + LAST_SCAN * 100,
+    ],
+    ids=["50 scans", "marks behind", "marks before", "scans behind"],
+)
+def test_a_jpeg_of_few_scans_is_read_whatever_else_is_in_the_file(content: bytes) -> None:
+    red, white = open_picture(content).pixels[10, [5, 35]]
+
+    np.testing.assert_allclose(red, [1, 0, 0], atol=0.1)
+    np.testing.assert_allclose(white, [1, 1, 1], atol=0.1)
 
 
 ONCE: list[tuple[str, str, dict[str, Any], int]] = [
