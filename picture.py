@@ -49,6 +49,9 @@ MAX_SIDE = 16_384
 # white, which are a file of 1 kB.
 MAX_JPEG2000_PIXELS = 4_000_000
 MAX_JPEG2000_BYTES = 2 * 2**20
+# What Pillow decodes in Python takes up to two seconds for a million pixels: QOI, PPM whose brightest
+# value is not 255, plain PPM, DDS without compression. Enough for a picture of a whole screen.
+MAX_PYTHON_PIXELS = 2**21
 # Each scan of a JPEG goes over all pixels, whatever size is asked for, and may take no more than 31
 # bytes of the file: 20 MB of them are hours. Programs write up to about twenty.
 MAX_SCANS = 50
@@ -135,8 +138,8 @@ def open_picture(source: PictureSource, *, working_side: int = WORKING_SIDE) -> 
         If there is no such file.
     ImageTooLargeError
         If the file or the picture is larger than `MAX_BYTES`, `MAX_PIXELS` or `MAX_SIDE`; of
-        JPEG 2000 than `MAX_JPEG2000_PIXELS` or `MAX_JPEG2000_BYTES`; or if a JPEG has more than
-        `MAX_SCANS` scans.
+        JPEG 2000 than `MAX_JPEG2000_PIXELS` or `MAX_JPEG2000_BYTES`; of what is decoded in Python
+        than `MAX_PYTHON_PIXELS`; or if a JPEG has more than `MAX_SCANS` scans.
     ImageError
         If it is not a picture, damaged, or pixels of an impossible shape or range.
     """
@@ -237,8 +240,7 @@ def _decode(content: bytes, name: str, most: int) -> Callable[[int], Picture]:
         if not _is_progressive(image):
             return partial(_decode_jpeg, content, name)
     with image:
-        if image.format == "JPEG2000":
-            _check_jpeg2000(image.width * image.height, len(content), name)
+        _check_effort(image, len(content), name)
         return _from_image(image, name, most, reduce=True)
 
 
@@ -494,13 +496,20 @@ def _check_bytes(count: int, name: str) -> None:
         )
 
 
-def _check_jpeg2000(pixels: int, count: int, name: str) -> None:
-    """Refuse JPEG 2000 that would take seconds to decode."""
-    if pixels > MAX_JPEG2000_PIXELS or count > MAX_JPEG2000_BYTES:
+def _check_effort(image: Image.Image, count: int, name: str) -> None:
+    """Refuse what would take long to decode for its kind, by its size in pixels and bytes."""
+    pixels = image.width * image.height
+    if image.format == "JPEG2000" and (pixels > MAX_JPEG2000_PIXELS or count > MAX_JPEG2000_BYTES):
         raise ImageTooLargeError(
             f"{name}: JPEG 2000 of {pixels:,} pixels in {count:,} bytes; at most "
             f"{MAX_JPEG2000_PIXELS // 10**6} million pixels in {MAX_JPEG2000_BYTES // 2**20} MB "
             "are read of this format: save it as PNG or JPEG"
+        )
+    in_python = any(tile[0] in Image.DECODERS for tile in getattr(image, "tile", ()))
+    if in_python and pixels > MAX_PYTHON_PIXELS:
+        raise ImageTooLargeError(
+            f"{name}: {image.format} of {pixels:,} pixels; at most {MAX_PYTHON_PIXELS:,} are read "
+            "of this format in this form: save it as PNG or JPEG"
         )
 
 

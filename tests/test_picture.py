@@ -68,6 +68,7 @@ JP2 = encode(half_red(), "JPEG2000")
 JP2_SIZE = JP2.index(b"ihdr") + 4
 JP2_OF_16_MP = JP2[:JP2_SIZE] + struct.pack(">II", 4000, 4000) + JP2[JP2_SIZE + 8 :]
 
+QOI_OF_3_MP = b"qoif" + struct.pack(">IIBB", 2000, 1500, 3, 0) + b"\xfd" * 48_388 + bytes(7) + b"\1"
 PROGRESSIVE = encode(half_red(), "JPEG", progressive=True)  # of ten scans
 LAST_SCAN = PROGRESSIVE[PROGRESSIVE.rindex(b"\xff\xda") : -2]
 
@@ -97,6 +98,8 @@ BAD_FILES = [
     ("Photoshop cut off", psd(np.zeros((9, 9), np.uint8))[:60], ImageError, "damaged"),
     ("JPEG 2000 of 16 megapixels", JP2_OF_16_MP, ImageTooLargeError, "4 million.*PNG or JPEG"),
     ("JPEG 2000 of 2 MB", JP2 + bytes(2 * 2**20), ImageTooLargeError, "in 2 MB"),
+    ("QOI of 3 MP", QOI_OF_3_MP, ImageTooLargeError, "QOI of 3,000,000 pixels.*PNG or JPEG"),
+    ("grey up to 100", b"P5 2000 1500 100\n" + bytes(9), ImageTooLargeError, "PPM of 3,000,000"),
     ("51 scans", with_scans(51), ImageTooLargeError, "more than 50 scans.*as PNG"),
     (
         "scans behind rubbish and fill bytes",
