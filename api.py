@@ -222,9 +222,10 @@ async def read(
     (sent,) = await read_pictures(request, most=1, schema=models.PictureIn)
     content = content_of(sent)
     predictor = engine.service.predictor
+    degrees = turn if turn == "auto" else int(turn)
     try:
         found = await engine.lane.run(
-            lambda: predictor.read(content, turn="auto" if turn == "auto" else int(turn))
+            partial(engine.service.read, content, predictor, turn=degrees)
         )
     except ImageError as error:
         raise name_field(error, sent.field) from error
@@ -366,16 +367,9 @@ async def add_correction(request: Request, engine: Working) -> models.StoredCorr
     """Store a picture with the digit that it shows. To say the same twice changes nothing."""
     opinion, content = await asyncio.to_thread(_read_opinion, await request.body())
     answer = await read_one(engine, Sent("image", content))
-    checkpoint = answer.checkpoint
+    store = partial(engine.service.add_correction, source="api")
     correction = await engine.lane.run(
-        lambda: engine.service.feedback.add(
-            content,
-            answer.prediction,
-            opinion.correct,
-            model=checkpoint.name,
-            model_version=checkpoint.version,
-            source="api",
-        )
+        store, content, answer.prediction, opinion.correct, answer.checkpoint
     )
     return models.describe_correction(correction)
 

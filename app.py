@@ -278,10 +278,13 @@ def build_service(args: argparse.Namespace, access: Access) -> Service:
 
 def run(args: argparse.Namespace) -> int:
     """Take the port, load the model, build API and page, serve."""
+    from decoding import QUICK, shared
+
     access, rules = choose_rules(args)
     with open_port(args.host, args.port) as listener, own_folder():
         service = build_service(args, access)
         app = build_app(service, rules, log_requests=args.access_log, mcp=args.mcp)
+        shared(QUICK).start()  # the first visitor need not wait for it
         serve(app, listener, title=TITLE, open_browser=args.open)
     return 0
 

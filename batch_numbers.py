@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from predict import MNISTPredictor
 
 CHUNK_FILES = 4  # a page takes up to a second
+LIMIT_S = 120.0  # of processor time for a page; one that has to be turned takes a few seconds
 DECIMALS = 6  # as in batch_answers.py
 
 
@@ -104,7 +105,7 @@ def read_numbers(predictor: MNISTPredictor) -> Reader:
 
 def serve(path: str, version: str, device: str) -> None:
     """Be a worker that holds the network; see `batch_workers.serve`."""
-    batch_workers.serve(functools.partial(_load, path, version, device))
+    batch_workers.serve(functools.partial(_load, path, version, device), limit_s=LIMIT_S)
 
 
 def _load(path: str, version: str, device: str) -> Callable[[Input], Any]:

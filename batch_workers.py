@@ -1,12 +1,9 @@
 """Processes that open and prepare pictures while the network is busy with earlier ones.
 
-    chunk of Input -> pipe -> a worker: open, decode, prepare -> pipe -> chunk of Answer
+    chunk of Input -> a worker process: open, decode, prepare -> chunk of Answer
 
 Threads would not do: Pillow's decoders get slower with threads, because they share one lock.
-`multiprocessing` would not do either: it runs the caller's script again in every worker, so that
-three lines without an `if __name__ == "__main__"` would break; and one crash in a decoder takes
-its whole pool down. So a worker here is a plain Python process that reads chunks from its stdin.
-If a picture kills it, a new one takes its place, and that picture, alone, becomes an error.
+If a picture kills its process (see `worker_process.py`), that picture, alone, becomes an error.
 
 Workers import neither torch nor anything that does: each starts in a fifth of a second and has
 about 60 MB. (Those that read numbers, see `batch_numbers.py`, hold the network and have more.)
@@ -14,35 +11,31 @@ about 60 MB. (Those that read numbers, see `batch_numbers.py`, hold the network 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
-import os
-import pickle
 import queue
-import signal
 import struct
-import subprocess
-import sys
 import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from io import BytesIO
 from pathlib import Path, PurePath
-from typing import Any, BinaryIO
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+import worker_process
 from batch_sources import Input, is_address, open_store, printable
 from errors import BlankImageError, DigitError, ImageError
 from picture import MAX_BYTES, SIDEWAYS, read_orientation
 from preprocess import Prepared, prepare
+from worker_process import Failure, WorkerProcess
 
 log = logging.getLogger(__name__)
 
@@ -66,30 +59,11 @@ _FOREIGN_SUFFIXES = {
 }
 _APPLE_DOUBLE = "._"  # macOS puts these beside the files of an archive; they hold no picture
 
-# At the end the process goes at once: to take its libraries apart would keep the parent waiting.
-_START = (
-    "import importlib, os, sys; sys.path.insert(0, sys.argv[1]); "
-    "importlib.import_module(sys.argv[2]).serve(*sys.argv[3:]); sys.stderr.flush(); os._exit(0)"
-)
-_SURROUNDINGS = {
-    # One thread each: the workers themselves are what fills the processors. (NumPy's own threads
-    # made the preparation of a small picture ten times slower on two cores.)
-    **{f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "VECLIB_MAXIMUM")},
-    # Left to itself, Linux's allocator gives memory back after each picture and asks for it anew:
-    # 400 page faults, a sixth of the time that a photograph of 640x480 takes.
-    "MALLOC_TRIM_THRESHOLD_": str(64 * 2**20),
-    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
-}
-
-
 # What reading a damaged header may raise (see picture.py), and a bomb.
 _DAMAGE = (
     OSError, ValueError, SyntaxError, EOFError, ArithmeticError, struct.error, zlib.error,
     Image.DecompressionBombError,
 )  # fmt: skip
-# What a pipe to a process that has died was seen to raise.
-_PIPE_BROKEN = (OSError, EOFError, pickle.UnpicklingError)
-STOP_TIMEOUT_S = 5.0
 HASH_BLOCK = 2**20  # bytes
 
 
@@ -307,8 +281,10 @@ class WorkerPool:
     ) -> None:
         self.with_hash = with_hash
         self.reader = reader or Reader()
-        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-        self.workers = [_Worker(self.reader, with_hash) for _ in range(workers)]
+        self._idle: queue.SimpleQueue[WorkerProcess] = queue.SimpleQueue()
+        self.workers = [
+            WorkerProcess(self.reader.module, self.reader.arguments) for _ in range(workers)
+        ]
         for worker in self.workers:
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(max(workers, 1))
@@ -357,9 +333,20 @@ class WorkerPool:
             return [read_input(item, with_hash=self.with_hash, find=find) for item in chunk]
         worker = self._idle.get()
         try:
-            return worker.ask(chunk)
+            answers = worker.ask([(item, self.with_hash) for item in chunk])
+        except DigitError as error:
+            raise DigitError(f"{error}, or read without workers: --workers 0") from error
         finally:
             self._idle.put(worker)
+        return [_survive(item, answer) for item, answer in zip(chunk, answers, strict=True)]
+
+
+def _survive(item: Input, answer: Answer | Failure) -> Answer:
+    """Make an error of an input that its worker did not survive."""
+    if isinstance(answer, Answer):
+        return answer
+    log.warning("%s ended a worker process: %s", item.path, answer.reason)
+    return Answer(status="error", reason=answer.reason)
 
 
 def in_chunks(
@@ -391,106 +378,19 @@ def _fill_in(
     return ((item, next(answers) if answer is None else answer) for item, answer in chunk)
 
 
-class _Worker:
-    """One process, and the pipes to it."""
-
-    def __init__(self, reader: Reader, with_hash: bool) -> None:
-        self._reader = reader
-        self._with_hash = with_hash
-        self._start()
-
-    def _start(self) -> None:
-        """Start the process; it says "ready" when its imports are done."""
-        self._is_ready = False
-        self._process = subprocess.Popen(
-            # Pillow warns of harmless flaws in files; a thousand of them would bury the progress.
-            [
-                *(sys.executable, "-W", "ignore", "-c", _START, str(Path(__file__).parent)),
-                *(self._reader.module, *self._reader.arguments),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | _SURROUNDINGS,
-            start_new_session=True,  # Ctrl-C in the terminal is for the parent alone
-        )
-
-    def ask(self, chunk: list[Input]) -> list[Answer]:
-        """Have a chunk read. If that kills the process, find the input that did it."""
-        if not self._is_ready:
-            self._wait_until_ready()
-        try:
-            return self._exchange((self._with_hash, chunk))
-        except _PIPE_BROKEN:
-            code = self.stop()
-            self._start()
-        if len(chunk) > 1:
-            return [answer for item in chunk for answer in self.ask([item])]
-        log.warning("%s ended a worker process (exit code %s)", chunk[0].path, code)
-        reason = f"the decoder crashed (exit code {code}); save the picture in another format"
-        return [Answer(status="error", reason=reason)]
-
-    def _wait_until_ready(self) -> None:
-        """Read the first word of a new process."""
-        assert self._process.stdout is not None
-        try:
-            pickle.load(self._process.stdout)
-        except _PIPE_BROKEN as error:
-            raise DigitError(
-                f"a worker process ended while it started (exit code {self.stop()}); "
-                "see its message above, or read without workers: --workers 0"
-            ) from error
-        self._is_ready = True
-
-    def _exchange(self, task: tuple[bool, list[Input]]) -> list[Answer]:
-        """Send a task and wait for the answers."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        pickle.dump(task, self._process.stdin, pickle.HIGHEST_PROTOCOL)
-        self._process.stdin.flush()
-        answers: list[Answer] = pickle.load(self._process.stdout)
-        return answers
-
-    def stop(self) -> int:
-        """End the process: it leaves by itself when its stdin closes. Returns its exit code."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            with contextlib.suppress(OSError):  # what was not sent cannot be sent any more
-                pipe.close()
-        try:
-            return self._process.wait(timeout=STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
+def serve(
+    load: Callable[[], Callable[[Input], Any]] = lambda: find_digit,
+    *,
+    limit_s: float = worker_process.LIMIT_S,
+) -> None:
+    """Be a worker of a `WorkerPool`; see `worker_process.serve`."""
+    worker_process.serve(partial(_load_reader, load), limit_s=limit_s)
 
 
-def serve(load: Callable[[], Callable[[Input], Any]] = lambda: find_digit) -> None:
-    """Be a worker: read chunks from stdin and write answers to stdout until stdin ends.
-
-    Parameters
-    ----------
-    load : callable, optional
-        Gives what is done with each input; called once, when nothing can spoil the pipes any more.
-    """
-    # Service managers (and Ctrl-C on Windows) signal every process at once. The parent decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def _load_reader(
+    load: Callable[[], Callable[[Input], Any]],
+) -> Callable[[tuple[Input, bool]], Answer]:
+    """Make what answers an input, which comes with whether to compute its checksum."""
     cv2.setNumThreads(1)
-    tasks, answers = sys.stdin.buffer, sys.stdout.buffer
-    sys.stdout = sys.stderr  # a library that prints must not print into the answers
     find = load()
-    _send("ready", answers)
-    while True:
-        try:
-            with_hash, chunk = pickle.load(tasks)
-        except EOFError:
-            return
-        _send([read_input(item, with_hash=with_hash, find=find) for item in chunk], answers)
-
-
-def _send(value: object, pipe: BinaryIO) -> None:
-    """Write one value; a parent that is gone ends this process."""
-    try:
-        pickle.dump(value, pipe, pickle.HIGHEST_PROTOCOL)
-        pipe.flush()
-    except BrokenPipeError:
-        os._exit(0)  # a normal exit would try to flush the pipe again
+    return lambda task: read_input(task[0], with_hash=task[1], find=find)

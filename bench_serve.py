@@ -97,8 +97,9 @@ class Server:
 
     @property
     def megabytes(self) -> float:
-        """Memory of the server, resident."""
-        return float(self.process.memory_info().rss) / 1e6
+        """Memory of the server and its processes, resident."""
+        family = [self.process, *self.process.children(recursive=True)]
+        return float(sum(each.memory_info().rss for each in family)) / 1e6
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ def build_endpoints(service: Service) -> None:
             The digit, its confidence, a verdict (ok, unsure, not a digit) and ten probabilities.
         """
         try:
-            return service.predictor.predict(decode_base64(image, "image")).to_dict()
+            return service.predict(decode_base64(image, "image")).to_dict()
         except DigitError as error:
             raise _tell(error) from error
 
@@ -49,7 +49,7 @@ def build_endpoints(service: Service) -> None:
             The text, its lines, and for each digit a box and its confidence.
         """
         try:
-            return service.predictor.read(decode_base64(image, "image")).to_dict()
+            return service.read(decode_base64(image, "image")).to_dict()
         except DigitError as error:
             raise _tell(error) from error
 

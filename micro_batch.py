@@ -1,6 +1,6 @@
 """Many requests, few forward passes: pictures that wait at the same moment are read together.
 
-    predict(picture) --line--> threads that prepare pictures -> one pass for all of them -> answers
+    predict(picture) --line--> threads: prepared in a process each -> one pass for all -> answers
 
 Nothing waits for company: a thread that is free takes what is there, one picture or sixteen, and
 the busier the server, the fuller the batches. The event loop only hands over and collects. Lines
@@ -16,9 +16,8 @@ that lets everybody wait answers nobody.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-import os
-import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -26,9 +25,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from errors import ImageError, OverloadedError
+from decoding import QUICK, Decoders, decoders_for, is_quick, shared
+from errors import OverloadedError
 from predict import MNISTPredictor, Prediction
-from preprocess import Prepared, prepare
+from preprocess import Prepared
 from registry import Checkpoint
 
 log = logging.getLogger(__name__)
@@ -38,20 +38,7 @@ Result = TypeVar("Result")
 MOST = 16  # pictures in one pass; a picture costs a third of a pass of its own from 8 on
 CAPACITY = 256  # pictures that may wait; about a second of work for two cores
 MAX_WAIT_S = 20  # who has waited for longer is told to come back
-MAX_THREADS = 4  # preparing holds Python's lock for half of its time, so more only get in the way
 SLOW_CAPACITY = 32
-
-# What is decoded in milliseconds. The rest goes to another line, where nobody is kept waiting by a
-# photograph of 80 megapixels, or by a few bytes that claim to be one.
-QUICK_PIXELS = 2**20
-QUICK_BYTES = 2**18
-QUICK_SCANS = 16  # over all pixels of a JPEG; programs write one to ten, but nothing limits them
-
-_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
-_JPEG = b"\xff\xd8"
-_JPEG_SCAN = b"\xff\xda"
-_JPEG_SIZES = {0xC0, 0xC1, 0xC2}  # segments with the size: all pixels at once, or in several scans
-_JPEG_OTHERS = {0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE}  # that may stand before those
 
 
 @dataclass(frozen=True)
@@ -77,8 +64,8 @@ class MicroBatcher:
     ----------
     predictor : callable
         Returns the predictor in use; asked once for each pass.
-    threads : int, optional
-        By default one for each core, at most four.
+    quick : Decoders, optional
+        Prepare the pictures that take milliseconds; there is a thread for each process.
     capacity : int, default=256
         Pictures that may wait.
     on_batch : callable, optional
@@ -89,7 +76,7 @@ class MicroBatcher:
         self,
         predictor: Callable[[], MNISTPredictor],
         *,
-        threads: int | None = None,
+        quick: Decoders | None = None,
         capacity: int = CAPACITY,
         on_batch: Callable[[int], object] | None = None,
     ) -> None:
@@ -99,11 +86,11 @@ class MicroBatcher:
         self._line: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._quick = quick or shared(QUICK)
         self._slow = Lane("large pictures", threads=1)
-        count = threads or min(MAX_THREADS, os.cpu_count() or 1)
         self._threads = [
             threading.Thread(target=self._work, name=f"read {number}", daemon=True)
-            for number in range(count)
+            for number in range(self._quick.most)
         ]
         for thread in self._threads:
             thread.start()
@@ -159,8 +146,9 @@ class MicroBatcher:
         return future
 
     def _read_alone(self, content: bytes) -> Answer:
+        prepared = decoders_for(content).prepare(content)
         predictor = self._predictor()
-        return Answer(predictor.predict(content), predictor.checkpoint)
+        return Answer(predictor.predict_prepared([prepared])[0], predictor.checkpoint)
 
     def _work(self) -> None:
         """Read what waits until the end."""
@@ -178,7 +166,7 @@ class MicroBatcher:
 
     def _read(self, batch: list[_Waiting]) -> list[Answer | Exception]:
         """Prepare the pictures of a batch and read them in one pass."""
-        outcomes: list[Any] = [_prepare(waiting) for waiting in batch]
+        outcomes: list[Any] = self._prepare(batch)
         places = [at for at, outcome in enumerate(outcomes) if isinstance(outcome, Prepared)]
         if not places:
             return outcomes
@@ -195,6 +183,18 @@ class MicroBatcher:
         if self._on_batch:
             self._on_batch(len(places))
         return outcomes
+
+    def _prepare(self, batch: list[_Waiting]) -> list[Prepared | Exception]:
+        """Prepare the pictures of a batch, or say why they cannot be read."""
+        wanted = [not waiting.future.done() for waiting in batch]
+        contents = [waiting.content for waiting in itertools.compress(batch, wanted)]
+        try:
+            prepared = iter(self._quick.prepare_all(contents))
+        except Exception as error:
+            log.exception("%d pictures could not be prepared", len(contents))
+            return [error] * len(batch)
+        gone = OverloadedError("nobody waits for this picture any more")
+        return [next(prepared) if is_wanted else gone for is_wanted in wanted]
 
 
 class Lane:
@@ -240,52 +240,8 @@ class Lane:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def is_quick(content: bytes) -> bool:
-    """Whether a picture is surely decoded in milliseconds, told by its first bytes.
-
-    Only of PNG and JPEG we know: few bytes may hold many pixels, but these two say so before them.
-    Whatever else comes, and what only looks like them, counts as slow.
-    """
-    if len(content) > QUICK_BYTES:
-        return False
-    # Of several headers in one PNG the last would count.
-    if content.startswith(_PNG) and len(content) >= 24 and content.count(b"IHDR") == 1:
-        width, height = struct.unpack_from(">II", content, len(_PNG))
-    elif content.startswith(_JPEG) and content.count(_JPEG_SCAN) <= QUICK_SCANS:
-        width, height = _size_of_jpeg(content)
-    else:
-        return False
-    return 0 < width * height <= QUICK_PIXELS
-
-
-def _size_of_jpeg(content: bytes) -> tuple[int, int]:
-    """Read width and height out of the segments of a JPEG; zeros if they are not as usual."""
-    at = len(_JPEG)
-    while at + 9 <= len(content) and content[at] == 0xFF:
-        kind, length, height, width = struct.unpack_from(">xBHxHH", content, at)
-        if kind in _JPEG_SIZES:
-            return width, height
-        if kind not in _JPEG_OTHERS or length < 2:
-            break
-        at += 2 + length
-    return 0, 0
-
-
 def _busy(count: int, what: str) -> str:
     return f"{count} {what} are waiting already, more than can be read soon; try again in a moment"
-
-
-def _prepare(waiting: _Waiting) -> Prepared | Exception:
-    """Prepare one picture, or say why it cannot be read."""
-    if waiting.future.done():
-        return OverloadedError("nobody waits for this picture any more")
-    try:
-        return prepare(waiting.content)
-    except ImageError as error:
-        return error
-    except Exception as error:
-        log.exception("a picture of %d bytes could not be prepared", len(waiting.content))
-        return error
 
 
 def _fill_up(prepared: list[Prepared]) -> list[Prepared]:

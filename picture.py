@@ -37,20 +37,20 @@ if TYPE_CHECKING:
     import torch
 
 _Encoded: TypeAlias = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, BinaryIO]
-PictureSource: TypeAlias = Union[_Encoded, Image.Image, np.ndarray, "torch.Tensor"]
+PictureSource: TypeAlias = Union[_Encoded, Image.Image, np.ndarray, "torch.Tensor", "Picture"]
 
 MAX_BYTES = 64 * 2**20  # an encoded file; the largest phone photographs have about 40 MB
 _BLOCK_BYTES = 2**20  # that are asked of an open file at a time
 _STRIP_PIXELS = 2**20  # of a large picture, that are converted at a time
 MAX_PIXELS = 80_000_000  # below the 89 million at which Pillow starts to warn
 MAX_SIDE = 16_384
-# Pillow decodes JPEG 2000 with Python's lock held, so all that a server does waits for it: one
+# Pillow decodes JPEG 2000 with Python's lock held, so that all other threads wait for it: one
 # second for 4 million pixels and 2 MB, but five for 13 MB, and fourteen for 79 million pixels of
 # white, which are a file of 1 kB.
 MAX_JPEG2000_PIXELS = 4_000_000
 MAX_JPEG2000_BYTES = 2 * 2**20
-# What Pillow decodes in Python takes up to two seconds for a million pixels: QOI, PPM whose brightest
-# value is not 255, plain PPM, DDS without compression. Enough for a picture of a whole screen.
+# What Pillow decodes in Python takes up to two seconds for a million pixels: QOI, plain PPM, PPM
+# whose brightest value is not 255, DDS without compression. Enough for a picture of a whole screen.
 MAX_PYTHON_PIXELS = 2**21
 # Each scan of a JPEG goes over all pixels, whatever size is asked for, and may take no more than 31
 # bytes of the file: 20 MB of them are hours. Programs write up to about twenty.
@@ -123,12 +123,13 @@ def open_picture(source: PictureSource, *, working_side: int = WORKING_SIDE) -> 
 
     Parameters
     ----------
-    source : path, bytes, binary file, PIL image, ndarray or Tensor
+    source : path, bytes, binary file, PIL image, ndarray, Tensor or Picture
         A file in any format that Pillow reads, told by its content and not by its name (of an
         animation the first frame is used); or its bytes; or the file opened to read bytes, which
         is read from where it stands and left open; or pixels: `(height, width)` grey,
         `(height, width, 1 | 3 | 4)`, or `(1 | 3 | 4, height, width)` as torch has it. Integers
         count from 0 to 255 (uint16: to 65,535), floats from 0.0 to 1.0, booleans are ink or none.
+        Or a `Picture`, which is only reduced.
     working_side : int, default=320
         Pixels to which a longer side is reduced.
 
@@ -168,6 +169,8 @@ def load_picture(source: PictureSource, *, most: int) -> Callable[[int], Picture
         return _decode(*_read_file(os.fspath(source)), most)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _decode(bytes(source), "the picture", most)
+    if isinstance(source, Picture):
+        return partial(_in_size, source.pixels, source.width, source.height)
     if isinstance(source, Image.Image):
         return _from_image(source, "the picture", most)
     if isinstance(source, np.ndarray):

@@ -16,15 +16,17 @@ import logging
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from access import Access
+from decoding import decoders_for
 from errors import DataFormatError, OutputError
-from predict import MNISTPredictor
+from predict import MNISTPredictor, Prediction, Reading
 from registry import ALIASES, MODELS_DIR, SUFFIX, Checkpoint, Listing, list_checkpoints, resolve
+from segment import PAGE_SIDE
 
 if TYPE_CHECKING:
-    from feedback import FeedbackStore
+    from feedback import Correction, FeedbackStore
     from jobs import Job, TrainingJobs
 
 log = logging.getLogger(__name__)
@@ -95,6 +97,61 @@ class Service:
     def predictor(self) -> MNISTPredictor:
         """The predictor in use right now."""
         return self._predictor
+
+    def predict(self, content: bytes, predictor: MNISTPredictor | None = None) -> Prediction:
+        """Read a stranger's picture of one digit: decoded in another process, recognised in this.
+
+        Parameters
+        ----------
+        content : bytes
+            An encoded picture.
+        predictor : MNISTPredictor, optional
+            By default the one in use.
+
+        Raises
+        ------
+        ImageError
+            If the picture cannot be read.
+        BlankImageError
+            If there is no ink in it.
+        """
+        prepared = decoders_for(content).prepare(content)
+        return (predictor or self.predictor).predict_prepared([prepared])[0]
+
+    def read(
+        self,
+        content: bytes,
+        predictor: MNISTPredictor | None = None,
+        *,
+        turn: int | Literal["auto"] = "auto",
+    ) -> Reading:
+        """Read a stranger's picture of several digits, as `predict` reads one.
+
+        For `turn` and the errors see `MNISTPredictor.read`.
+        """
+        picture = decoders_for(content).open(content, PAGE_SIDE)
+        return (predictor or self.predictor).read(picture, turn=turn)
+
+    def add_correction(
+        self,
+        content: bytes,
+        prediction: Prediction,
+        correct: int | None,
+        checkpoint: Checkpoint,
+        *,
+        source: str,
+    ) -> Correction:
+        """Store what a stranger's picture really shows; see `FeedbackStore.add`."""
+        from feedback import SIDE
+
+        return self.feedback.add(
+            decoders_for(content).open(content, SIDE),
+            prediction,
+            correct,
+            model=checkpoint.name,
+            model_version=checkpoint.version,
+            source=source,
+        )
 
     def use_model(self, name: str) -> Checkpoint:
         """Read with another model from now on; those who are reading finish with the old one.

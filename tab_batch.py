@@ -53,8 +53,8 @@ from batch_sources import (
 )
 from batch_uploads import MAX_BYTES, MAX_FILES, check_uploads, read_uploads
 from batch_workers import Reader, WorkerPool
+from decoding import decoders_for
 from errors import DataNotFoundError, DigitError, ImageError
-from picture import open_picture
 from predict import SEVERAL
 from widgets import QUIET, confidence_words, render_hint, render_notice, short_percent
 
@@ -252,7 +252,7 @@ def make_thumbnail(item: Input, answer: Any) -> str:
     if answer.status == "error" or source is None:
         return ""
     try:
-        pixels = open_picture(source, working_side=THUMBNAIL).pixels
+        pixels = decoders_for(source).open(source, THUMBNAIL).pixels
     except ImageError:  # the worker could read it: the file has changed since
         return ""
     buffer = io.BytesIO()

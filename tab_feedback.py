@@ -97,13 +97,12 @@ def keep(service: Service, value: object, pad: object, own: Own) -> tuple[dict[s
         if picture.label is not None:
             return _refuse(NOT_LEARNED), own
         predictor = service.predictor
-        checkpoint = predictor.checkpoint
-        correction = service.feedback.add(
+        correction = service.add_correction(
             picture.content,
-            predictor.predict(picture.content),
+            service.predict(picture.content, predictor),
             said,  # type: ignore[arg-type]  # checked above
-            model=checkpoint.name,
-            model_version=checkpoint.version,
+            predictor.checkpoint,
+            source="page",
         )
     except (OutputError, DataFormatError) as error:
         return _refuse(f"Not stored: {service.explain(error)}."), own

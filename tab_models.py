@@ -259,7 +259,7 @@ def _answer(service: Service, value: object, name: str) -> str:
         if picture is None:
             return blank_side()
         return render_answer(
-            predictor.predict(picture.content), label=picture.label, name=picture.name
+            service.predict(picture.content, predictor), label=picture.label, name=picture.name
         )
     except BlankImageError:
         return blank_side()

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from decoding import decoders_for
 from errors import BlankImageError, DigitError
-from picture import open_picture
 from widgets import (
     ask_again,
     build_pad,
@@ -78,8 +78,8 @@ def read_number(service: Service, value: object, turn: Turn) -> str:
             return blank_panel()
         # What is written on the pad stands upright, and a 6 is not to become a 9 on the way.
         drawn_upright = picture.drawn and turn == "auto"
-        reading = service.predictor.read(picture.content, turn=0 if drawn_upright else turn)
-        shown = open_picture(picture.content, working_side=SHOWN_SIDE)
+        reading = service.read(picture.content, turn=0 if drawn_upright else turn)
+        shown = decoders_for(picture.content).open(picture.content, SHOWN_SIDE)
     except BlankImageError:
         if picture is None or picture.drawn:
             return blank_panel()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from decoding import decoders_for
 from errors import BlankImageError, DigitError
 from tryouts import draw_gallery
 from widgets import (
@@ -66,7 +67,7 @@ def answer_pad(service: Service, value: object) -> str:
         picture = read_picture(value)
         if picture is None:
             return blank_answer()
-        prediction = service.predictor.predict(picture.content)
+        prediction = service.predict(picture.content)
     except BlankImageError:
         if picture is None or picture.drawn:
             return blank_answer()
@@ -88,13 +89,12 @@ def blank_answer() -> str:
 
 def show_steps(value: object) -> str:
     """Show how the picture on the pad became what the model sees."""
-    from preprocess import prepare
-
     try:
         picture = read_picture(value)
         if picture is None:
             return render_hint("Draw a digit, and its way to the model appears here.")
-        return render_steps(prepare(picture.content, keep_steps=True).steps)
+        prepared = decoders_for(picture.content).prepare(picture.content, keep_steps=True)
+        return render_steps(prepared.steps)
     except DigitError as error:
         return render_hint(f"There is nothing to show: {error}.")
 

@@ -102,7 +102,7 @@ def spoil_pad(
         picture = read_picture(value)
         if picture is None:
             return blank_panel(), None
-        clean = predictor.predict(picture.content)
+        clean = service.predict(picture.content, predictor)
     except BlankImageError:
         if picture is None or picture.drawn:
             return blank_panel(), None

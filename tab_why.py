@@ -78,7 +78,7 @@ def explain_pad(service: Service, value: object, about: str) -> str:
         picture = read_picture(value)
         if picture is None:
             return blank_panel()
-        prediction = predictor.predict(picture.content)
+        prediction = service.predict(picture.content, predictor)
     except BlankImageError:
         if picture is None or picture.drawn:
             return blank_panel()

@@ -6,6 +6,7 @@ package: the tests need no network and no MNIST.
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import socket
@@ -25,6 +26,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 from torch import nn
 
@@ -140,6 +142,19 @@ def service(models_folder: Path) -> Service:
     from service import Service
 
     return Service(models_folder=models_folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def endless_gif() -> bytes:
+    """Return a picture of 81 pixels and 4 MB that Pillow opens for minutes.
+
+    It has a comment in pieces of one byte, which are put together one by one.
+    """
+    buffer = io.BytesIO()
+    Image.new("L", (9, 9)).save(buffer, "GIF")
+    gif = buffer.getvalue()
+    start = gif.index(b",", 13)
+    return gif[:start] + b"!\xfe" + b"\1x" * 2_000_000 + b"\0" + gif[start:]
 
 
 @pytest.fixture

@@ -145,7 +145,7 @@ def test_mnist_pixels_are_a_picture_too(tiny_predictor, handwriting):
 
 
 def test_a_model_that_was_replaced_meanwhile_is_refused(models_folder, monkeypatch):
-    monkeypatch.setattr("batch_workers.serve", lambda load: load())
+    monkeypatch.setattr("batch_workers.serve", lambda load, limit_s: load())
 
     with pytest.raises(CheckpointError, match="replaced"):
         serve(str(models_folder / "mnist_cnn_best.pth"), "another version", "cpu")

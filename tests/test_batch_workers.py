@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import batch_workers
+import worker_process
 from batch_sources import Input
 from batch_workers import Answer, WorkerPool, in_chunks, read_input
 
@@ -190,7 +191,7 @@ def test_a_picture_that_kills_its_worker_is_an_error_and_its_neighbours_are_read
     deadly = tmp_path / "deadly.png"
     deadly.write_bytes(good.read_bytes())
     # A worker that ends as if a decoder had crashed, at one file.
-    code = batch_workers._START.replace(
+    code = worker_process._START.replace(
         "importlib.import_module",
         "import batch_workers, os; read = batch_workers.prepare\n"
         "def prepare(source):\n"
@@ -199,13 +200,30 @@ def test_a_picture_that_kills_its_worker_is_an_error_and_its_neighbours_are_read
         "batch_workers.prepare = prepare\n"
         "importlib.import_module",
     )
-    monkeypatch.setattr(batch_workers, "_START", code)
+    monkeypatch.setattr(worker_process, "_START", code)
 
     with WorkerPool(1) as pool:
         answers = list(pool.answer((file_input(path), None) for path in (good, deadly, good)))
 
     assert [answer.status for _, answer in answers] == ["", "error", ""]
     assert "crashed" in answers[1][1].reason
+
+
+@pytest.mark.skipif(not hasattr(signal, "ITIMER_PROF"), reason="needs a clock of processor time")
+def test_a_picture_that_takes_for_ever_is_an_error_and_its_neighbours_are_read(
+    good, endless_gif, tmp_path, monkeypatch
+):
+    endless = tmp_path / "endless.gif"
+    endless.write_bytes(endless_gif)
+    brief = "import batch_workers; batch_workers.serve.__kwdefaults__['limit_s'] = 0.5; "
+    code = worker_process._START.replace("importlib.import", brief + "importlib.import")
+    monkeypatch.setattr(worker_process, "_START", code)
+
+    with WorkerPool(1) as pool:
+        answers = list(pool.answer((file_input(path), None) for path in (good, endless, good)))
+
+    assert [answer.status for _, answer in answers] == ["", "error", ""]
+    assert "takes too long" in answers[1][1].reason
 
 
 def test_workers_end_with_their_pool_and_ignore_ctrl_c(good):

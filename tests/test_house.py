@@ -163,7 +163,7 @@ def test_what_cannot_start_says_so_without_waiting_for_pytorch(stem: str, tmp_pa
 
 def test_preparing_pictures_needs_no_pytorch(tmp_path: Path) -> None:
     """A process that decodes beside the network would hold half a gigabyte for nothing."""
-    done = _import_in_a_fresh_python(["batch_workers", "timing"], tmp_path)
+    done = _import_in_a_fresh_python(["batch_workers", "decoding", "timing"], tmp_path)
 
     modules = {name.split(".")[0] for name in done.stderr.split()}
     assert (HEAVY | {"torch"}) & modules == set()

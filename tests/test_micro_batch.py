@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-import struct
 import threading
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,15 +14,13 @@ import pytest
 from PIL import Image
 
 import micro_batch
-from errors import BlankImageError, ImageError, OverloadedError
-from micro_batch import MOST, QUICK_SCANS, Answer, Lane, MicroBatcher, is_quick
+from decoding import Decoders
+from errors import BlankImageError, DigitError, ImageError, OverloadedError
+from micro_batch import MOST, Answer, Lane, MicroBatcher
+from preprocess import prepare
 
 if TYPE_CHECKING:
     from predict import MNISTPredictor
-
-
-EXIF = Image.Exif()
-EXIF[0x010F] = "a camera"
 
 
 class Gate:
@@ -51,17 +47,19 @@ def gate(tiny_predictor: MNISTPredictor) -> Iterator[Gate]:
     gate.open.set()
 
 
+@pytest.fixture(scope="module")
+def one_process() -> Iterator[Decoders]:
+    """Prepare pictures with one process, and so in one thread."""
+    decoders = Decoders(1)
+    yield decoders
+    decoders.close()
+
+
 def encode(width: int, height: int, kind: str = "PNG", **options: object) -> bytes:
     """Write a black picture."""
     buffer = io.BytesIO()
     Image.fromarray(np.zeros((height, width), np.uint8)).save(buffer, kind, **options)
     return buffer.getvalue()
-
-
-def header(width: int, height: int) -> bytes:
-    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    checksum = struct.pack(">I", zlib.crc32(body))
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + checksum
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -71,7 +69,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def test_many_requests_share_passes_and_each_gets_its_own_answer(
-    gate: Gate, digit_png: Callable[..., Path]
+    gate: Gate, one_process: Decoders, digit_png: Callable[..., Path]
 ) -> None:
     """The first picture is read alone; those that come meanwhile are read in full batches."""
     pictures = [digit_png(digit).read_bytes() for digit in range(10)] * 4
@@ -80,7 +78,7 @@ def test_many_requests_share_passes_and_each_gets_its_own_answer(
 
     async def ask() -> list[Answer]:
         batcher = MicroBatcher(
-            lambda: cast("MNISTPredictor", gate), threads=1, on_batch=real.append
+            lambda: cast("MNISTPredictor", gate), quick=one_process, on_batch=real.append
         )
         first = asyncio.ensure_future(batcher.predict(pictures[0]))
         await until(gate.entered.is_set)
@@ -101,14 +99,14 @@ def test_many_requests_share_passes_and_each_gets_its_own_answer(
 
 
 def test_a_bad_picture_in_a_batch_spoils_only_itself(
-    gate: Gate, digit_png: Callable[..., Path]
+    gate: Gate, one_process: Decoders, digit_png: Callable[..., Path]
 ) -> None:
     good = digit_png(3).read_bytes()
     blank = encode(50, 50)
     cut, cut_jpeg = encode(50, 50)[:40], encode(50, 50, "JPEG")[:-40]
 
     async def ask() -> list[Any]:
-        batcher = MicroBatcher(lambda: cast("MNISTPredictor", gate), threads=1)
+        batcher = MicroBatcher(lambda: cast("MNISTPredictor", gate), quick=one_process)
         first = asyncio.ensure_future(batcher.predict(good))
         await until(gate.entered.is_set)
         others = [
@@ -130,12 +128,12 @@ def test_a_bad_picture_in_a_batch_spoils_only_itself(
 
 
 def test_more_than_can_wait_is_refused_at_once_and_the_others_are_read(
-    gate: Gate, digit_png: Callable[..., Path]
+    gate: Gate, one_process: Decoders, digit_png: Callable[..., Path]
 ) -> None:
     picture = digit_png(5).read_bytes()
 
     async def ask() -> tuple[list[Answer], int]:
-        batcher = MicroBatcher(lambda: cast("MNISTPredictor", gate), threads=1, capacity=4)
+        batcher = MicroBatcher(lambda: cast("MNISTPredictor", gate), quick=one_process, capacity=4)
         first = asyncio.ensure_future(batcher.predict(picture))
         await until(gate.entered.is_set)
         waiting = [asyncio.ensure_future(batcher.predict(picture)) for _ in range(4)]
@@ -155,14 +153,13 @@ def test_more_than_can_wait_is_refused_at_once_and_the_others_are_read(
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
 def test_who_has_waited_for_long_enough_is_told_to_come_back(
-    gate: Gate, monkeypatch: pytest.MonkeyPatch, kind: str
+    gate: Gate, one_process: Decoders, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """Only the time before the reading was limited, and a slow picture's not at all."""
-    gate.predict = lambda content: gate.open.wait(60)  # type: ignore[attr-defined]
     monkeypatch.setattr(micro_batch, "MAX_WAIT_S", 0)
 
     async def ask() -> None:
-        batcher = MicroBatcher(lambda: cast("MNISTPredictor", gate), threads=1)
+        batcher = MicroBatcher(lambda: cast("MNISTPredictor", gate), quick=one_process)
         try:
             await batcher.predict(encode(28, 28, kind))
         finally:
@@ -174,13 +171,13 @@ def test_who_has_waited_for_long_enough_is_told_to_come_back(
 
 
 def test_a_failing_network_is_told_to_whoever_waits_and_the_next_picture_is_read(
-    tiny_predictor: MNISTPredictor, digit_png: Callable[..., Path]
+    tiny_predictor: MNISTPredictor, one_process: Decoders, digit_png: Callable[..., Path]
 ) -> None:
     picture = digit_png(5).read_bytes()
     predictors: list[Any] = [None, tiny_predictor]  # None cannot predict
 
     async def ask() -> tuple[Any, Answer]:
-        batcher = MicroBatcher(lambda: predictors.pop(0), threads=1)
+        batcher = MicroBatcher(lambda: predictors.pop(0), quick=one_process)
         failure = await asyncio.gather(batcher.predict(picture), return_exceptions=True)
         answer = await batcher.predict(picture)
         batcher.close()
@@ -192,29 +189,38 @@ def test_a_failing_network_is_told_to_whoever_waits_and_the_next_picture_is_read
     assert answer.prediction.digit == 5
 
 
-def test_a_mistake_of_ours_in_one_picture_spoils_only_that_one(
+class Failing(Decoders):
+    """Fails at one picture, or cannot even start."""
+
+    def __init__(self, bad: bytes, *, starts: bool) -> None:
+        super().__init__(1)
+        self.bad, self.starts = bad, starts
+
+    def prepare_all(self, contents: Sequence[bytes]) -> list[Any]:
+        if not self.starts and self.bad in contents:
+            raise DigitError("a worker process ended while it started")
+        return [ZeroDivisionError() if each == self.bad else prepare(each) for each in contents]
+
+
+@pytest.mark.parametrize(("starts", "error"), [(True, ZeroDivisionError), (False, DigitError)])
+def test_a_mistake_of_ours_in_one_picture_is_told_and_the_next_one_is_read(
     tiny_predictor: MNISTPredictor,
     digit_png: Callable[..., Path],
-    monkeypatch: pytest.MonkeyPatch,
+    starts: bool,
+    error: type[Exception],
 ) -> None:
     picture, bad = digit_png(5).read_bytes(), encode(28, 28)
-    real = micro_batch.prepare
-
-    def prepare(content: bytes) -> Any:
-        return 1 / 0 if content == bad else real(content)
-
-    monkeypatch.setattr(micro_batch, "prepare", prepare)
 
     async def ask() -> list[Any]:
-        batcher = MicroBatcher(lambda: tiny_predictor, threads=1)
-        both = (batcher.predict(each) for each in (bad, picture))
-        outcomes = await asyncio.gather(*both, return_exceptions=True)
+        batcher = MicroBatcher(lambda: tiny_predictor, quick=Failing(bad, starts=starts))
+        first = await asyncio.gather(batcher.predict(bad), return_exceptions=True)
+        second = await batcher.predict(picture)
         batcher.close()
-        return outcomes
+        return [*first, second]
 
     failure, answer = asyncio.run(ask())
 
-    assert isinstance(failure, ZeroDivisionError)
+    assert isinstance(failure, error)
     assert answer.prediction.digit == 5
 
 
@@ -224,7 +230,7 @@ def test_closing_reads_what_waits_and_refuses_what_comes_later(
     picture = digit_png(5).read_bytes()
 
     async def ask() -> tuple[list[Answer], list[threading.Thread]]:
-        batcher = MicroBatcher(lambda: tiny_predictor, threads=2)
+        batcher = MicroBatcher(lambda: tiny_predictor)
         waiting = [asyncio.ensure_future(batcher.predict(picture)) for _ in range(20)]
         await asyncio.sleep(0)
         await asyncio.to_thread(batcher.close)
@@ -239,19 +245,20 @@ def test_closing_reads_what_waits_and_refuses_what_comes_later(
 
 
 def test_a_large_picture_does_not_hold_up_the_small_ones(
-    gate: Gate, tiny_predictor: MNISTPredictor, digit_png: Callable[..., Path]
+    gate: Gate,
+    tiny_predictor: MNISTPredictor,
+    one_process: Decoders,
+    digit_png: Callable[..., Path],
 ) -> None:
     """The large one waits at the gate while small ones pass; in one line they would wait too."""
     small = digit_png(5).read_bytes()
     large = digit_png(6, size=1200).read_bytes()
-    gate.predict = lambda content: gate.open.wait(60) and tiny_predictor.predict(content)  # type: ignore[attr-defined]
     current: list[Any] = [gate]
 
     async def ask() -> tuple[list[Answer], Answer]:
-        batcher = MicroBatcher(lambda: current[0], threads=1)
+        batcher = MicroBatcher(lambda: current[0], quick=one_process)
         slow = asyncio.ensure_future(batcher.predict(large))
-        await until(lambda: len(batcher._slow) == 1)
-        await asyncio.sleep(0.05)  # it has its predictor by now, or takes the next one: both read
+        await until(gate.entered.is_set)
         current[0] = tiny_predictor
         quick = [await batcher.predict(small) for _ in range(3)]
         gate.open.set()
@@ -263,32 +270,6 @@ def test_a_large_picture_does_not_hold_up_the_small_ones(
 
     assert [answer.prediction.digit for answer in quick] == [5] * 3
     assert slow.prediction.digit == 6
-
-
-@pytest.mark.parametrize(
-    ("content", "quick"),
-    [
-        (encode(28, 28), True),
-        (encode(1024, 1024), True),
-        (encode(1025, 1024), False),
-        (header(100_000, 100_000), False),
-        (encode(28, 28)[:8] + header(9, 9)[8:] + encode(28, 28)[8:], False),  # two headers
-        (encode(28, 28)[:20], False),
-        (encode(1024, 1024, "JPEG"), True),
-        (encode(1025, 1024, "JPEG"), False),
-        (encode(100, 100, "JPEG", progressive=True, exif=EXIF, comment="a 7"), True),
-        (encode(100, 100, "JPEG").replace(b"\xff\xdb", b"\xff\xff", 1), False),
-        (encode(100, 100, "JPEG") + QUICK_SCANS * b"\xff\xda", False),
-        (encode(100, 100, "JPEG")[:30], False),
-        *((encode(10, 10, kind), False) for kind in ("BMP", "GIF", "WEBP", "TIFF", "JPEG2000")),
-        (b"", False),
-        (b"nonsense", False),
-    ],
-)
-def test_pictures_that_may_take_long_are_told_by_their_first_bytes(
-    content: bytes, quick: bool
-) -> None:
-    assert is_quick(content) == quick
 
 
 def test_a_lane_runs_in_threads_and_refuses_more_than_it_holds() -> None:
