@@ -50,7 +50,7 @@ _PIPE_BROKEN = (OSError, EOFError, pickle.UnpicklingError)
 # The system ends the process when its time is over, whatever it is busy with: the limit has no
 # handler, so nothing has to run. Windows has no such clock, and so no limit.
 _CLOCK = getattr(signal, "ITIMER_PROF", None)
-_TIME_IS_OVER = -getattr(signal, "SIGPROF", 0)
+_TIME_IS_OVER = -signal.SIGPROF if hasattr(signal, "SIGPROF") else None  # as an exit code
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class WorkerProcess:
 
 def _describe_end(code: int) -> str:
     """Say why a process ended before its time."""
-    if code == _TIME_IS_OVER != 0:
+    if code == _TIME_IS_OVER:
         return "takes too long to decode; save the picture again, as PNG or JPEG"
     return f"the decoder crashed (exit code {code}); save the picture in another format"
 
