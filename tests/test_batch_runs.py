@@ -11,14 +11,14 @@ from errors import OutputError
 
 
 def test_the_last_run_of_the_same_source_is_found(tmp_path):
-    for source in ("a", "a", "b"):
-        last = make_run(tmp_path, source)
-        last.save_config({"source": source, "numbers": False})
+    runs = [make_run(tmp_path, source) for source in ("a", "a", "b")]
+    for run, source in zip(runs, ("a", "a", "b"), strict=True):
+        run.save_config({"source": source, "numbers": False})
 
     found = find_run(tmp_path, {"source": "a", "numbers": False})
 
     assert found is not None
-    assert found.name.endswith("_a_2")
+    assert found.name == runs[1].name
     assert found.read_config()["source"] == "a"
     assert find_run(tmp_path, {"source": "a", "numbers": True}) is None
 
