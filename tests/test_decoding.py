@@ -144,11 +144,15 @@ def test_processes_are_started_when_they_are_needed_and_no_more_than_allowed(
         decoders.prepare(content)
     assert len(decoders._started) == 1
 
-    crowd = [threading.Thread(target=decoders.prepare, args=[content]) for _ in range(8)]
-    for each in crowd:
-        each.start()
-    for each in crowd:
-        each.join()
+    with decoders._borrow() as one:
+        with decoders._borrow() as other:
+            assert one is not other
+            late = threading.Thread(target=decoders.prepare, args=[content])
+            late.start()
+            late.join(timeout=0.1)
+            assert late.is_alive()
+        late.join(timeout=60)
+        assert not late.is_alive()
 
     assert len(decoders._started) == 2
 
