@@ -41,7 +41,7 @@ QUICK, SLOW = "quick pictures", "slow pictures"  # see `shared` and `is_quick`
 # for a photograph of 80 megapixels, or for a few bytes that claim to be one.
 QUICK_PIXELS = 2**20
 QUICK_BYTES = 2**18
-QUICK_SCANS = 16  # over all pixels of a JPEG; programs write one to ten, but nothing limits them
+QUICK_SCANS = 16  # over all pixels of a JPEG; programs write one to ten, others up to `MAX_SCANS`
 
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _JPEG = b"\xff\xd8"

@@ -108,12 +108,7 @@ class Service:
         predictor : MNISTPredictor, optional
             By default the one in use.
 
-        Raises
-        ------
-        ImageError
-            If the picture cannot be read.
-        BlankImageError
-            If there is no ink in it.
+        For the errors see `MNISTPredictor.predict`.
         """
         prepared = decoders_for(content).prepare(content)
         return (predictor or self.predictor).predict_prepared([prepared])[0]

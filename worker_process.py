@@ -117,22 +117,28 @@ class WorkerProcess:
         DigitError
             If the process does not even start.
         """
+        if self._process.poll() is not None:  # it died on its own: these items are not to blame
+            self._replace()
         if not self._is_ready:
             self._wait_until_ready()
         try:
             return self._exchange(items)
         except _PIPE_BROKEN:
-            code = self.stop()
-            self._start()
+            code = self._replace()
         except BaseException:
             # What is in the pipes now would be taken for the results of the next items.
             self._process.kill()
-            self.stop()
-            self._start()
+            self._replace()
             raise
         if len(items) > 1:
             return [result for item in items for result in self.ask([item])]
         return [Failure(_describe_end(code))]
+
+    def _replace(self) -> int:
+        """End the process and start another; returns the exit code of the old one."""
+        code = self.stop()
+        self._start()
+        return code
 
     def _wait_until_ready(self) -> None:
         """Read the first word of a new process."""

@@ -113,6 +113,29 @@ def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def test_a_process_that_died_on_its_own_is_replaced_and_no_item_is_blamed(
+    worker: WorkerProcess,
+) -> None:
+    worker.ask([1])
+    os.kill(worker._process.pid, signal.SIGKILL)
+    worker._process.wait()
+
+    assert worker.ask([2]) == [4]
+
+
+def test_who_could_not_start_once_tries_again(
+    worker: WorkerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "_call", (MODULE, "not at all"))
+        worker._process.kill()
+        worker._process.wait()
+        with pytest.raises(DigitError, match="ended while it started"):
+            worker.ask([1])
+
+    assert worker.ask([2]) == [4]
+
+
 def test_a_process_that_cannot_start_is_an_error() -> None:
     worker = WorkerProcess(MODULE, ["not at all"])
 
