@@ -28,7 +28,7 @@ from server import add_options, choose_rules, open_port, serve, stop
 from theme import CSS, HEAD, HEADER, TITLE, build_theme
 from uploads import keep_swept, own_folder
 from utils import HelpFormatter, set_up_logging
-from widgets import ask_again, lead_to, render_hint
+from widgets import QUIET, ask_again, lead_to, render_hint
 
 # Gradio and PyTorch take seconds to import, so they are imported where they are first needed: help,
 # a wrong flag or a port in use are answered without them.
@@ -39,6 +39,12 @@ if TYPE_CHECKING:
     from access import Access
     from guards import Rules
     from service import Service
+
+# Run in the browser for the line that names the model, which an answer by another one outdates.
+_HEAR = """document.addEventListener("answered", (event) => {
+  const named = element.querySelector("[data-model]");
+  if (named && named.dataset.model !== event.detail.version) trigger("outdated");
+});"""
 
 # Uploads and files to download lie in a folder, see `uploads.py`. Every ten minutes Gradio deletes
 # those that are older than an hour.
@@ -90,17 +96,11 @@ def build_page(service: Service) -> gr.Blocks:
                 build_train_tab(service, tab)
             with gr.Tab("Models", id="models") as tab:
                 told = build_models_tab(service, tab)
-        foot = gr.HTML(apply_default_css=False)
+        foot = gr.HTML(apply_default_css=False, js_on_load=_HEAR)
         # The model may be changed here, on another page, or by a run that has ended.
-        gr.on(
-            [page.load, tabs.change, told.change],
-            lambda: footer(service),
-            None,
-            foot,
-            queue=False,
-            show_progress="hidden",
-            api_visibility="private",
-        )
+        name_model = partial(footer, service)
+        gr.on([page.load, tabs.change, told.change], name_model, None, foot, **QUIET)
+        foot.outdated(name_model, None, foot, **QUIET)
         lead_to(answer.lead, pad, number_pad, tabs, "number")
         for each in (pad, number_pad):
             ask_again(foot.change, each)  # what another model has read is out of date
@@ -112,11 +112,12 @@ def build_page(service: Service) -> gr.Blocks:
 def footer(service: Service) -> str:
     """Say which model reads, and what becomes of the pictures."""
     checkpoint = service.predictor.checkpoint
-    return render_hint(
+    words = render_hint(
         f"Model in use: {checkpoint.name} ({checkpoint.architecture}), version "
         f"{checkpoint.version}. "
         "Pictures are read in memory, and kept only if you press a button that says so."
     )
+    return f'<div data-model="{checkpoint.version}">{words}</div>'
 
 
 def build_app(

@@ -57,13 +57,12 @@ from batch_sources import (
     Input,
     Source,
     count_endings,
-    count_noun,
     explain_nothing,
     open_source,
 )
 from batch_workers import Reader, WorkerPool
 from errors import DataNotFoundError, DigitError, OutputError, SettingsError
-from utils import HelpFormatter, atomic_write, set_up_logging
+from utils import HelpFormatter, atomic_write, count_noun, set_up_logging
 
 if TYPE_CHECKING:
     from batch_ray import RayPool

@@ -35,6 +35,7 @@ from typing import Any
 
 from errors import DataFormatError, DataNotFoundError, DigitError, SettingsError
 from kaggle import has_labels, read_rows
+from utils import count_noun
 
 LABEL_RULES = ("auto", "names", "none")
 MAX_MEMBER_BYTES = 64 * 2**20  # as for a file of its own, see picture.MAX_BYTES
@@ -719,8 +720,3 @@ def _name_endings(endings: Mapping[str, int]) -> str:
     common = sorted(endings, key=lambda ending: (-endings[ending], ending))[:MOST_ENDINGS]
     more = ["..."] if len(endings) > MOST_ENDINGS else []
     return f"{count_noun(sum(endings.values()), 'other file')} ({', '.join(common + more)})"
-
-
-def count_noun(number: int, noun: str) -> str:
-    """Put a number before a noun: "1 picture", "1,200 pictures"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

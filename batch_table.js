@@ -10,7 +10,7 @@ element.after(said);
 new MutationObserver(() => {
   const parts = element.querySelectorAll(".batch-accuracy, .notice, .hint, .chips button:enabled");
   said.textContent = [...parts].map((part) => part.innerText.trim()).join(", ");
-}).observe(element, { childList: true, subtree: true });
+}).observe(element, { childList: true, characterData: true, attributes: true, subtree: true });
 
 element.addEventListener("click", (event) => {
   const button = event.target.closest(".chips button");

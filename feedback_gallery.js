@@ -6,9 +6,14 @@
 // asks for all of them as a file.
 
 const box = element.querySelector(".gallery");
+const told = element.querySelector(".gallery-told");
 let shown = { digit: "all", page: 1 };
+let pressed = null; // what was pressed last, until the answer is there
 
-function ask(change) {
+const findCards = () => [...box.querySelectorAll(".card")];
+
+function ask(change, button = null) {
+  pressed = button && { ...button.dataset, card: findCards().indexOf(button.closest(".card")) };
   props.value = { ...shown, ...change, at: Date.now() };
   trigger("ask");
 }
@@ -17,7 +22,23 @@ function show() {
   const value = props.value;
   if (!value || !("html" in value)) return;
   shown = { digit: value.digit, page: value.page };
+  const hadFocus = box.contains(document.activeElement);
   box.innerHTML = value.html;
+  told.textContent = value.told || "";
+  if (hadFocus && pressed) focusLike(pressed);
+  pressed = null;
+}
+
+// All buttons are made anew. The keyboard goes on at the one that was pressed, or at what has come in
+// the place of a card that was deleted.
+function focusLike({ digit, page, card }) {
+  const cards = findCards();
+  const same = digit
+    ? box.querySelector(`[data-digit="${digit}"]:enabled`)
+    : page
+      ? box.querySelector("[data-page]:enabled")
+      : cards[Math.min(card, cards.length - 1)]?.querySelector(".delete-ask");
+  (same || box.querySelector("button:enabled"))?.focus();
 }
 watch("value", show);
 show();
@@ -35,12 +56,13 @@ element.addEventListener("click", (event) => {
   const place = button.closest(".card-delete");
   if (button.matches(".delete-ask")) confirm(place, true);
   else if (button.matches(".delete-no")) confirm(place, false);
-  else if (button.matches(".delete-yes")) ask({ delete: Number(place.dataset.id) });
+  else if (button.matches(".delete-yes")) ask({ delete: Number(place.dataset.id) }, button);
   else if (button.matches(".pack")) trigger("pack");
-  else if (button.dataset.page) ask({ page: Number(button.dataset.page) });
+  else if (button.dataset.page) ask({ page: Number(button.dataset.page) }, button);
   else if (button.dataset.digit) {
     const digit = button.dataset.digit;
-    ask({ digit: digit === "all" ? digit : digit === "none" ? null : Number(digit), page: 1 });
+    const chosen = digit === "all" ? digit : digit === "none" ? null : Number(digit);
+    ask({ digit: chosen, page: 1 }, button);
   }
 });
 

@@ -2,13 +2,14 @@
 // trigger, props, watch); `tab_feedback.py` makes the elements that are looked up here.
 //
 // A click sends {said: a digit, or null for no digit} as the event "said"; the answer to it arrives
-// as {kept, text, id}. "Change" sends {id} as the event "changed", which takes that back, and is
-// answered in the same way. The row belongs to what the page shows as its answer: when that changes,
+// as {kept, text, id, receipt}. "Change" sends {id, receipts} as the event "changed", which takes that
+// back, and is answered in the same way. The row belongs to what the page shows as its answer: when that changes,
 // everything can be said again, and when there is none, or one that is out of date, nothing.
 
 let answer = null; // where the page shows it
 let seen = ""; // of it, when it was looked at last
 let kept = null; // the number of the picture about which something was said
+const receipts = []; // for all that was said here and may be taken back
 const find = (name) => element.querySelector(".teach-" + name);
 const buttons = [find("yes"), ...element.querySelectorAll("[data-said]")];
 
@@ -54,12 +55,13 @@ for (const button of element.querySelectorAll("[data-said]")) {
 }
 find("again").addEventListener("click", () => {
   tell("Taking it back …", { closed: true });
-  ask("changed", { id: kept });
+  ask("changed", { id: kept, receipts });
 });
 watch("value", () => {
   const value = props.value;
   if (!value || !("text" in value)) return;
   kept = value.id;
+  if (value.receipt) receipts.push(value.receipt);
   tell(value.text, { closed: value.kept || readAnswer() === undefined, again: value.kept });
 });
 

@@ -154,11 +154,21 @@ function markAnswer(isNew = false) {
   }
 }
 
+// The model in use may be another by now, chosen on another page: what names it should know.
+function checkModel(answer) {
+  const version = answer.querySelector("[data-model]")?.dataset.model;
+  if (version) document.dispatchEvent(new CustomEvent("answered", { detail: { version } }));
+}
+
 function watchAnswer(answer) {
   if (watched.has(answer)) return;
   watched.add(answer);
   const changes = { childList: true, subtree: true, attributeFilter: ["data-asked"] };
-  new MutationObserver(() => markAnswer(true)).observe(answer, changes);
+  const look = () => {
+    markAnswer(true);
+    checkModel(answer);
+  };
+  new MutationObserver(look).observe(answer, changes);
 }
 
 function showBlank(answer) {
@@ -514,10 +524,21 @@ find("paste").addEventListener("click", async () => {
 // ---- Camera -------------------------------------------------------------------------------------
 
 function closeCamera() {
-  if (video.srcObject) video.srcObject.getTracks().forEach((track) => track.stop());
+  if (!video.srcObject) return;
+  video.srcObject.getTracks().forEach((track) => track.stop());
   video.srcObject = null;
+  const hadFocus = camera.contains(document.activeElement);
   camera.hidden = true;
+  if (hadFocus) find("photo").focus();
 }
+
+// Nobody is filmed by a pad that is out of sight: on another tab of the page, or of the browser.
+new IntersectionObserver(([entry]) => {
+  if (!entry.isIntersecting) closeCamera();
+}).observe(camera);
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) closeCamera();
+});
 
 let opening = false; // the visitor may take long to say yes, and press the button again
 find("photo").addEventListener("click", async () => {
@@ -543,6 +564,7 @@ find("photo").addEventListener("click", async () => {
   } finally {
     opening = false;
   }
+  if (!canvas.offsetParent || document.hidden) return closeCamera(); // they have left meanwhile
   camera.hidden = false;
   find("shoot").focus();
 });

@@ -14,6 +14,7 @@ the small picture can be drawn on the large one.
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import re
 import struct
@@ -22,7 +23,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeGuard, Union, cast
 
 import cv2
@@ -241,7 +241,9 @@ def _decode(content: bytes, name: str, most: int) -> Callable[[int], Picture]:
     if isinstance(image, JpegImageFile):
         _check_scans(image, content, name)
         if not _is_progressive(image):
-            return partial(_decode_jpeg, content, name)
+            # Its header is read anew only for a second look.
+            again = iter(partial(_open_header, content, name), None)
+            return partial(_decode_jpeg, itertools.chain([image], again), name)
     with image:
         _check_effort(image, len(content), name)
         return _from_image(image, name, most, reduce=True)
@@ -253,7 +255,7 @@ def _check_scans(image: JpegImageFile, content: bytes, name: str) -> None:
     colours = next(scans, image.layers)
     if not _is_progressive(image) and colours == image.layers:
         return  # all is in the first scan; decoders stop at a second one
-    if sum(1 for _ in islice(scans, MAX_SCANS)) == MAX_SCANS:
+    if sum(1 for _ in itertools.islice(scans, MAX_SCANS)) == MAX_SCANS:
         raise ImageTooLargeError(
             f"{name}: a JPEG of more than {MAX_SCANS} scans; save it again, or as PNG"
         )
@@ -275,9 +277,9 @@ def _find_scans(content: bytes) -> Iterator[int]:
         at += int.from_bytes(length, "big")
 
 
-def _decode_jpeg(content: bytes, name: str, working_side: int) -> Picture:
-    """Decode a JPEG no larger than it is needed."""
-    with _open_header(content, name) as image:
+def _decode_jpeg(opened: Iterator[Image.Image], name: str, working_side: int) -> Picture:
+    """Decode the next of several opened copies of a JPEG, no larger than it is needed."""
+    with next(opened) as image:
         return _from_image(image, name, working_side, reduce=True)(working_side)
 
 

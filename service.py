@@ -98,6 +98,11 @@ class Service:
         """The predictor in use right now."""
         return self._predictor
 
+    @property
+    def model_version(self) -> str:
+        """The version of the model in use right now."""
+        return self._predictor.checkpoint.version
+
     def predict(self, content: bytes, predictor: MNISTPredictor | None = None) -> Prediction:
         """Read a stranger's picture of one digit: decoded in another process, recognised in this.
 

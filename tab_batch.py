@@ -47,7 +47,6 @@ from batch_sources import (
     Input,
     add_labels,
     count_endings,
-    count_noun,
     explain_nothing,
     printable,
 )
@@ -56,6 +55,7 @@ from batch_workers import Reader, WorkerPool
 from decoding import decoders_for
 from errors import DataNotFoundError, DigitError, ImageError
 from predict import SEVERAL
+from utils import count_noun
 from widgets import QUIET, confidence_words, render_hint, render_notice, short_percent
 
 if TYPE_CHECKING:

@@ -11,12 +11,14 @@ machines, looking at them takes the administrator token as well. What happens in
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from functools import partial
 from html import escape
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -24,7 +26,7 @@ import numpy as np
 from errors import AccessError, DataFormatError, DigitError, OutputError, SettingsError
 from feedback import NO_DIGIT, PAGE_SIZE, Correction, check_digit
 from picture import open_picture
-from utils import PROJECT
+from utils import PROJECT, count_noun
 from widgets import (
     QUIET,
     build_unlock,
@@ -46,6 +48,9 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 THUMBNAIL = 160  # pixels; a card shows them at half that, on screens with fine pixels too
 CHOICES = ["all", *range(10), None]  # of which digit corrections are shown
+MOST_RECEIPTS = 100_000  # about 20 MB
+
+Opinion: TypeAlias = tuple[int, int]  # the number of a picture, the place of what was said about it
 
 NO_CORRECTIONS = (
     "There are no corrections yet",
@@ -61,31 +66,62 @@ NOT_LEARNED = (
 # ------------------------------------------------------------------------------------------------
 
 
-# What a visitor has said since the page was opened: (picture, place) of each opinion in the store.
-# It stays on the server, so that nobody can name what others said.
-Own: TypeAlias = frozenset[tuple[int, int]]
+class Receipts:
+    """What visitors may take back: each opinion they put into the store, by a word they alone know.
+
+    The page in the browser holds these words. (A `gr.State` would hold the opinions here, but keeps
+    a connection to each page open, and browsers allow only six to one server.)
+
+    Parameters
+    ----------
+    most : int, default=MOST_RECEIPTS
+        The oldest beyond these are forgotten; all are when the server ends. What was said stays.
+    """
+
+    def __init__(self, most: int = MOST_RECEIPTS) -> None:
+        self._most = most
+        self._opinions: dict[str, Opinion] = {}
+        self._lock = Lock()
+
+    def give(self, opinion: Opinion) -> str:
+        """Make the receipt for an opinion."""
+        receipt = secrets.token_urlsafe()
+        with self._lock:
+            self._opinions[receipt] = opinion
+            if len(self._opinions) > self._most:
+                del self._opinions[next(iter(self._opinions))]
+        return receipt
+
+    def find(self, receipts: object, picture: object) -> dict[str, Opinion]:
+        """Look up which of these receipts, as a browser sent them, are about a picture."""
+        asked = set(map(str, receipts)) if isinstance(receipts, list) else set()
+        with self._lock:
+            known = {each: self._opinions[each] for each in asked if each in self._opinions}
+        return {each: opinion for each, opinion in known.items() if opinion[0] == picture}
+
+    def forget(self, receipt: str) -> None:
+        """Drop the receipt of an opinion that is not in the store any more."""
+        with self._lock:
+            self._opinions.pop(receipt, None)
 
 
-def keep(service: Service, value: object, pad: object, own: Own) -> tuple[dict[str, Any], Own]:
+def keep(service: Service, receipts: Receipts, value: object, pad: object) -> dict[str, Any]:
     """Store what a visitor says about the picture on the pad.
 
     Parameters
     ----------
     service : Service
+    receipts : Receipts
     value : object
         What the row sent: a dict with `said`, a digit or None for no digit. Not trusted.
     pad : object
         What is on the pad; see `widgets.read_picture`.
-    own : Own
-        What they have said so far.
 
     Returns
     -------
-    answer : dict
-        `kept`, whether it is in the store, `text`, what to tell the visitor, and `id`, the number
-        of the picture that is kept.
-    own : Own
-        What they have said by now.
+    dict
+        `kept`, whether it is in the store; `text`, what to tell the visitor; `id`, the number of
+        the picture that is kept; and `receipt`, if the store did not know this yet.
     """
     picture = None
     try:
@@ -93,9 +129,9 @@ def keep(service: Service, value: object, pad: object, own: Own) -> tuple[dict[s
         check_digit(said)
         picture = read_picture(pad)
         if picture is None:
-            return _refuse("There is nothing on the pad."), own
+            return _refuse("There is nothing on the pad.")
         if picture.label is not None:
-            return _refuse(NOT_LEARNED), own
+            return _refuse(NOT_LEARNED)
         predictor = service.predictor
         correction = service.add_correction(
             picture.content,
@@ -105,46 +141,45 @@ def keep(service: Service, value: object, pad: object, own: Own) -> tuple[dict[s
             source="page",
         )
     except (OutputError, DataFormatError) as error:
-        return _refuse(f"Not stored: {service.explain(error)}."), own
+        return _refuse(f"Not stored: {service.explain(error)}.")
     except DigitError as error:
-        return _refuse(f"Not stored: {explain_error(error, picture)}."), own
-    thanks = "Thank you, that was known already"
+        return _refuse(f"Not stored: {explain_error(error, picture)}.")
+    thanks, receipt = "Thank you, that was known already", None
     if correction.is_new:
-        thanks = "Thank you"
-        own |= {(correction.id, correction.place)}
+        thanks, receipt = "Thank you", receipts.give((correction.id, correction.place))
     text = f"{thanks}: kept as {name_digit(correction.correct)}."
-    return {"kept": True, "text": text, "id": correction.id}, own
+    return {"kept": True, "text": text, "id": correction.id, "receipt": receipt}
 
 
-def take_back(service: Service, value: object, own: Own) -> tuple[dict[str, Any], Own]:
+def take_back(service: Service, receipts: Receipts, value: object) -> dict[str, Any]:
     """Erase what a visitor has said about a picture; what others said about it stays.
 
     Parameters
     ----------
     service : Service
+    receipts : Receipts
     value : object
-        What the row sent: a dict with `id`, the number of the picture. Not trusted.
-    own : Own
-        What they have said so far.
+        What the row sent: a dict with `id`, the number of the picture, and `receipts`, all that it
+        was given. Not trusted.
 
     Returns
     -------
-    answer : dict
+    dict
         As `keep`.
-    own : Own
-        What is left of it.
     """
-    picture = value.get("id") if isinstance(value, Mapping) else None
-    opinions = {opinion for opinion in own if opinion[0] == picture}
-    if not opinions:  # it was known before they said it, or the server has been started anew
-        return _refuse("It was stored before, and stays; you can still say something else."), own
+    asked = value if isinstance(value, Mapping) else {}
+    picture = asked.get("id")
+    own = receipts.find(asked.get("receipts"), picture)
+    if not own:  # it was known before they said it, or the server has been started anew
+        return _refuse("It was stored before, and stays; you can still say something else.")
     try:
-        for opinion in opinions:
+        for receipt, opinion in own.items():
             service.feedback.withdraw(*opinion)
+            receipts.forget(receipt)
     except DigitError as error:
         text = f"Not taken back: {service.explain(error)}."
-        return {"kept": True, "text": text, "id": picture}, own
-    return _refuse("Taken back: it is not kept any more."), own - opinions
+        return {"kept": True, "text": text, "id": picture}
+    return _refuse("Taken back: it is not kept any more.")
 
 
 def _refuse(text: str) -> dict[str, Any]:
@@ -173,10 +208,10 @@ def build_feedback_row(service: Service, pad: gr.HTML) -> None:
         elem_id="feedback-row",
         test_picture=NOT_LEARNED,
     )
-    own = gr.State(Own())
+    receipts = Receipts()
     once: dict[str, Any] = {**QUIET, "trigger_mode": "once"}
-    row.said(partial(keep, service), [row, pad, own], [row, own], **once)
-    row.changed(partial(take_back, service), [row, own], [row, own], **once)
+    row.said(partial(keep, service, receipts), [row, pad], [row], **once)
+    row.changed(partial(take_back, service, receipts), [row], [row], **once)
 
 
 def _row_html(place: str) -> str:
@@ -237,7 +272,8 @@ def browse(service: Service, value: object, token: object) -> dict[str, Any]:
     Returns
     -------
     dict
-        `html`, and the `digit` and `page` that it shows.
+        `html`, the `digit` and `page` that it shows, and `told`, the same in a few words for who
+        cannot see it.
     """
     asked = value if isinstance(value, Mapping) else {}
     try:
@@ -245,11 +281,14 @@ def browse(service: Service, value: object, token: object) -> dict[str, Any]:
         digit = asked.get("digit", "all")
         if digit != "all":
             check_digit(digit)
+        done = ""
         if asked.get("delete") is not None:
             service.feedback.delete(_whole(asked["delete"]))
-        return _show_page(service, digit, _whole(asked.get("page", 1)))
+            done = "Deleted. "
+        shown = _show_page(service, digit, _whole(asked.get("page", 1)))
+        return {**shown, "told": f"{done}{shown['told']}"}
     except DigitError as error:
-        return {"html": render_hint(f"{error}"), "digit": "all", "page": 1}
+        return {"html": render_hint(f"{error}"), "digit": "all", "page": 1, "told": f"{error}"}
 
 
 def require_look(access: Access, token: object) -> None:
@@ -278,7 +317,8 @@ def _show_page(service: Service, digit: int | Literal["all"] | None, page: int) 
     store = service.feedback
     counts = store.count_by_digit()
     if not any(counts.values()):
-        return {"html": render_empty(*NO_CORRECTIONS), "digit": "all", "page": 1}
+        empty = render_empty(*NO_CORRECTIONS)
+        return {"html": empty, "digit": "all", "page": 1, "told": NO_CORRECTIONS[0]}
     count = sum(counts.values()) if digit == "all" else counts[digit]
     pages = max(1, -(-count // PAGE_SIZE))
     page = min(page, pages)
@@ -288,7 +328,8 @@ def _show_page(service: Service, digit: int | Literal["all"] | None, page: int) 
         f"{_chips(counts, digit)}<ul class='cards'>{cards}</ul>{empty}{_pager(page, pages)}"
         '<button type="button" class="pack">Download all as a zip</button>'
     )
-    return {"html": html, "digit": digit, "page": page}
+    told = f"{count_noun(count, 'correction')}, page {page} of {pages}"
+    return {"html": html, "digit": digit, "page": page, "told": told}
 
 
 def _chips(counts: Mapping[int | None, int], chosen: int | str | None) -> str:
@@ -378,7 +419,8 @@ def build_feedback_tab(service: Service) -> None:
     look = gr.Button("Show corrections", visible=service.access.changes_are == "locked")
     gallery = gr.HTML(
         value=None,
-        html_template='<div class="gallery" role="region" aria-label="Corrections"></div>',
+        html_template='<div class="gallery" role="region" aria-label="Corrections"></div>'
+        '<p class="gallery-told unseen" role="status"></p>',
         css_template=_read("feedback.css"),
         js_on_load=_read("feedback_gallery.js"),
         apply_default_css=False,

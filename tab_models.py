@@ -8,6 +8,7 @@ token, and what cannot be undone asks first.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache, partial
@@ -58,6 +59,7 @@ LEGEND = (
     "that no network learned from. Other hands: of digits that this program draws in hands MNIST "
     "does not have. Calibrated: whether its confidence was measured, and can be taken at its word."
 )
+COMPARING = "Comparing it with the best one on held-out digits. This may take a minute …"
 INTRODUCTION = (
     "Every trained network is a file here. One of them reads for all visitors; choosing another "
     "takes effect at once, and nothing is lost by it."
@@ -203,12 +205,17 @@ def show(service: Service, chosen: str | None, said: str = "", *, keep: bool = F
     choice: dict[str, Any] = {} if kept else {"value": chosen}
     return [
         render_table(listings, service.predictor.checkpoint),
-        f'<p class="said" role="status">{escape(said)}</p>' if said else "",
+        _say(said) if said else "",
         gr.Dropdown(choices=[each.name for each in listings], **choice),
         *[gr.Dropdown(choices=names)] * 2,
         gr.Button(interactive=shelf.PREVIOUS in names and service.access.changes_are != "off"),
         gr.Column(visible=False),
     ]
+
+
+def _say(text: str) -> str:
+    """Show what was done, or is being done."""
+    return f'<p class="said" role="status">{escape(text)}</p>'
 
 
 def fetch(service: Service, name: str | None) -> str:
@@ -416,8 +423,11 @@ def build_models_tab(service: Service, tab: gr.Tab) -> gr.HTML:
     first, second = _build_comparison(service)
 
     shown = [table, said, chosen, first, second, back, question]
-    asked = gr.State()
-    wire: dict[str, Any] = {"api_visibility": "private"}
+    asked = gr.Textbox(visible="hidden")
+    wire: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    # Said by the browser itself, at once; what was said before would look like the answer.
+    comparing = json.dumps(_say(COMPARING))
+    best.click(None, None, [said], js=f"() => {comparing}", **QUIET)
     actions = [
         (use_it, use, chosen),
         (best, make_best, chosen),
@@ -468,7 +478,7 @@ def _build_side(names: Sequence[str], place: int) -> tuple[gr.Dropdown, gr.HTML]
 
     label = ("One model", "The other")[place - 1]
     name = names[min(place, len(names)) - 1]
-    with gr.Column(min_width=0, elem_classes=["recognise-answer", "compact"]):
+    with gr.Column(min_width=0, elem_classes=["recognise-answer", "beside"]):
         choice = gr.Dropdown(list(names), value=name, label=label, elem_id=f"compare-{place}")
         answer = gr.HTML(
             blank_side(),

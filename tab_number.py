@@ -297,6 +297,12 @@ def build_number_tab(service: Service) -> gr.HTML:
 
     offer_samples(pad, make_number_sample)
     ask_again(turn.input, pad)
-    read = partial(read_number, service)
-    keep_current([pad.input], read, [pad, turn], [answer], blank=blank_panel())
+    keep_current(
+        [pad.input],
+        partial(read_number, service),
+        [pad, turn],
+        [answer],
+        blank=blank_panel(),
+        model=lambda: service.model_version,
+    )
     return pad

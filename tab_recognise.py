@@ -89,6 +89,7 @@ def blank_answer() -> str:
 
 def show_steps(value: object) -> str:
     """Show how the picture on the pad became what the model sees."""
+    picture = None
     try:
         picture = read_picture(value)
         if picture is None:
@@ -96,7 +97,7 @@ def show_steps(value: object) -> str:
         prepared = decoders_for(picture.content).prepare(picture.content, keep_steps=True)
         return render_steps(prepared.steps)
     except DigitError as error:
-        return render_hint(f"There is nothing to show: {error}.")
+        return render_hint(f"There is nothing to show. {explain_error(error, picture)}.")
 
 
 def choose_example(samples: Sequence[dict[str, Any]], place: object) -> dict[str, Any]:
@@ -138,21 +139,20 @@ def build_recognise_tab(
             gallery = build_gallery(samples)
     with gr.Accordion("What happened to my picture", open=False, elem_id="steps") as how:
         steps = gr.HTML("", apply_default_css=False)
-    steps_are_open = gr.State(False)
+    steps_are_open = gr.Checkbox(visible="hidden")
 
     offer_samples(pad, partial(pick_sample, service.data_folder))
     gallery.pick(
         partial(choose_example, samples), [gallery], [pad], trigger_mode="always_last", **QUIET
     )
-    # Through the queue, as a state outside it changes without an event.
-    queued = {**QUIET, "queue": True}
-    how.expand(lambda: True, None, [steps_are_open], **queued)
-    how.collapse(lambda: False, None, [steps_are_open], **queued)
+    how.expand(None, None, [steps_are_open], js="() => true", **QUIET)
+    how.collapse(None, None, [steps_are_open], js="() => false", **QUIET)
     keep_current(
         [pad.input, steps_are_open.change],
         partial(read_pad, service),
         [pad, steps_are_open],
         [answer, steps],
         blank=blank_answer(),
+        model=lambda: service.model_version,
     )
     return pad, answer

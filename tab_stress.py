@@ -9,6 +9,7 @@ Recognise tab, if that is newer than its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -292,6 +293,7 @@ def build_stress_tab(service: Service, tab: gr.Tab, source: gr.HTML) -> None:
         [pad, reader, kind, *sliders],
         [answer, curve],
         blank=blank_panel(),
+        model=lambda: service.model_version,
     )
 
 
@@ -307,7 +309,18 @@ def _build_slider(name: str) -> gr.Slider:
     import gradio as gr
 
     title, low, high, step = SLIDERS[name]
-    return gr.Slider(low, high, value=getattr(Damages(), name), step=step, label=title, buttons=[])
+    usual = getattr(Damages(), name)
+    slider = gr.Slider(low, high, value=usual, step=step, label=title, buttons=[])
+    # Gradio refuses what is typed beside it until it is whole: "-" on the way to "-45".
+    slider.preprocess = partial(_take_amount, low, high, usual)  # type: ignore[method-assign]
+    return slider
+
+
+def _take_amount(low: float, high: float, usual: float, amount: object) -> float:
+    """Bring what was typed within the limits of a slider; what is no number is no damage."""
+    if not isinstance(amount, (int, float)) or not math.isfinite(amount):
+        return usual
+    return min(max(amount, low), high)
 
 
 def _axis(name: str) -> dict[str, Any]:

@@ -385,7 +385,7 @@ def build_train_tab(service: Service, tab: gr.Tab) -> None:
                 log = gr.HTML("", css_template=css, apply_default_css=False)
     runs = gr.HTML("", css_template=css, apply_default_css=False, elem_id="train-runs")
     timer = gr.Timer(TICK_S, active=False)
-    seen = gr.State("")
+    seen = gr.Textbox("", visible="hidden")
 
     shown = [status, *curves, log, runs, start, cancel, timer, seen]
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}

@@ -41,10 +41,8 @@ if TYPE_CHECKING:
     from service import Service
 
 THE_ANSWER = "the answer"
-METHODS = (
-    "In technical words: where it looked is HiResCAM, a faithful form of Grad-CAM; which ink "
-    "counted are integrated gradients."
-)
+METHODS = "In technical words: which ink counted are integrated gradients"
+MAP_METHOD = "; where it looked is HiResCAM, a faithful form of Grad-CAM"
 DIGITS = [str(digit) for digit in range(10)]
 SHOWN = 224  # pixels, of the large pictures
 TILE = 28  # pixels, of a filter or a map on its sheet
@@ -129,7 +127,7 @@ def render_why(
         )
     parts += [
         _figures(_answer_figures(prediction, explanation)),
-        render_hint(METHODS),
+        render_hint(f"{METHODS}{MAP_METHOD if explanation.layers else ''}."),
         _section("What the first layer looks for", _words_on(filters), _show_filters(filters)),
     ]
     if explanation.layers:
@@ -281,5 +279,11 @@ def build_why_tab(service: Service, tab: gr.Tab, source: gr.HTML) -> None:
     open_with_newer(tab, source, pad)
     offer_samples(pad, partial(pick_sample, service.data_folder))
     ask_again(about.input, pad)
-    show = partial(explain_pad, service)
-    keep_current([pad.input], show, [pad, about], [answer], blank=blank_panel())
+    keep_current(
+        [pad.input],
+        partial(explain_pad, service),
+        [pad, about],
+        [answer],
+        blank=blank_panel(),
+        model=lambda: service.model_version,
+    )

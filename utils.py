@@ -225,3 +225,8 @@ def set_up_logging(*, verbose: bool = False) -> None:
         format="%(message)s",
         stream=sys.stderr,
     )
+
+
+def count_noun(number: int, noun: str) -> str:
+    """Put a number before a noun: "1 picture", "1,200 pictures"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

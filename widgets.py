@@ -164,6 +164,7 @@ def keep_current(
     outputs: Sequence[Component],
     *,
     blank: str,
+    model: Callable[[], str] | None = None,
 ) -> None:
     """Show the answer to what stands on a tab, whenever anything on it changes.
 
@@ -182,13 +183,17 @@ def keep_current(
         The first input is a pad. Outputs with an `elem_id` whose values are HTML are marked.
     blank : str
         HTML that these show while there is nothing on the pad; needed where the server is slow.
+    model : callable, optional
+        Gives the version of the model in use. If that is not the one that the page names, the page
+        hears of it; see `app.py`.
     """
     import gradio as gr
 
     def answer(*values: object) -> object:
         shown = show(*values)
         parts = shown if isinstance(shown, tuple) else (shown,)
-        stamped = tuple(stamp(part, values[0]) for part in parts)
+        version = model() if model else ""
+        stamped = tuple(stamp(part, values[0], version) for part in parts)
         return stamped if isinstance(shown, tuple) else stamped[0]
 
     pad = inputs[0]
@@ -197,8 +202,8 @@ def keep_current(
     gr.on(triggers, answer, inputs, outputs, trigger_mode="always_last", **QUIET)
 
 
-def stamp(shown: object, value: object) -> object:
-    """Write on an answer to which question of the pad it belongs.
+def stamp(shown: object, value: object, version: str = "") -> object:
+    """Write on an answer to which question of the pad it belongs, and which model gave it.
 
     Parameters
     ----------
@@ -206,11 +211,13 @@ def stamp(shown: object, value: object) -> object:
         HTML; anything else is left as it is.
     value : object
         What the pad sent.
+    version : str, optional
+        Of the model.
     """
     asked = value.get("asked") if isinstance(value, Mapping) else None
     if not isinstance(shown, str) or not isinstance(asked, int):
         return shown
-    return f'<div data-asked="{asked}">{shown}</div>'
+    return f'<div data-asked="{asked}" data-model="{escape(version)}">{shown}</div>'
 
 
 def lead_to(

@@ -302,6 +302,23 @@ def test_a_photo_is_taken_with_the_camera_and_the_camera_is_closed(page: Page):
     assert video.evaluate("video => video.srcObject") is None
 
 
+@pytest.mark.parametrize("leave", ["to another tab", "by Escape"])
+def test_nobody_is_filmed_by_a_camera_that_was_left(page: Page, leave: str):
+    page.get_by_role("button", name="Take a picture with the camera").click()
+    video = page.locator("#pad .pad-camera video")
+    expect(video).to_be_visible()
+    page.evaluate("window.track = document.querySelector('#pad video').srcObject.getTracks()[0]")
+
+    if leave == "by Escape":
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("button", name="Take a picture with the camera")).to_be_focused()
+    else:
+        open_tab(page, "Number")
+
+    page.wait_for_function("window.track.readyState === 'ended'")
+    assert video.evaluate("video => video.srcObject") is None
+
+
 def test_examples_and_random_test_images_are_shown_with_their_label_and_read(page: Page):
     page.get_by_role("button", name="Example of 4").click()
     expect(page.locator(".answer-truth")).to_contain_text("Labelled 4")

@@ -15,6 +15,7 @@ from playwright.sync_api import Page, Route, expect
 
 from feedback import FeedbackStore
 from screenshots import HAND, draw, open_tab, serve_page, wait_for_answer
+from tests.test_feedback import add
 
 pytestmark = pytest.mark.browser
 
@@ -86,6 +87,29 @@ def test_a_correction_lands_in_the_database_and_can_be_changed_and_deleted(
     gallery.locator(".delete-yes").click()
     expect(gallery).to_contain_text("There are no corrections yet")
     assert len(server.store) == 0
+
+
+def test_in_the_gallery_the_keyboard_goes_on_where_it_was_and_changes_are_read_out(
+    page: Page, server: Server
+):
+    for number, digit in enumerate((3, 3, 5)):
+        add(server.store, number, digit)
+    open_tab(page, "Feedback")
+    page.locator(".unlock input:visible").fill(TOKEN)
+    page.get_by_role("button", name="Show corrections").click()
+    gallery, told = page.locator("#corrections"), page.locator(".gallery-told")
+    expect(gallery.locator(".card")).to_have_count(3)
+
+    gallery.locator('[data-digit="3"]').press("Enter")
+    expect(told).to_have_text("2 corrections, page 1 of 1")
+    expect(gallery.locator('[data-digit="3"]')).to_be_focused()
+    gallery.locator(".delete-ask").first.press("Enter")
+    gallery.locator(".delete-yes").first.press("Enter")
+
+    expect(told).to_have_text("Deleted. 1 correction, page 1 of 1")
+    expect(gallery.locator(".delete-ask")).to_be_focused()
+    for each in list(server.store):
+        server.store.delete(each.id)
 
 
 def test_only_what_was_read_can_be_corrected_and_no_test_picture(page: Page, server: Server):

@@ -125,6 +125,24 @@ def test_sliders_and_presets_change_the_answer_and_the_curve_follows_the_choice(
     expect(crooked).not_to_be_checked()
 
 
+@pytest.mark.parametrize("typed", ["9", ""])
+def test_what_is_typed_beside_a_slider_need_not_be_an_amount_within_its_limits(
+    page: Page, typed: str
+):
+    """Gradio's answer was an error, and what had been read before stayed."""
+    open_tab(page, "Stress test")
+    draw(page, HAND[7], "#stress-pad")
+    stress(page).to_have_text("This is a 7")
+    amount = page.get_by_label("number input for Noise")
+    amount.fill("0.2")
+    expect(page.locator(".stress-damaged")).to_contain_text("The damaged digit")
+
+    with page.expect_response("**/run/predict") as answer:
+        amount.fill(typed)
+
+    assert answer.value.ok
+
+
 def test_whoever_moves_fast_sees_the_last_answer(page: Page):
     damaged, before = stress_a_seven(page)
 
@@ -182,6 +200,17 @@ def test_two_visitors_draw_at_once_and_each_gets_their_own_answer(
         open_tab(page, "Why")
     for page, digit in ((one, 7), (other, 2)):
         why(page).to_have_text(f"Read as a {digit}")
+
+
+def test_more_pages_are_open_in_one_browser_than_it_has_connections(
+    open_page: Callable[..., Page],
+):
+    """Each page kept a connection, and the sixth in a browser stopped all of them."""
+    pages = [open_page() for _ in range(7)]
+
+    for page in (pages[0], pages[-1]):
+        draw(page, HAND[7])
+        wait_for_answer(page, 7)
 
 
 def test_every_button_of_the_pad_may_be_pressed_twice_and_out_of_order(page: Page):

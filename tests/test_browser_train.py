@@ -255,3 +255,23 @@ def test_two_models_read_the_same_drawing(page: Page):
         answer = page.locator(f"#compare-answer-{place}")
         expect(answer.locator(".bar-value").first).to_contain_text("%")
         expect(answer.locator(".answer-title")).not_to_have_text("Draw a digit")
+        seen = answer.locator(".answer-seen img").bounding_box()
+        assert seen is not None
+        assert seen["width"] == seen["height"]
+
+
+def test_the_page_names_the_model_that_answers_though_it_was_chosen_on_another_page(
+    page: Page, open_page: Callable[..., Page], server: Server
+):
+    other_page = open_page(url=server.url)
+    is_other = "Model in use: other" in page.locator("body").inner_text()
+    chosen = "mnist_cnn_best" if is_other else "other"
+    open_tab(other_page, "Models")
+    choose(other_page, "#models-chosen", chosen)
+    other_page.locator("#models-use").click()
+    expect(other_page.get_by_text(f"Model in use: {chosen}")).to_be_visible()
+    expect(page.get_by_text(f"Model in use: {chosen}")).to_have_count(0)
+
+    draw(page, HAND[7])
+
+    expect(page.get_by_text(f"Model in use: {chosen}")).to_be_visible()

@@ -21,6 +21,7 @@ from access import Access
 from feedback import PAGE_SIZE, FeedbackStore
 from service import Service
 from tab_feedback import (
+    Receipts,
     browse,
     build_feedback_row,
     build_feedback_tab,
@@ -55,7 +56,7 @@ def drawing(content: bytes) -> dict[str, Any]:
 
 
 def say(service: Service, value: object, pad: object) -> dict[str, Any]:
-    return keep(service, value, pad, frozenset())[0]
+    return keep(service, Receipts(), value, pad)
 
 
 def text_of(html: str) -> str:
@@ -200,14 +201,16 @@ def test_what_was_said_is_taken_back_with_its_picture(
     make_service: Callable[..., Service], digit_png: Callable[..., Path]
 ):
     """The button "Change" only opened the row again, and what was said stayed."""
-    service = make_service()
+    service, receipts = make_service(), Receipts()
     pad = drawing(digit_png(3).read_bytes())
-    answer, own = keep(service, {"said": 5}, pad, frozenset())
+    answer = keep(service, receipts, {"said": 5}, pad)
+    asked = {"id": answer["id"], "receipts": [answer["receipt"]]}
 
-    taken, left = take_back(service, {"id": answer["id"]}, own)
+    taken, again = (take_back(service, receipts, asked) for _ in range(2))
 
-    assert (taken["kept"], left) == (False, frozenset())
+    assert not taken["kept"]
     assert "not kept any more" in taken["text"]
+    assert "stays" in again["text"]  # a receipt is good once
     assert len(service.feedback) == 0
     assert service.feedback.history(answer["id"]) == []
 
@@ -215,12 +218,15 @@ def test_what_was_said_is_taken_back_with_its_picture(
 def test_of_all_that_one_visitor_said_about_a_picture_nothing_is_left(
     make_service: Callable[..., Service], digit_png: Callable[..., Path]
 ):
-    service = make_service()
+    service, receipts = make_service(), Receipts()
     pad = drawing(digit_png(3).read_bytes())
-    _, own = keep(service, {"said": 5}, pad, frozenset())
-    answer, own = keep(service, {"said": 6}, pad, own)
+    answers = [keep(service, receipts, {"said": said}, pad) for said in (5, 6)]
 
-    take_back(service, {"id": answer["id"]}, own)
+    take_back(
+        service,
+        receipts,
+        {"id": answers[0]["id"], "receipts": [answer["receipt"] for answer in answers]},
+    )
 
     assert len(service.feedback) == 0
 
@@ -228,46 +234,48 @@ def test_of_all_that_one_visitor_said_about_a_picture_nothing_is_left(
 def test_what_others_said_about_the_same_picture_stays(
     make_service: Callable[..., Service], digit_png: Callable[..., Path]
 ):
-    service = make_service()
+    service, receipts = make_service(), Receipts()
     pad = drawing(digit_png(3).read_bytes())
-    keep(service, {"said": 3}, pad, frozenset())
-    answer, own = keep(service, {"said": 5}, pad, frozenset())
+    keep(service, receipts, {"said": 3}, pad)
+    answer = keep(service, receipts, {"said": 5}, pad)
 
-    take_back(service, {"id": answer["id"]}, own)
+    take_back(service, receipts, {"id": answer["id"], "receipts": [answer["receipt"]]})
 
     assert [each.correct for each in service.feedback] == [3]
 
 
 @pytest.mark.parametrize("number", [1, "1", None, -1, [1], {"id": 1}])
+@pytest.mark.parametrize("receipt", ["own", "guessed", None, 7, [], {}])
 def test_nobody_takes_back_what_they_have_not_said(
-    make_service: Callable[..., Service], digit_png: Callable[..., Path], number: object
+    make_service: Callable[..., Service],
+    digit_png: Callable[..., Path],
+    number: object,
+    receipt: object,
 ):
-    service = make_service()
+    service, receipts = make_service(), Receipts()
     others = add(service.feedback, 1, 7)
-    pad = drawing(digit_png(3).read_bytes())
-    _, own = keep(service, {"said": 5}, pad, frozenset())
+    answer = keep(service, receipts, {"said": 5}, drawing(digit_png(3).read_bytes()))
+    held = answer["receipt"] if receipt == "own" else receipt
 
-    answer, left = take_back(service, {"id": number}, own)
-    take_back(service, number, own)
+    for asked in ({"id": number, "receipts": [held]}, {"id": number, "receipts": held}, number):
+        refused = take_back(service, receipts, asked)
 
     assert others.id == 1
-    assert not answer["kept"]
-    assert "stays" in answer["text"]
-    assert left == own
+    assert not refused["kept"]
+    assert "stays" in refused["text"]
     assert len(service.feedback) == 2
 
 
 def test_to_repeat_what_is_known_gives_no_right_to_take_it_back(
     make_service: Callable[..., Service], digit_png: Callable[..., Path]
 ):
-    service = make_service()
+    service, receipts = make_service(), Receipts()
     pad = drawing(digit_png(3).read_bytes())
-    keep(service, {"said": 5}, pad, frozenset())
-    answer, own = keep(service, {"said": 5}, pad, frozenset())
+    keep(service, receipts, {"said": 5}, pad)
 
-    take_back(service, {"id": answer["id"]}, own)
+    answer = keep(service, receipts, {"said": 5}, pad)
 
-    assert own == frozenset()
+    assert answer["receipt"] is None
     assert len(service.feedback) == 1
 
 
@@ -276,16 +284,25 @@ def test_a_store_that_fails_keeps_what_was_to_be_taken_back_and_says_so(
     digit_png: Callable[..., Path],
     caplog: pytest.LogCaptureFixture,
 ):
-    service = make_service(LOCKED)
-    answer, own = keep(service, {"said": 5}, drawing(digit_png(3).read_bytes()), frozenset())
+    service, receipts = make_service(LOCKED), Receipts()
+    answer = keep(service, receipts, {"said": 5}, drawing(digit_png(3).read_bytes()))
     service.feedback.path.write_bytes(b"no database")
 
-    failed, left = take_back(service, {"id": answer["id"]}, own)
+    failed = take_back(service, receipts, {"id": answer["id"], "receipts": [answer["receipt"]]})
 
     assert failed["kept"]
     assert "Not taken back: the server has a problem" in failed["text"]
-    assert (failed["id"], left) == (answer["id"], own)
+    assert failed["id"] == answer["id"]
+    assert receipts.find([answer["receipt"]], answer["id"])  # to be tried again
     assert "feedback.sqlite" in caplog.text
+
+
+def test_of_receipts_only_so_many_are_remembered():
+    receipts = Receipts(most=2)
+
+    given = [receipts.give((picture, 0)) for picture in range(3)]
+
+    assert [bool(receipts.find(given, picture)) for picture in range(3)] == [False, True, True]
 
 
 # ---- The gallery --------------------------------------------------------------------------------

@@ -129,13 +129,15 @@ def test_a_test_picture_is_explained_with_its_label(
     assert f"It is labelled {sample['label']}." in html
 
 
+@pytest.mark.parametrize(("model", "has_map"), [("cnn2", True), ("mlp", False)])
 def test_the_names_of_the_methods_stand_apart_from_what_is_said_in_plain_words(
-    services: Callable[[str], Service], seven: dict[str, Any]
+    services: Callable[[str], Service], seven: dict[str, Any], model: str, has_map: bool
 ):
-    html = tab_why.explain_pad(services("cnn2"), seven, tab_why.THE_ANSWER)
+    html = tab_why.explain_pad(services(model), seven, tab_why.THE_ANSWER)
 
     assert not re.search("HiResCAM|gradients", "".join(re.findall("<figure.*?</figure>", html)))
-    assert "In technical words: where it looked is HiResCAM" in html
+    assert "In technical words: which ink counted are integrated gradients" in html
+    assert ("HiResCAM" in html) == has_map
 
 
 def test_a_layer_that_answers_nothing_is_shown_black():

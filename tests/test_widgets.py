@@ -76,8 +76,10 @@ def test_an_empty_pad_holds_no_picture():
 # ---- What is asked and answered -----------------------------------------------------------------
 
 
-def test_an_answer_says_to_which_question_it_belongs():
-    assert widgets.stamp("<p>7</p>", {"asked": 3}) == '<div data-asked="3"><p>7</p></div>'
+def test_an_answer_says_to_which_question_it_belongs_and_who_gave_it():
+    stamped = widgets.stamp("<p>7</p>", {"asked": 3}, "0123456789ab")
+
+    assert stamped == '<div data-asked="3" data-model="0123456789ab"><p>7</p></div>'
 
 
 @pytest.mark.parametrize("value", [None, 7, {}, {"asked": None}, {"asked": '"><script>'}])
@@ -90,12 +92,18 @@ def test_the_pad_knows_where_it_is_answered_and_what_stands_there_while_it_is_em
         pad = widgets.build_pad()
         outputs = [gr.HTML(elem_id="there"), gr.LinePlot(), gr.HTML()]
         widgets.keep_current(
-            [pad.input], lambda _: ("<p>7</p>", None, ""), [pad], outputs, blank="<p>Draw</p>"
+            [pad.input],
+            lambda _: ("<p>7</p>", None, ""),
+            [pad],
+            outputs,
+            blank="<p>Draw</p>",
+            model=lambda: "1f",
         )
 
     [listener] = page.fns.values()
     assert listener.fn is not None
-    assert listener.fn({"asked": 1})[:2] == ('<div data-asked="1"><p>7</p></div>', None)
+    stamped = '<div data-asked="1" data-model="1f"><p>7</p></div>'
+    assert listener.fn({"asked": 1})[:2] == (stamped, None)
     props = pad.get_config()["props"]
     assert (props["answers"], props["blank"]) == (["there"], "<p>Draw</p>")
 
