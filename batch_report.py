@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from PIL import Image, ImageOps
+from PIL import Image
 
 from batch_rows import Results, Row
+from errors import ImageError
+from picture import open_picture
+from preprocess import to_bytes
 from utils import atomic_write
 
 QUEUE_LENGTH = 200  # pictures; about as many as one reviews at a sitting, and 1 MB of HTML
@@ -84,13 +87,10 @@ def _card(row: Row, seen: bytes | None, pictures: Mapping[str, str] | None) -> d
 def _thumbnail(path: str) -> str:
     """Show a picture small, as a data URL; nothing if it is gone or in an archive."""
     try:
-        with Image.open(path) as image:
-            image.draft(None, (2 * THUMBNAIL, 2 * THUMBNAIL))
-            small = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, ValueError, SyntaxError):
+        pixels = open_picture(path, working_side=THUMBNAIL).pixels
+    except ImageError:
         return ""
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
-    return _data_url(small)
+    return _data_url(Image.fromarray(to_bytes(pixels)))
 
 
 def _data_url(image: Image.Image | None) -> str:

@@ -14,9 +14,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import queue
-import struct
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -33,7 +31,7 @@ from PIL import Image, UnidentifiedImageError
 import worker_process
 from batch_sources import Input, is_address, open_store, printable
 from errors import BlankImageError, DigitError, ImageError
-from picture import MAX_BYTES, SIDEWAYS, read_orientation
+from picture import DAMAGE, MAX_BYTES, SIDEWAYS, read_orientation
 from preprocess import Prepared, prepare
 from worker_process import Failure, WorkerProcess
 
@@ -59,11 +57,7 @@ _FOREIGN_SUFFIXES = {
 }
 _APPLE_DOUBLE = "._"  # macOS puts these beside the files of an archive; they hold no picture
 
-# What reading a damaged header may raise (see picture.py), and a bomb.
-_DAMAGE = (
-    OSError, ValueError, SyntaxError, EOFError, ArithmeticError, struct.error, zlib.error,
-    Image.DecompressionBombError,
-)  # fmt: skip
+_DAMAGE = (*DAMAGE, Image.DecompressionBombError)  # what reading a header may raise
 HASH_BLOCK = 2**20  # bytes
 
 

@@ -93,10 +93,11 @@ SIDEWAYS = (5, 6, 7, 8)  # those that exchange width and height
 _SHEET_CONTRAST = 0.1  # of the full range; a bar of one colour is a stroke, not a sheet
 
 # A file can be damaged in as many ways as there are formats, and Pillow passes on whatever its
-# decoders raise. MemoryError is not among them: it says something about us, not about the file.
-_DAMAGE = (
+# decoders raise (AVIF's a RuntimeError). MemoryError is not among them: it says something about us,
+# not about the file.
+DAMAGE = (
     *(OSError, ValueError, SyntaxError, EOFError, ArithmeticError, LookupError, AssertionError),
-    *(struct.error, zlib.error),
+    *(RuntimeError, struct.error, zlib.error),
 )
 
 
@@ -318,7 +319,7 @@ def _open_header(content: bytes, name: str) -> Image.Image:
         raise ImageError(
             f"{name}: not a picture in a known format; save it as PNG or JPEG"
         ) from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ImageError(f"{name}: the file is damaged ({error}); save or copy it again") from error
 
 
@@ -357,7 +358,7 @@ def _from_image(
         if orientation in SIDEWAYS:
             width, height = height, width
         values = _values_of(image, most, orientation)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ImageError(f"{name}: the file is damaged ({error}); save or copy it again") from error
     return partial(_in_size, _reduce(values, most), width, height)
 

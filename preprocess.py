@@ -151,11 +151,11 @@ def prepare(source: PictureSource, *, keep_steps: bool = False) -> Prepared:
 
 
 def _choose_side(side: int, seen: Prepared) -> int:
-    """Tell at how many pixels a digit should be looked at that was seen at `side`."""
+    """Tell at how many pixels, never fewer, a digit should be looked at that was seen at `side`."""
     left, top, right, bottom = seen.box
     share = max(right - left, bottom - top) / max(seen.width, seen.height)
     is_cut_off = min(left, top) == 0 or right >= seen.width or bottom >= seen.height
-    least = WORKING_SIDE if is_cut_off else side  # it may be a shadow
+    least = max(side, WORKING_SIDE) if is_cut_off else side  # it may be a shadow
     return next((each for each in SIDES if each >= least and each * share >= LEGIBLE), SIDES[-1])
 
 

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import base64
+import io
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from batch_processor import BatchProcessor
+from batch_report import _thumbnail
 from feedback import FeedbackStore
 from reviews import import_reviews
 
@@ -39,6 +44,17 @@ def test_what_to_look_at_is_shown_with_what_the_network_saw(report):
     assert "Worst mistakes" in report
     assert report.count('alt="what the network saw"') == 2  # in the queue and among the mistakes
     assert report.count('alt="the picture"') == 2
+
+
+def test_a_deep_picture_is_shown_as_it_was_read(tmp_path):
+    """Sixteen bits for each pixel were cut to eight, which left hardly anything but white."""
+    path = tmp_path / "deep.png"
+    slope = np.linspace(0, 65_535, 96 * 96, dtype=np.uint16).reshape(96, 96)
+    Image.fromarray(slope).save(path)
+
+    shown = Image.open(io.BytesIO(base64.b64decode(_thumbnail(str(path)).partition(",")[2])))
+
+    assert np.asarray(shown).mean() == pytest.approx(127, abs=3)
 
 
 def test_errors_are_listed_by_reason_and_accuracy_is_given(report):

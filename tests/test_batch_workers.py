@@ -56,6 +56,7 @@ BAD = [
     ("torn.jpg", encoded("JPEG")[:200], "error", "damaged"),
     ("phone.heic", b"\0\0\0\x18ftypheic" + bytes(40), "error", "PNG or JPEG"),
     ("torn.txt", encoded("PNG")[:60], "error", "damaged"),
+    ("game.txt", b"FTEX" + bytes(36) + b"\x14" + bytes(5), "error", "not a picture"),
     ("notes.txt", b"buy milk", "skipped", "not a picture"),
     ("empty.log", b"", "skipped", "empty"),
     ("._good.png", bytes(100), "skipped", "not a picture"),

@@ -17,7 +17,7 @@ from PIL import Image
 import picture as picture_module
 from errors import ImageError, ImageNotFoundError, ImageTooLargeError
 from ink import MIN_CONTRAST
-from picture import WORKING_SIDE, load_picture, open_picture
+from picture import WORKING_SIDE, _known_formats, load_picture, open_picture
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -109,6 +109,12 @@ BAD_FILES = [
     ),
     ("scans too many", encode(half_red(), "JPEG")[:-2] + LAST_SCAN, ImageError, "damaged"),
     ("scans of a colour", as_sequential(with_scans(80)), ImageTooLargeError, "more than 50 scans"),
+    (
+        "DDS of unknown pixels",
+        b"DDS |\0\0\0" + bytes(72) + b"\x9a" + bytes(43),
+        ImageError,
+        "damaged",
+    ),
     ("20,000 px wide", encode(Image.new("1", (20_000, 4))), ImageTooLargeError, "16,384"),
 ]
 
@@ -128,6 +134,14 @@ def test_a_bad_file_is_refused_with_its_name_and_advice(
         open_picture(path)
 
     assert "bad.png" in str(caught.value)
+
+
+@pytest.mark.skipif("AVIF" not in _known_formats(), reason="this Pillow has no AVIF")
+def test_an_avif_whose_colours_are_damaged_is_refused() -> None:
+    whole = encode(half_red(), "AVIF")
+
+    with pytest.raises(ImageError, match="damaged"):
+        open_picture(whole[:-1] + bytes([whole[-1] ^ 255]))
 
 
 def test_a_missing_file_can_be_caught_as_file_not_found(tmp_path: Path) -> None:

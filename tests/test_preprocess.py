@@ -174,6 +174,23 @@ def test_a_picture_is_looked_at_as_closely_as_its_digit_needs(
     assert sides == wanted
 
 
+def test_no_picture_is_looked_at_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Close up it seemed cut off, from farther away too small: that went on for ever."""
+    boxes = {160: (50, 50, 60, 60), 320: (50, 50, 60, 60), 640: (0, 0, 90, 90)}
+    sides: list[int] = []
+
+    def look(picture: Picture, *, keep_steps: bool) -> Prepared:
+        sides.append(max(picture.pixels.shape))
+        assert len(sides) <= len(preprocess.SIDES)
+        return Prepared(np.zeros((28, 28), np.float32), 1000, 1000, boxes[sides[-1]], True)
+
+    monkeypatch.setattr(preprocess, "_look", look)
+
+    prepare(np.zeros((1000, 1000), np.uint8))
+
+    assert sides == [160, 640]
+
+
 def test_what_was_found_stays_found_if_a_closer_look_shows_nothing(
     five: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
