@@ -36,7 +36,9 @@ SLOPE = 0.1  # a line is at least this level, 6 degrees
 PAPER_SLOPE = 0.2  # and one behind a single digit, 11 degrees: its paper may be held at a slant
 SLOPE_STEP = 3.0  # pixels of the copy by which neighbouring slopes differ over its width
 GAP = 0.06  # of its length that may be missing
-HOLE = 3  # pixels of the copy; smaller gaps are filled
+# Pixels of the copy: in a line, holes up to twice as long are filled. Where it may be as short as a
+# few digits, hardly any: the tops and feet of a row of small ones would make a line.
+HOLE, SMALL_HOLE = 3, 1
 THIN = 0.35  # of its length that has to be thin; the rest is hidden by strokes that cross it
 THICKNESS = 1.5  # stroke widths; a line is no thicker
 
@@ -105,7 +107,7 @@ def remove_ruling(mask: np.ndarray, *, stroke: float) -> np.ndarray:
     size = usual_height(rest, stroke=stroke)
     if not size:
         return rest
-    across += find_rules(rest, LONG * size, stroke=stroke)
+    across += find_rules(rest, LONG * size, stroke=stroke, hole=SMALL_HOLE)
     rest = erase_rules(rest, across, [])
     across.sort(key=lambda rule: rule.middle)
     for above, below in zip(*_with_rims(across, height), strict=True):
@@ -144,11 +146,17 @@ def remove_paper_lines(
     left, top, right, bottom = bounding_box(mask)
     slopes = (SLOPE,) if only_squared else (SLOPE, PAPER_SLOPE)
     # Most pictures have no ink at two opposite edges: then there is nothing to look for.
-    across = _find_paper_lines(mask, slopes) if right - left >= SPAN * width else []
-    down = _find_paper_lines(mask.T, slopes) if bottom - top >= SPAN * height else []
+    is_wide, is_tall = right - left >= SPAN * width, bottom - top >= SPAN * height
+    across = _find_paper_lines(mask, slopes) if is_wide else []
+    down = _find_paper_lines(mask.T, slopes) if is_tall else []
     is_squared = bool(across and down)
     if not is_squared and (only_squared or not (across or down)):
         return ink, mask
+    # Beside ruled lines a single one that crosses them is printed, too: that of the margin.
+    if is_tall and not down:
+        down = _find_paper_lines(mask.T, slopes, least=1)
+    elif is_wide and not across:
+        across = _find_paper_lines(mask, slopes, least=1)
     lines = _cover(mask.shape, across) | _cover(mask.shape[::-1], down).T
     cores = np.concatenate(
         [_along(ink, rule) for rule in across] + [_along(ink.T, rule) for rule in down]
@@ -166,22 +174,22 @@ def remove_paper_lines(
     return ink / max(1.0, pen), rest
 
 
-def _find_paper_lines(mask: np.ndarray, slopes: Sequence[float]) -> list[Rule]:
-    """Find lines through the whole picture, if there are two or more; level ones first.
+def _find_paper_lines(mask: np.ndarray, slopes: Sequence[float], *, least: int = 2) -> list[Rule]:
+    """Find lines through the whole picture, if there are at least so many; level ones first.
 
-    They are looked for only where ink leaves at the left and at the right in two places each.
+    They are looked for only where ink leaves at the left and at the right in as many places.
     """
     for columns in (mask.T, mask.T[::-1]):
         near = columns[[round(share * len(columns)) for share in AT_RIM]]
         starts = np.diff(near, axis=1, prepend=np.uint8(0)) == 1
-        if starts.sum(axis=1).max() < 2:
+        if starts.sum(axis=1).max() < least:
             return []
     level = np.ascontiguousarray(mask)
     stroke = stroke_width(level)
     for steepest in slopes:
         span = SPAN * level.shape[1]
         rules = find_rules(level, span, stroke=stroke, slopes=(-steepest, steepest))
-        if len(rules) >= 2:
+        if len(rules) >= least:
             return rules
     return []
 
@@ -246,6 +254,7 @@ def find_rules(
     *,
     stroke: float,
     slopes: tuple[float, float] = (-SLOPE, SLOPE),
+    hole: int = HOLE,
 ) -> list[Rule]:
     """Find straight, nearly level lines.
 
@@ -260,6 +269,8 @@ def find_rules(
         The usual width of a stroke in pixels.
     slopes : tuple of two floats
         The least and the greatest slope.
+    hole : int, default=HOLE
+        Half of the longest hole in a line, in pixels of the copy.
     """
     thickest = max(2.0, THICKNESS * stroke)
     thin = mask & (1 - _long_runs_down(mask, round(thickest)))
@@ -274,7 +285,7 @@ def find_rules(
         inked = np.flatnonzero(
             (rows.sum(axis=1) >= 0.8 * run) & (thin_rows.sum(axis=1) >= THIN * run)
         )
-        for row, runs in zip(inked.tolist(), _runs_along(rows[inked], run), strict=True):
+        for row, runs in zip(inked.tolist(), _runs_along(rows[inked], run, hole), strict=True):
             columns = np.flatnonzero(runs)
             if not columns.size:
                 continue
@@ -370,11 +381,11 @@ def _shear(mask: np.ndarray, slope: float) -> np.ndarray:
     return cv2.dilate(level, np.ones((3, 1), np.uint8))
 
 
-def _runs_along(rows: np.ndarray, length: int) -> np.ndarray:
+def _runs_along(rows: np.ndarray, length: int, hole: int) -> np.ndarray:
     """Keep the ink that goes on for at least `length` pixels from left to right."""
     if not len(rows):
         return rows
-    filled = cv2.morphologyEx(rows, cv2.MORPH_CLOSE, np.ones((1, 2 * HOLE + 1), np.uint8))
+    filled = cv2.morphologyEx(rows, cv2.MORPH_CLOSE, np.ones((1, 2 * hole + 1), np.uint8))
     return cv2.morphologyEx(filled, cv2.MORPH_OPEN, np.ones((1, length), np.uint8), borderValue=0)
 
 
@@ -456,7 +467,8 @@ def _find_sides(
 ) -> list[Rule]:
     """Find the upright sides of boxes between two lines, which are about as thin as these."""
     room = below.middle - above.middle
-    if room < ROOM * size:
+    # Where little is written, the sides tell `size`, and they reach to the far edges of the lines.
+    if room + (above.thickness + below.thickness) / 2 < ROOM * size:
         return []
     width = mask.shape[1]
     top = max(0, int(min(above.start, above.slope * width + above.start)))

@@ -49,6 +49,8 @@ COST_OF_GAP = 9.0  # for each digit height of white between two of its pieces
 # Two things side by side with white between them, both as tall as a digit, are rather two digits:
 # the network takes a 1 beside a 7 for a 7. The hook of an open 4 is mostly lower than this.
 COST_OF_PAIR, PAIR_FROM, PAIR_FULL = 1.7, 0.7, 0.9  # parts of the height of both together
+# A dot or a dash with white between it and a digit is rather a sign than a part of that digit.
+COST_OF_SIGN_GAP = 25.0  # for each digit height of that white
 COST_OF_WIDTH, USUAL_WIDTH = 8.7, 0.95  # for each digit height beyond the usual width
 COST_OF_SMALLNESS = 11.7  # for each digit height below the usual height
 COST_OF_SKIP = 6.75  # for a piece as large as a digit that is taken for dirt; less if smaller
@@ -219,11 +221,24 @@ def _shape_cost(group: Sequence[Piece], box: tuple[int, int, int, int], size: fl
     for piece in group[1:]:
         cost += COST_OF_GAP * max(0, piece.box[0] - reached) / size
         reached = max(reached, piece.box[2])
+    cost += COST_OF_SIGN_GAP * _white_beside_small(group, size) / size
     share = _second_height(group) / (box[3] - box[1])
     cost += COST_OF_PAIR * float(np.clip((share - PAIR_FROM) / (PAIR_FULL - PAIR_FROM), 0, 1))
     width, longest = box[2] - box[0], max(box[2] - box[0], box[3] - box[1])
     cost += COST_OF_WIDTH * max(0.0, width / size - USUAL_WIDTH)
     return cost + COST_OF_SMALLNESS * max(0.0, USUAL_HEIGHT - longest / size)
+
+
+def _white_beside_small(group: Sequence[Piece], size: float) -> int:
+    """Add up the white between the large pieces of a group and each small one beside them."""
+    small = [max(piece.width, piece.height) < SMALL * size for piece in group]
+    if all(small):
+        return 0
+    left, _, right, _ = _union(
+        [piece for piece, is_small in zip(group, small, strict=True) if not is_small]
+    )
+    beside = [piece.box for piece, is_small in zip(group, small, strict=True) if is_small]
+    return sum(max(0, left - box[2], box[0] - right) for box in beside)
 
 
 def _second_height(group: Sequence[Piece]) -> int:

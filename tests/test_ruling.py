@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from fonts import draw_font_digit
 from masks import stroke_width
 from ruling import find_rules, remove_paper_lines, remove_ruling, usual_height, weighted_median
 from strokes import draw_digit, draw_number
@@ -47,6 +48,18 @@ def test_ruled_lines_go_and_the_strokes_that_cross_them_stay(thickness: int, lea
 
     assert kept(mask, result) > 0.96
     assert (result & (1 - mask)).sum() < 0.06 * (ruled & (1 - mask)).sum()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_tops_and_feet_of_small_digits_are_no_lines(seed: int):
+    """With the white between them filled they made lines, and 93072 became 43072."""
+    mask = np.zeros((700, 1000), np.uint8)
+    for number, top in enumerate(range(60, 640, 80)):
+        row = [draw_font_digit(each, np.random.default_rng(seed)) for each in (7, 5, 0, 2, 7, 3)]
+        small = np.hstack([cv2.resize(each, (18, 24)) for each in row]) > 127
+        mask[top : top + 24, 80 + 20 * number : 80 + 20 * number + small.shape[1]] = small
+
+    assert np.array_equal(clean(mask), mask)
 
 
 def test_squared_paper_goes():

@@ -287,6 +287,23 @@ def test_among_equal_ways_fewer_digits_win():
     assert choose_candidates(line, [0.99, 0.99, 0.99]) == [2]
 
 
+@pytest.mark.parametrize("dots", [(0.2, 0.7), (0.95,)], ids=["colon", "point"])
+def test_a_sign_between_digits_is_no_part_of_either(dots: tuple[float, ...]):
+    """The digit before took it in, which the network does not mind, and 12:30 was read as 1230."""
+    page = np.full((140, 260), 255, np.uint8)
+    for left in (40, 80, 150, 190):
+        page[30:110, left : left + 8] = 0
+    for down in dots:
+        cv2.circle(page, (119, round(30 + 80 * down)), 5, 0, -1)
+    (line,) = lines_of(page)
+    heights = [each.prepared.box[3] - each.prepared.box[1] for each in line.candidates]
+
+    chosen = choose_candidates(line, [0.99 if height > 70 else 0.3 for height in heights])
+
+    assert len(chosen) == 4
+    assert len(find_skipped(line, chosen)) == len(dots)
+
+
 def test_what_is_as_large_as_a_digit_is_rather_an_illegible_one_than_dirt():
     (line,) = lines_of(write("1")[0])
 
