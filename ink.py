@@ -17,6 +17,7 @@ import numpy as np
 
 from errors import BlankImageError
 from masks import inked_window
+from planes import DEVIATION, median, quantile, shrink
 
 GROUND_SIDE = 96  # pixels; longer side of the copy that tells colours, light and ground
 RIM_STEP = 3  # so many times fewer pixels of the rim tell the slope of the light as well
@@ -29,7 +30,6 @@ NOISE_FACTOR = 6.0  # ink has to stand out from the noise of the paper by so man
 # and ink hardly does. What noise is left has broad grains, and is told by how far the paper strays.
 CLEAR_FACTOR, BLURRED_FACTOR = 10.0, 4.0
 BLURS = (0.01, 0.015, 0.022)  # deviations of the blur, of the longer side
-DEVIATION = 1.4826  # of a normal distribution, over the median of its absolute values
 STRONG, WEAK = 0.42, 0.20  # of full ink: where ink surely is, and how far it then reaches
 RIDGE = 1e-4 * np.eye(3, dtype=np.float32)  # keeps least squares solvable in one row or column
 
@@ -215,34 +215,7 @@ def estimate_ground(bright: np.ndarray) -> np.ndarray:
     return cv2.blur(cv2.morphologyEx(bright, cv2.MORPH_OPEN, kernel), (3, 3))
 
 
-def shrink(grey: np.ndarray, side: int) -> np.ndarray:
-    """Reduce a plane, or several, to at most `side` pixels on the longer side."""
-    scale = side / max(grey.shape[:2])
-    if scale >= 1:
-        return grey
-    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
-    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-
-
 def _sample(plane: np.ndarray) -> np.ndarray:
     """Take every so many rows and columns of a large picture: enough to tell its median."""
     step = max(1, int(np.sqrt(plane.shape[0] * plane.shape[1] / SAMPLE)))
     return plane[::step, ::step]
-
-
-def median(values: np.ndarray) -> np.float32:
-    """Do what `np.median` does, for finite float32 of any shape, several times as fast."""
-    return quantile(values, 0.5)
-
-
-def quantile(values: np.ndarray, share: float) -> np.float32:
-    """Do what `np.quantile` does, for finite float32 of any shape, several times as fast.
-
-    NumPy's own looks for NaN too, and only partly sorts the values. That takes far longer than
-    sorting them all where most are equal, as on the even ground of a drawing.
-    """
-    ordered = np.sort(values, axis=None)
-    place = (ordered.size - 1) * share
-    low = int(place)
-    below, above = ordered[low], ordered[min(low + 1, ordered.size - 1)]
-    return below + (above - below) * np.float32(place - low)

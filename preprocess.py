@@ -3,6 +3,9 @@
     picture -> one grey plane -> ink on even ground -> printed lines gone -> the digit's own parts
             -> usual stroke width -> 20x20 box -> centred by mass on 28x28, white ink on black
 
+Where what was found may be something else than a digit, the sheet is looked for on which the digit
+is written (`sheet.py`), and the same is done with that alone.
+
 Two numbers matter: the ink is scaled to fit a 20x20 box with its proportions kept, and its
 centre of mass is then moved to the middle of a 28x28 field. `ink.py` finds the ink, and
 `printed.py` takes away what was printed around the digit.
@@ -15,19 +18,23 @@ Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits".
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
 import numpy as np
 
 from errors import BlankImageError
-from ink import WEAK, find_ink, full_ink, ink_mask, median, shrink, to_grey
+from ink import WEAK, find_ink, full_ink, ink_mask, to_grey
 from masks import bounding_box, find_parts, stroke_width
 from picture import WORKING_SIDE, Picture, PictureSource, load_picture
+from planes import median, shrink
 from printed import remove_boxes, remove_printed_lines
 from ruling import remove_paper_lines
+from sheet import cut_out, find_sheet
 
 FIELD = 28  # side of the result, pixels
 BOX = 20  # the digit's longer side in it
@@ -36,6 +43,7 @@ BOX = 20  # the digit's longer side in it
 SIDES, LEGIBLE = (160, WORKING_SIDE, 2 * WORKING_SIDE), 32
 WORKING_MIN = 112  # pixels; smaller pictures are enlarged to this, so that masks have smooth edges
 
+SOLID = 0.5  # of its box; what has so much ink may be a sheet
 SPECK = 0.06  # of the digit's longer side: smaller parts are dirt
 SMALL_PART, SMALL_PART_GAP = 0.25, 0.04  # of the same; torn strokes, but not captions
 LINE_SLIMNESS = 0.08  # width over length below which a component is a line
@@ -43,6 +51,9 @@ OTHER, WHOLE_AREA = 0.55, 0.5  # of the digit's longer side and ink: as large is
 # Seen from so far that it has `SHADE_SIDE` pixels, ink begins with a step of so much of full ink.
 SHADE_SIDE, SHADE_STEP = 24, 0.25
 SHADE_MIN = 10  # pixels; of what is smaller the outline says nothing
+# An underline is so many times as long as it is high, longer than the digit at both ends, and so
+# close below it; the bar below a 1 is shorter. All in digit heights but the first.
+UNDERLINE_SLIM, UNDERLINE_GAP, UNDERLINE_LENGTH = 4, 0.5, 0.6
 JOIN_GAP = 0.30  # of the digit's longer side: parts farther away belong to something else
 
 # Stroke widths at MNIST size (twice the area over the outline, in pixels of the 20x20 box) that
@@ -168,23 +179,12 @@ def _look(picture: Picture, *, keep_steps: bool) -> Prepared:
         box = bounding_box((digit > 0).astype(np.uint8))
         dark_ink, others = bool(grey[0, 0] > 0.5), 0
     else:
-        grey = _enlarge(grey)
-        ink, dark_ink = find_ink(grey)
-        stages.append(("ink found", ink))
-        ink, mask = remove_paper_lines(ink, ink_mask(ink))
-        np.minimum(ink, 1, out=ink)
-        mask, others = choose_digit(remove_boxes(remove_printed_lines(mask)), ink)
-        left, top, right, bottom = bounding_box(mask)
-        ink = _cut_out(ink, mask, (left, top, right, bottom))
-        stages.append(("the digit alone", ink))
-        digit = centre_by_mass(scale_to_box(ink[top:bottom, left:right]))
-        across, down = picture.width / grey.shape[1], picture.height / grey.shape[0]
-        box = (
-            int(left * across),
-            int(top * down),
-            int(np.ceil(right * across)),
-            int(np.ceil(bottom * down)),
-        )
+        found, start = _find_anywhere(picture.pixels, grey)
+        stages += found.stages
+        left, top, right, bottom = found.box
+        digit = centre_by_mass(scale_to_box(found.alone[top:bottom, left:right]))
+        box = _measure_box(found, start, picture)
+        dark_ink, others = found.dark_ink, found.others
     stages.append(("what the model sees", digit))
     return Prepared(
         digit=digit,
@@ -195,6 +195,98 @@ def _look(picture: Picture, *, keep_steps: bool) -> Prepared:
         others=others,
         steps=tuple((title, to_bytes(stage)) for title, stage in stages) if keep_steps else (),
     )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A digit that was found in a plane.
+
+    Attributes
+    ----------
+    alone : ndarray of shape (height, width), float32
+        Its ink; the plane may have been enlarged.
+    scale : float
+        How much it was.
+    box : tuple of four ints
+        Of the digit, in pixels of `alone`.
+    dark_ink, others
+        See `Prepared`.
+    is_doubtful : bool
+        Whether it may be something else than a digit: see `_is_doubtful`.
+    stages : tuple of (str, ndarray)
+        What can be shown of the way to it.
+    """
+
+    alone: np.ndarray
+    scale: float
+    box: tuple[int, int, int, int]
+    dark_ink: bool
+    others: int
+    is_doubtful: bool
+    stages: tuple[tuple[str, np.ndarray], ...]
+
+
+def _find_anywhere(pixels: np.ndarray, grey: np.ndarray) -> tuple[_Found, tuple[int, int]]:
+    """Find a digit in the whole picture, or on a sheet in it; and tell where that begins."""
+    try:
+        found = _find_digit(grey)
+    except BlankImageError:
+        found = None
+    if found is None or found.is_doubtful:
+        sheet = find_sheet(grey)
+        if sheet is not None:
+            page, start = cut_out(pixels, sheet)
+            with contextlib.suppress(BlankImageError):  # then it is no sheet
+                on_sheet = _find_digit(to_grey(page))
+                return replace(on_sheet, stages=(("the sheet", page), *on_sheet.stages)), start
+    if found is None:
+        raise BlankImageError
+    return found, (0, 0)
+
+
+def _find_digit(grey: np.ndarray) -> _Found:
+    """Find a digit that stands on a ground of its own."""
+    plane = _enlarge(grey)
+    ink, dark_ink = find_ink(plane)
+    every_ink = ink
+    ink, mask = remove_paper_lines(ink, ink_mask(ink))
+    np.minimum(ink, 1, out=ink)
+    mask, others = choose_digit(remove_boxes(remove_printed_lines(mask)), ink)
+    box = bounding_box(mask)
+    alone = _cut_out(ink, mask, box)
+    return _Found(
+        alone=alone,
+        scale=plane.shape[1] / grey.shape[1],
+        box=box,
+        dark_ink=dark_ink,
+        others=others,
+        is_doubtful=others > 0 or _is_doubtful(mask, box),
+        stages=(("ink found", every_ink), ("the digit alone", alone)),
+    )
+
+
+def _is_doubtful(mask: np.ndarray, box: tuple[int, int, int, int]) -> bool:
+    """Tell what may be a sheet, or more than a digit: solid, in parts, or cut off by the rim."""
+    left, top, right, bottom = box
+    height, width = mask.shape
+    inside = mask[top:bottom, left:right]
+    if min(left, top, width - right, height - bottom) <= 1 or inside.mean() > SOLID:
+        return True
+    return cv2.connectedComponents(inside, connectivity=8)[0] > 2
+
+
+def _measure_box(
+    found: _Found, start: tuple[int, int], picture: Picture
+) -> tuple[int, int, int, int]:
+    """Give the box of a digit in pixels of the picture as it came."""
+    height, width = picture.pixels.shape[:2]
+    across, down = picture.width / width, picture.height / height
+    left, top, right, bottom = (
+        # Rounded, so that the rounding of the arithmetic does not cost a pixel.
+        round((edge / found.scale + start[place % 2]) * (across, down)[place % 2], 6)
+        for place, edge in enumerate(found.box)
+    )
+    return int(left), int(top), math.ceil(right), math.ceil(bottom)
 
 
 def _cut_out(ink: np.ndarray, mask: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
@@ -288,7 +380,7 @@ def choose_digit(mask: np.ndarray, ink: np.ndarray) -> tuple[np.ndarray, int]:
     # A thin straight thing that runs into the rim is the side of a box or a ruled line.
     is_line = at_rim & (np.minimum(wide, tall) < LINE_SLIMNESS * longest)
     is_line &= longest > 0.35 * min(width, height)
-    foreign = is_line.copy()
+    foreign = is_line | _are_underlines(left, top, right, bottom)
     # A corner that the light does not reach is no ink either. What is small cannot be taken for it.
     large = longest >= max(SHADE_MIN, SMALL_PART * longest.max())
     for each in np.flatnonzero(at_rim & ~is_line & large):
@@ -318,6 +410,21 @@ def choose_digit(mask: np.ndarray, ink: np.ndarray) -> tuple[np.ndarray, int]:
     result = np.zeros_like(mask)
     result[window] = np.concatenate([[False], keep])[labels]
     return result, others
+
+
+def _are_underlines(
+    left: np.ndarray, top: np.ndarray, right: np.ndarray, bottom: np.ndarray
+) -> np.ndarray:
+    """Tell which parts are lines under another part."""
+    wide, tall = right - left, bottom - top
+    found = np.zeros(len(left), bool)
+    for each in np.flatnonzero(wide > UNDERLINE_SLIM * tall):
+        gap = top[each] - bottom
+        above = (-0.1 * tall < gap) & (gap < UNDERLINE_GAP * tall)
+        above &= (left[each] < left) & (right < right[each])
+        above &= (wide[each] > UNDERLINE_LENGTH * tall) & (tall > 0.5 * wide)
+        found[each] = above.any()
+    return found
 
 
 def _is_shade(ink: np.ndarray, labels: np.ndarray, label: int, stats: np.ndarray) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from errors import BlankImageError
-from ink import find_ink, ink_mask, is_ink_dark, median, quantile, to_grey
+from ink import find_ink, ink_mask, is_ink_dark, to_grey
 from strokes import draw_digit
 
 
@@ -18,16 +18,6 @@ def test_the_ground_is_what_the_rim_shows(digit: int, thickness: int) -> None:
 
     assert is_ink_dark(1 - ink)
     assert not is_ink_dark(ink)
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 10, 11, 4_001])
-@pytest.mark.parametrize("decimals", [1, 6])  # with and without equal values
-def test_the_quick_median_and_quantile_are_those_of_numpy(count, decimals):
-    values = np.random.default_rng(count).normal(size=count).round(decimals).astype(np.float32)
-
-    assert median(values) == pytest.approx(np.median(values), abs=1e-6)
-    for share in (0.0, 0.25, 0.6, 0.7, 1.0):
-        assert quantile(values, share) == pytest.approx(np.quantile(values, share), abs=1e-6)
 
 
 @pytest.mark.parametrize("lean", [(0.0, 0.0), (0.5, 0.0), (0.0, -0.5), (0.3, 0.4)])

@@ -91,6 +91,48 @@ def tiny_in_red(ink: np.ndarray) -> bytes:
     return jpeg(np.clip(sheet + noise, 0, 255).astype(np.uint8))
 
 
+def put_on_table(ink: np.ndarray, *, turn: float = 0.0) -> np.ndarray:
+    """Write it on a sheet that lies on a dark table, whose edges are in the picture."""
+    sheet = cv2.copyMakeBorder(255 - ink, 60, 60, 60, 60, cv2.BORDER_CONSTANT, value=255)
+    wide = cv2.copyMakeBorder(sheet, 60, 60, 60, 60, cv2.BORDER_CONSTANT, value=70)
+    matrix = cv2.getRotationMatrix2D((wide.shape[1] / 2, wide.shape[0] / 2), turn, 1)
+    turned = cv2.warpAffine(wide, matrix, wide.shape[::-1], borderValue=70)
+    noise = np.random.default_rng(0).normal(0, 3, turned.shape)
+    return np.clip(turned + noise, 0, 255).astype(np.uint8)
+
+
+def with_edge(ink: np.ndarray) -> np.ndarray:
+    """Let the table be seen at one side only."""
+    return put_on_table(ink)[70:-70, 70:]
+
+
+def on_button(ink: np.ndarray) -> np.ndarray:
+    """Write it white on a dark button on a white page."""
+    button = cv2.copyMakeBorder(ink // 2 + 70, 30, 30, 30, 30, cv2.BORDER_CONSTANT, value=70)
+    return cv2.copyMakeBorder(button, 80, 80, 80, 80, cv2.BORDER_CONSTANT, value=255)
+
+
+def in_ring(ink: np.ndarray) -> np.ndarray:
+    """Draw a ring around it."""
+    page = cv2.copyMakeBorder(255 - ink, 90, 90, 90, 90, cv2.BORDER_CONSTANT, value=255)
+    return cv2.circle(page, (138, 138), 85, 0, 5, cv2.LINE_AA)
+
+
+def underlined(ink: np.ndarray) -> np.ndarray:
+    """Draw a line below it."""
+    page = cv2.copyMakeBorder(255 - ink, 60, 60, 60, 60, cv2.BORDER_CONSTANT, value=255)
+    return cv2.line(page, (60, 168), (156, 172), 0, 4, cv2.LINE_AA)
+
+
+def beside_margin(ink: np.ndarray) -> np.ndarray:
+    """Write it on ruled paper with a line along its margin."""
+    page = cv2.copyMakeBorder(255 - ink, 90, 90, 120, 90, cv2.BORDER_CONSTANT, value=255)
+    for row in range(20, len(page), 44):
+        page[row : row + 2] = np.minimum(page[row : row + 2], 170)
+    page[:, 60:62] = np.minimum(page[:, 60:62], 150)
+    return page
+
+
 def with_specks(ink: np.ndarray) -> np.ndarray:
     """Sprinkle dirt."""
     dirty = 255 - ink
@@ -117,6 +159,13 @@ DISGUISES: list[tuple[str, Callable[[np.ndarray], object]]] = [
     ("tiny in a very large frame", tiny_in_frame),
     ("beside a shadow", beside_shadow),
     ("specks", with_specks),
+    ("on a sheet on a table", put_on_table),
+    ("on a sheet at a slant", lambda ink: put_on_table(ink, turn=3)),
+    ("the sheet's edge at one side", with_edge),
+    ("white on a dark button", on_button),
+    ("in a ring", in_ring),
+    ("underlined", underlined),
+    ("on ruled paper beside the margin", beside_margin),
     ("red on equally bright grey", in_red_on_grey),
     ("tiny, red on equally bright grey", tiny_in_red),
     ("one bit", lambda ink: Image.fromarray(255 - ink).convert("1", dither=Image.Dither.NONE)),

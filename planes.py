@@ -1,0 +1,39 @@
+"""Planes of floats: a smaller copy, and what lies in the middle of all their values.
+
+>>> float(median(np.array([[1, 2], [3, 9]], np.float32)))
+2.5
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+DEVIATION = 1.4826  # of a normal distribution, over the median of its absolute values
+
+
+def shrink(grey: np.ndarray, side: int) -> np.ndarray:
+    """Reduce a plane, or several, to at most `side` pixels on the longer side."""
+    scale = side / max(grey.shape[:2])
+    if scale >= 1:
+        return grey
+    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
+    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+
+
+def median(values: np.ndarray) -> np.float32:
+    """Do what `np.median` does, for finite float32 of any shape, several times as fast."""
+    return quantile(values, 0.5)
+
+
+def quantile(values: np.ndarray, share: float) -> np.float32:
+    """Do what `np.quantile` does, for finite float32 of any shape, several times as fast.
+
+    NumPy's own looks for NaN too, and only partly sorts the values. That takes far longer than
+    sorting them all where most are equal, as on the even ground of a drawing.
+    """
+    ordered = np.sort(values, axis=None)
+    place = (ordered.size - 1) * share
+    low = int(place)
+    below, above = ordered[low], ordered[min(low + 1, ordered.size - 1)]
+    return below + (above - below) * np.float32(place - low)

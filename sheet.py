@@ -1,0 +1,207 @@
+"""Find the sheet that somebody has written on, where a picture shows more than the sheet.
+
+    grey plane -> levels that divide it -> compact regions with sharp edges, brighter or darker
+               -> the smallest with something like a digit in it -> that alone, its ground continued
+
+A note on a table, a page whose edge is in the picture, a label, a button, a ring around a digit:
+what lies outside is not the ground that the digit stands on, and its edge is no ink.
+
+    >>> sheet = find_sheet(grey)
+    >>> if sheet is not None:
+    ...     pixels, (left, top) = cut_out(pixels, sheet)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+from planes import DEVIATION, median, shrink
+
+SIDE = 128  # pixels; longer side of the copy in which sheets are looked for
+LEAST_STEP = 10  # of 255 levels, from darkest to brightest: less is no edge
+LEAST, MOST = 0.03, 0.93  # of the picture; what is smaller may be the inside of a 0
+NARROW = 14  # pixels of the copy; nothing can be read on a narrower sheet
+COMPACT = 0.93  # of its convex hull
+GAP = 7  # pixels of the copy; a ring may be open so far
+SHARP = 0.45  # of the step from the sheet to what lies around it is at its very edge
+SIMILAR = 3.0  # times as large; another sheet beside this one means that none was meant
+
+# What is written there, see `_is_written_on`.
+CLEAR = 6.0  # times the noise of the sheet
+INKED, ABOVE_NOISE = 0.4, 4.0  # of the strongest ink; times the noise
+LEAST_MARK, MOST_INK = 0.16, 0.5  # of the sheet's shorter side; of its area
+SOLID, SLIM = 0.72, 0.36  # of its convex hull; width over length
+ROOM = 4.0  # times half of its width: from the middle of a slim mark to the edge of the sheet
+DIRT = 0.35  # of the mark's ink: so much may hang on the edge of the sheet
+
+MARGIN = 0.02  # of the longer side, that is cut off along the edge of a sheet, where it is blurred
+GROUND_SIDE, GROUND_BLUR = 24, 4.0  # pixels of the copy that tells how the ground goes on
+
+_KERNEL = np.ones((3, 3), np.uint8)
+
+
+def find_sheet(grey: np.ndarray) -> np.ndarray | None:
+    """Find the smallest sheet with something like a digit on it.
+
+    Parameters
+    ----------
+    grey : ndarray of shape (height, width), float32
+
+    Returns
+    -------
+    ndarray of shape (height, width), uint8, 0 or 1, or None
+        1 on the sheet. None if there is none, or several beside each other.
+    """
+    small = shrink(grey, SIDE)
+    low, high = float(small.min()), float(small.max())
+    if high <= low:
+        return None
+    levels = np.rint((small - low) * (255 / (high - low))).astype(np.uint8)
+    sheets = [sheet for region in _divide(levels) for sheet in _find_compact(region)]
+    planes = levels.astype(np.float32)
+    written = [each for each in sheets if _is_sharp(each, planes) and _is_written_on(each, planes)]
+    if not written:
+        return None
+    best = min(written, key=np.count_nonzero)
+    for other in written:
+        if not (other & best).any() and other.sum() < SIMILAR * best.sum():
+            return None
+    return cv2.resize(best, grey.shape[::-1], interpolation=cv2.INTER_NEAREST)
+
+
+def cut_out(pixels: np.ndarray, sheet: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """Cut a sheet out of its picture, and continue its ground to a rectangle.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (height, width) or (height, width, 3), float32
+    sheet : ndarray of shape (height, width), uint8, 0 or 1
+
+    Returns
+    -------
+    pixels : ndarray, float32
+    left, top : int
+        Where they lay in the picture.
+    """
+    reach = max(1, round(MARGIN * max(sheet.shape)))
+    inner = _erode(sheet, reach)
+    left, top, wide, tall = cv2.boundingRect(inner)
+    place = slice(top, top + tall), slice(left, left + wide)
+    inside, cut = inner[place] > 0, np.ascontiguousarray(pixels[place])
+    planes = [np.where(inside, each, _continue_ground(each, inside)) for each in cv2.split(cut)]
+    return cv2.merge(planes).astype(np.float32).reshape(cut.shape), (left, top)
+
+
+def _continue_ground(plane: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Guess the ground around a sheet: near it as there, farther away as on the whole sheet."""
+    scale = min(1.0, GROUND_SIDE / max(plane.shape))
+    size = (max(1, round(plane.shape[1] * scale)), max(1, round(plane.shape[0] * scale)))
+    share, some = (
+        cv2.GaussianBlur(cv2.resize(each, size, interpolation=cv2.INTER_AREA), (0, 0), GROUND_BLUR)
+        for each in (inside.astype(np.float32), np.where(inside, plane, np.float32(0)))
+    )
+    usual = 0.05  # so much the whole sheet counts
+    ground = (some + usual * median(plane[inside])) / (share + usual)
+    return cv2.resize(ground, plane.shape[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def _divide(levels: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield what is brighter, and what is darker, than the levels that divide a picture best."""
+    first = cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)[0]
+    thresholds = [first]
+    for part in (levels[levels > first], levels[levels <= first]):
+        if part.size and np.ptp(part) > LEAST_STEP:
+            thresholds.append(cv2.threshold(part[:, None], 0, 255, cv2.THRESH_OTSU)[0])
+    for threshold in thresholds:
+        bright = (levels > threshold).astype(np.uint8)
+        yield bright
+        yield 1 - bright
+
+
+def _find_compact(region: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the compact parts of a region, each with all that lies within it."""
+    # The inside of a ring that was not closed runs out through its gap.
+    for each in (region, cv2.morphologyEx(region, cv2.MORPH_OPEN, np.ones((GAP, GAP), np.uint8))):
+        for outline in cv2.findContours(each, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]:
+            _, _, wide, tall = cv2.boundingRect(outline)
+            if min(wide, tall) < NARROW or wide * tall < LEAST * region.size:
+                continue
+            filled = cv2.drawContours(np.zeros_like(region), [outline], -1, 1, -1)
+            smooth = cv2.morphologyEx(filled, cv2.MORPH_OPEN, _KERNEL)
+            edges, _ = cv2.findContours(smooth, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+            if not edges:
+                continue
+            edge = max(edges, key=cv2.contourArea)
+            hull = cv2.convexHull(edge)
+            if cv2.contourArea(edge) < COMPACT * cv2.contourArea(hull):
+                continue
+            sheet = cv2.fillPoly(np.zeros_like(region), [hull], 1)
+            if LEAST <= sheet.mean() <= MOST:
+                yield sheet
+
+
+def _erode(sheet: np.ndarray, reach: int) -> np.ndarray:
+    """Take off a sheet's edge, but not where it runs out of the picture."""
+    framed = cv2.copyMakeBorder(sheet, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    return np.ascontiguousarray(cv2.erode(framed, _KERNEL, iterations=reach)[1:-1, 1:-1])
+
+
+def _is_sharp(sheet: np.ndarray, levels: np.ndarray) -> bool:
+    """Tell the edge of a sheet from that of a shadow: most of the step is within a few pixels."""
+    inner, middle = _erode(sheet, 2), _erode(sheet, 5)
+    outer = cv2.dilate(sheet, _KERNEL, iterations=2)
+    outside = cv2.dilate(outer, _KERNEL) > outer
+    inside = inner > middle
+    if not (outside.any() and inside.any() and middle.any()):
+        return False
+    around = median(levels[outside])
+    step = abs(around - median(levels[inside]))
+    return bool(step > max(LEAST_STEP, SHARP * abs(around - median(levels[middle > 0]))))
+
+
+def _is_written_on(sheet: np.ndarray, levels: np.ndarray) -> bool:
+    """Tell whether there is a mark on a sheet that may be a digit, and little else at its edge."""
+    inner = _erode(sheet, 2)
+    left, top, wide, tall = cv2.boundingRect(inner)
+    place = slice(top, top + tall), slice(left, left + wide)
+    inner, levels = inner[place], levels[place]
+    if not inner.any():
+        return False
+    away = np.where(inner > 0, np.abs(levels - median(levels[inner > 0])), 0)
+    noise = DEVIATION * float(median(away[inner > 0]))
+    strongest = float(np.quantile(away[inner > 0], 0.995))
+    if strongest < max(LEAST_STEP, CLEAR * noise):
+        return False
+    mask = (away > max(INKED * strongest, ABOVE_NOISE * noise)).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    edge = cv2.erode(inner, _KERNEL, borderType=cv2.BORDER_CONSTANT, borderValue=0) < inner
+    at_edge = np.unique(labels[edge & (mask > 0)])
+    area = stats[:, cv2.CC_STAT_AREA]
+    longest = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
+    worthy = longest >= LEAST_MARK * min(wide, tall)
+    worthy[[0, *at_edge]] = False
+    room = cv2.distanceTransform(inner, cv2.DIST_L2, 3)
+    marks = [each for each in np.flatnonzero(worthy) if _may_be_digit(labels == each, room)]
+    most = area[marks].max(initial=0)
+    return bool(0 < most < MOST_INK * inner.sum() and area[at_edge].sum() <= DIRT * most)
+
+
+def _may_be_digit(part: np.ndarray, room: np.ndarray) -> bool:
+    """Tell a digit from a blot and from a hole: it bends, has a loop, or is slim with much room.
+
+    The hole of a narrow 0 is slim too, but as far from the edge as the strokes around it are wide.
+    """
+    outlines, tree = cv2.findContours(part.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    outline = max(outlines, key=len)
+    hull = cv2.fillPoly(np.zeros(part.shape, np.uint8), [cv2.convexHull(outline)], 1)
+    sides = [side + 1 for side in cv2.minAreaRect(outline)[1]]
+    has_loop = any(
+        parent >= 0 and cv2.contourArea(each) >= 3
+        for each, (_, _, _, parent) in zip(outlines, tree[0], strict=True)
+    )
+    own = cv2.distanceTransform(np.pad(part.astype(np.uint8), 1), cv2.DIST_L2, 3).max()
+    is_slim = min(sides) < SLIM * max(sides) and room[part].max() > ROOM * own
+    return bool(part.sum() < SOLID * hull.sum() or has_loop or is_slim)
