@@ -18,6 +18,7 @@ import codecs
 import contextlib
 import csv
 import glob
+import importlib
 import os
 import re
 import stat
@@ -31,7 +32,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from errors import DataFormatError, DataNotFoundError, DigitError, SettingsError
 from kaggle import has_labels, read_rows
@@ -46,6 +47,12 @@ _PATH_COLUMNS = ("path", "file", "filename", "image", "picture")
 _LABEL_COLUMNS = ("label", "digit", "class", "target")
 _ARCHIVE_SUFFIXES = (".tar", ".tgz", ".tbz", ".tbz2", ".txz")
 _TAR_COMPRESSIONS = (".gz", ".bz2", ".xz")
+# How a compressed file begins, and the module that opens it. The last are two forms of one format.
+_UNPACKERS = {
+    re.compile(rb"\x1f\x8b\x08"): "gzip",
+    re.compile(rb"BZh.1AY&SY", re.DOTALL): "bz2",
+    re.compile(rb"\xfd7zXZ\0|\x5d\0\0\x80"): "lzma",
+}
 
 _LABEL_PATTERNS = {
     "auto": re.compile(r"(?:^|[/\\])([0-9])[/\\][^/\\]*$"),  # 7/scan.png
@@ -64,6 +71,7 @@ _LZMA_ERROR: type[Exception] = getattr(getattr(zipfile, "lzma", None), "LZMAErro
 _ARCHIVE_DAMAGE = (
     OSError,
     EOFError,
+    OverflowError,
     RuntimeError,
     ValueError,
     zipfile.BadZipFile,
@@ -537,12 +545,37 @@ def _count_zip(path: Path) -> int:
         return len(files_in(archive))
 
 
+class _TarInfo(tarfile.TarInfo):
+    """The header of a tar's member; one that is damaged or missing is an error.
+
+    tarfile itself takes it for the end of the archive, unless it is the very first one.
+    """
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> _TarInfo:
+        """Read the next header."""
+        try:
+            member = super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # zeros: the end as it should be
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(str(error)) from error
+        # Of a member that claims fewer than no bytes; the same header would be read for ever.
+        if archive.offset < member.offset_data:
+            raise tarfile.ReadError("a member ends before it begins")
+        return member
+
+
 def read_tar(path: Path, wanted: Collection[str] | None = None) -> Iterator[Input]:
     """Stream the members of a tar file, compressed or not; see `read_zip`."""
     count = 0
-    with path.open("rb") as file:
+    with path.open("rb") as packed:
         try:
-            with tarfile.open(fileobj=file, mode="r|*") as archive:
+            # Not the mode "r|", which skips a member of 2**60 bytes block by block, at the end too.
+            with (
+                _unpack(packed) as file,
+                tarfile.open(fileobj=file, mode="r:", tarinfo=_TarInfo) as archive,
+            ):
                 for member in archive:
                     # tarfile remembers every member, a kilobyte each.
                     archive.members = []  # type: ignore[attr-defined]
@@ -551,9 +584,55 @@ def read_tar(path: Path, wanted: Collection[str] | None = None) -> Iterator[Inpu
                         if wanted is None or item.path in wanted:
                             yield _fill(item, partial(_read_tar_member, archive, member))
                         count += 1
+                _check_end(file)
         except _ARCHIVE_DAMAGE as error:
             reason = f"the archive is damaged after {count:,} files ({error}); copy it again"
             yield Input(printable(path), is_listed=True, problem=reason)
+
+
+def _unpack(packed: BinaryIO) -> BinaryIO:
+    """Give what a compressed file holds, told by its first bytes; any other file as it is.
+
+    tarfile can do this too, but of a file that was compressed in parts, as `pigz` and `pbzip2` do
+    it and `cat` puts them together, it reads only the first.
+    """
+    start = packed.read(10)
+    packed.seek(0)
+    module = next((name for form, name in _UNPACKERS.items() if form.match(start)), None)
+    if module is None:
+        return packed
+    try:
+        return cast("BinaryIO", importlib.import_module(module).open(packed))
+    except ImportError as error:  # Python can be built without each of them
+        raise tarfile.CompressionError(f"this Python has no {module}") from error
+
+
+def _check_end(file: BinaryIO) -> None:
+    """Refuse a tar that goes on behind the block of zeros that ended it.
+
+    A second such block should follow, but not all programs write it. What comes then is left
+    open by the standard, so only another header counts: of a second archive that was put behind
+    the first, or of what follows a hole. To read on also compares the checksum of a gzip.
+
+    Raises
+    ------
+    tarfile.ReadError
+        If it goes on.
+    """
+    block = file.read(tarfile.BLOCKSIZE)
+    is_end = not block.strip(tarfile.NUL)
+    while is_end and (block := file.read(tarfile.BLOCKSIZE)):
+        is_end = not (block.strip(tarfile.NUL) and _is_header(block))
+    if not is_end:
+        raise tarfile.ReadError("more follows behind its end")
+
+
+def _is_header(block: bytes) -> bool:
+    """Whether a block of a tar is the header of a member, which holds a checksum of itself."""
+    with contextlib.suppress(tarfile.HeaderError):
+        tarfile.TarInfo.frombuf(block, tarfile.ENCODING, "surrogateescape")
+        return True
+    return False
 
 
 def _is_tar(path: Path) -> bool:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import builtins
+import bz2
 import gzip
 import importlib.util
 import io
+import itertools
+import lzma
 import os
 import sys
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -319,6 +323,118 @@ def test_a_tar_that_ends_too_early_gives_its_whole_members_and_says_so(tmp_path)
     assert items[0].problem == ""
     assert "cut off" in items[1].problem or "unpacked" in items[1].problem
     assert all(item.problem for item in items[1:])
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "tar": bytes,
+    "tar.gz": gzip.compress,
+    "tar.bz2": bz2.compress,
+    "tar.xz": lzma.compress,
+}
+
+
+def make_tar(*names: str) -> bytes:
+    """Make a tar of small pictures; each has a header of 512 bytes, and its content another 512."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=tarfile.USTAR_FORMAT) as packed:
+        for name in names:
+            info = tarfile.TarInfo(name)
+            info.size = len(png())
+            packed.addfile(info, io.BytesIO(png()))
+    return content.getvalue()
+
+
+WHOLE = make_tar("a.png", "b.png", "c.png")
+MEMBERS_END = 3 * 1024
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+@pytest.mark.parametrize(
+    ("content", "count"),
+    [
+        (WHOLE[:2048], 2),
+        (WHOLE[:2148], 2),
+        (WHOLE[:1024] + b"A" + WHOLE[1025:], 1),
+        (WHOLE[:1024] + bytes(512) + WHOLE[1536:], 1),
+        (WHOLE[:1024] + bytes(1024) + WHOLE[2048:], 1),
+        (WHOLE[:MEMBERS_END], 3),
+        (WHOLE + make_tar("d.png"), 3),
+    ],
+    ids=["cut", "cut in a header", "one byte", "hole", "large hole", "no end", "two in one"],
+)
+def test_a_tar_that_does_not_end_as_it_should_says_so(tmp_path, content, count, suffix):
+    """One wrong bit in a header, and all pictures from there on were missing without a word."""
+    path = tmp_path / f"scans.{suffix}"
+    path.write_bytes(PACKERS[suffix](content))
+
+    items = list(open_source(path).read())
+
+    assert [bool(item.problem) for item in items] == [False] * count + [True]
+    assert f"damaged after {count} files" in items[-1].problem
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+@pytest.mark.parametrize(
+    "end", [bytes(512), bytes(1024), bytes(10240), bytes(1024) + b"rest of a tape" * 40]
+)
+def test_a_tar_may_end_with_one_block_of_zeros_or_with_more(tmp_path, end, suffix):
+    path = tmp_path / f"scans.{suffix}"
+    path.write_bytes(PACKERS[suffix](WHOLE[:MEMBERS_END] + end))
+
+    items = list(open_source(path).read())
+
+    assert [item.problem for item in items] == [""] * 3
+
+
+@pytest.mark.parametrize("suffix", list(PACKERS)[1:])
+def test_a_tar_that_was_compressed_in_parts_is_read_to_its_end(tmp_path, suffix):
+    """Of a .tar.gz from pigz only the first part was read, and nothing said so."""
+    path = tmp_path / f"scans.{suffix}"
+    path.write_bytes(b"".join(map(PACKERS[suffix], (WHOLE[:1500], WHOLE[1500:]))))
+
+    items = list(open_source(path).read())
+
+    assert [item.data for item in items] == [png()] * 3
+
+
+def test_a_gzip_whose_checksum_is_wrong_says_so(tmp_path):
+    content = bytearray(gzip.compress(WHOLE))
+    content[-8] ^= 1
+    (tmp_path / "scans.tar.gz").write_bytes(content)
+
+    items = list(open_source(tmp_path / "scans.tar.gz").read())
+
+    assert "CRC check failed" in items[-1].problem
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_tar_that_leads_back_is_damaged(tmp_path, form):
+    """Read for ever: the next header was always the same one."""
+    info = tarfile.TarInfo("back.png")
+    if form == tarfile.PAX_FORMAT:
+        info.pax_headers = {"size": "-1024"}
+    else:
+        info.size = -1024
+    (tmp_path / "scans.tar").write_bytes(make_tar("a.png")[:1024] + info.tobuf(form) + bytes(1024))
+
+    items = list(itertools.islice(open_source(tmp_path / "scans.tar").read(), 9))
+
+    assert [bool(item.problem) for item in items] == [False, True]
+    assert "damaged after 1 files" in items[1].problem
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
+def test_a_tar_that_claims_a_giant_ends_where_its_file_does(tmp_path, suffix):
+    """It was skipped in blocks of 10 kB: for 2**60 bytes, that would have taken years."""
+    info = tarfile.TarInfo("giant.png")
+    info.size = 2**60
+    path = tmp_path / f"scans.{suffix}"
+    path.write_bytes(PACKERS[suffix](info.tobuf(tarfile.GNU_FORMAT) + bytes(2048)))
+
+    items = list(open_source(path).read())
+
+    assert "at most" in items[0].problem
+    assert "damaged after 1 files" in items[1].problem
 
 
 def test_a_member_that_would_unpack_to_a_giant_is_not_unpacked(tmp_path):
