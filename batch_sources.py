@@ -94,8 +94,8 @@ class Input:
     data : bytes or None
         A picture that was read from an archive, or 784 pixels (`is_raw`).
     size, stamp : int
-        Bytes, and a time of change in nanoseconds (in a zip: a checksum). A file of the same
-        path, size and stamp counts as unchanged.
+        Bytes, and a time of change in nanoseconds (in an archive: a checksum of the content). A
+        file of the same path, size and stamp counts as unchanged.
     label : int or str or None
         The digit that it is known to be; where pictures show numbers, the number: its digits,
         with a space between lines.
@@ -510,7 +510,7 @@ def read_zip(path: Path, wanted: Collection[str] | None = None) -> Iterator[Inpu
     """Stream the members of a zip file, or those of some paths; nothing goes to the disk."""
     with _open_zip(path) as archive:
         for member in files_in(archive):
-            item = _member(path, member.filename, member.file_size, member.CRC)
+            item = _member(path, member.filename, member.file_size)
             if wanted is None or item.path in wanted:
                 yield _fill(item, partial(archive.read, member))
 
@@ -580,7 +580,7 @@ def read_tar(path: Path, wanted: Collection[str] | None = None) -> Iterator[Inpu
                     # tarfile remembers every member, a kilobyte each.
                     archive.members = []  # type: ignore[attr-defined]
                     if member.isfile():
-                        item = _member(path, member.name, member.size, int(member.mtime * 1e9))
+                        item = _member(path, member.name, member.size)
                         if wanted is None or item.path in wanted:
                             yield _fill(item, partial(_read_tar_member, archive, member))
                         count += 1
@@ -650,12 +650,12 @@ def _read_tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes
     return file.read()
 
 
-def _member(archive: Path, name: str, size: int, stamp: int) -> Input:
+def _member(archive: Path, name: str, size: int) -> Input:
     """Name a file in an archive as if the archive were a folder, and refuse to be led out of it."""
     is_trick = _LEADS_OUT.search(name) is not None
     # `archive / "/etc/passwd"` would be /etc/passwd itself, which a report would go and show.
     path = f"{archive}{os.sep}{name}" if is_trick else archive / name
-    return Input(printable(path), size=size, stamp=stamp, problem=_TRICK if is_trick else "")
+    return Input(printable(path), size=size, problem=_TRICK if is_trick else "")
 
 
 def _fill(item: Input, read: Callable[[], bytes]) -> Input:
@@ -666,9 +666,12 @@ def _fill(item: Input, read: Callable[[], bytes]) -> Input:
         reason = f"{item.size:,} bytes; at most {MAX_MEMBER_BYTES:,} are read: save a smaller copy"
         return replace(item, problem=reason)
     try:
-        return replace(item, data=read())
+        data = read()
     except _ARCHIVE_DAMAGE as error:
         return replace(item, problem=f"cannot be unpacked ({error}); pack or copy it again")
+    # Times do not do: many programs pack all files with the same one, and two members of one name
+    # each have to find the answer of their own.
+    return replace(item, data=data, stamp=zlib.crc32(data))
 
 
 def read_kaggle(path: Path) -> Iterator[Input]:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 import zipfile
 from pathlib import Path
@@ -200,6 +201,42 @@ def test_resuming_notices_changed_new_and_vanished_files(processor, pictures, di
 
     assert resumed == fresh
     assert read_now == 3  # the changed, the new, and the empty file, which gave an error
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_resuming_an_archive_goes_by_the_content_of_its_files(processor, handwriting, kind):
+    """Another picture of the same name, size and time kept the answer of the one before."""
+    one, two, three = (
+        b"P5 28 28 255 " + np.uint8(255 * image).tobytes() for image in handwriting.images[:3]
+    )
+    path = processor.output.parent / f"scans.{kind}"
+    pack(path, one, two)
+    first = comparable(processor.process(path))
+
+    again = comparable(processor.process(path, resume=True))
+    pack(path, two, three)
+    changed = comparable(processor.process(path, resume=True))
+    read_now = processor.summary()["read_now"]
+
+    assert again == first
+    assert changed[0] == first[1]
+    assert changed[1] not in first
+    assert read_now == 1
+
+
+def pack(path: Path, *contents: bytes) -> None:
+    """Pack files of one name and one time into a zip or a tar."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for content in contents:
+                archive.writestr(zipfile.ZipInfo("scan.pgm"), content)
+        return
+    with tarfile.open(path, "w") as archive:
+        for content in contents:
+            info = tarfile.TarInfo("scan.pgm")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
 
 
 def test_resuming_with_another_model_reads_everything_again(
