@@ -41,6 +41,7 @@ from utils import count_noun
 LABEL_RULES = ("auto", "names", "none")
 MAX_MEMBER_BYTES = 64 * 2**20  # as for a file of its own, see picture.MAX_BYTES
 MOST_ENDINGS = 5  # of files, named in a message
+LARGEST = 2**63 - 1  # number that SQLite keeps: nanoseconds until the year 2262
 HEADER_BYTES = 2**16  # of a table's first line that are looked at for its encoding
 
 _PATH_COLUMNS = ("path", "file", "filename", "image", "picture")
@@ -116,6 +117,13 @@ class Input:
     is_listed: bool = False
     is_raw: bool = False
     problem: str = ""
+
+    def __post_init__(self) -> None:
+        """Bring what a file or an archive claims of itself into the numbers that can be kept."""
+        if self.size > LARGEST:
+            object.__setattr__(self, "size", LARGEST)
+        if not 0 <= self.stamp <= LARGEST:  # wraps around, so that a change still changes it
+            object.__setattr__(self, "stamp", self.stamp % (LARGEST + 1))
 
     def __reduce__(self) -> tuple[type[Input], tuple]:
         """Travel to a worker as plain values, which takes a third of the usual time."""

@@ -239,6 +239,36 @@ def pack(path: Path, *contents: bytes) -> None:
             archive.addfile(info, io.BytesIO(content))
 
 
+def test_a_file_of_the_far_future_is_read_and_its_changes_are_noticed(processor, pictures):
+    """SQLite keeps 64 bits of nanoseconds: one file of the year 2300 ended the whole batch."""
+    read_now = []
+    for date in (10_413_792_000, 10_413_792_000, 10_413_792_001):
+        os.utime(pictures / "0" / "00.png", (date, date))
+
+        processor.process_folder(pictures, resume=True)
+
+        read_now.append(processor.summary()["read_now"])
+    assert read_now == [14, 1, 2]  # what gave an error is always read anew
+
+
+def test_a_giant_in_an_archive_costs_no_other_picture(processor, pictures):
+    path = pack_giant(pictures.with_name("giant.zip"), pictures / "1" / "01.png")
+
+    results = processor.process(path)
+
+    assert [row["status"] == "error" for row in results] == [True, False]
+    assert "at most" in results[0]["reason"]
+
+
+def pack_giant(path: Path, picture: Path) -> Path:
+    """Pack a picture twice; of the first, the directory says that it has 2**64 - 1 bytes."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(picture, "giant.png")
+        archive.write(picture, "scan.png")
+        archive.infolist()[0].file_size = 2**64 - 1
+    return path
+
+
 def test_resuming_with_another_model_reads_everything_again(
     processor, pictures, models_folder, tmp_path
 ):
