@@ -587,11 +587,13 @@ def read_tar(path: Path, wanted: Collection[str] | None = None) -> Iterator[Inpu
                 for member in archive:
                     # tarfile remembers every member, a kilobyte each.
                     archive.members = []  # type: ignore[attr-defined]
-                    if member.isfile():
-                        item = _member(path, member.name, member.size)
-                        if wanted is None or item.path in wanted:
-                            yield _fill(item, partial(_read_tar_member, archive, member))
-                        count += 1
+                    if member.isdir():
+                        continue
+                    item = _member(path, member.name, member.size)
+                    if wanted is None or item.path in wanted:
+                        item = replace(item, problem=item.problem or _explain_no_file(member))
+                        yield _fill(item, partial(_read_tar_member, archive, member))
+                    count += 1
                 _check_end(file)
         except _ARCHIVE_DAMAGE as error:
             reason = f"the archive is damaged after {count:,} files ({error}); copy it again"
@@ -649,6 +651,15 @@ def _is_tar(path: Path) -> bool:
         return tarfile.is_tarfile(path)
     except EOFError:  # compressed, and cut off within its first bytes
         return False
+
+
+def _explain_no_file(member: tarfile.TarInfo) -> str:
+    """Say why a member of a tar has no content; nothing if it has."""
+    if member.isfile():
+        return ""
+    if member.islnk() or member.issym():
+        return f"is a link to {printable(member.linkname)}; pack the file itself"
+    return "is a device or a pipe, not a file; take it out of the archive"
 
 
 def _read_tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

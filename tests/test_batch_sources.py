@@ -407,6 +407,30 @@ def test_a_gzip_whose_checksum_is_wrong_says_so(tmp_path):
     assert "CRC check failed" in items[-1].problem
 
 
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [
+        (tarfile.LNKTYPE, "is a link to a.png; pack the file itself"),
+        (tarfile.SYMTYPE, "is a link to a.png; pack the file itself"),
+        (tarfile.FIFOTYPE, "is a device or a pipe"),
+        (tarfile.CHRTYPE, "is a device or a pipe"),
+    ],
+)
+def test_what_a_tar_holds_besides_files_and_folders_is_an_input_with_a_reason(tmp_path, kind, hint):
+    """Of two names of one file, tar packs the second as a link, and it was missing silently."""
+    with tarfile.open(tmp_path / "scans.tar", "w") as packed:
+        for name, member_kind in (("4", tarfile.DIRTYPE), ("4/b.png", kind)):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = member_kind, "a.png"
+            packed.addfile(info)
+
+    (item,) = open_source(tmp_path / "scans.tar").read()
+
+    assert item.path.endswith("b.png")
+    assert item.label == 4
+    assert hint in item.problem
+
+
 @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_a_tar_that_leads_back_is_damaged(tmp_path, form):
     """Read for ever: the next header was always the same one."""
