@@ -196,7 +196,9 @@ def _read_file(path: str) -> tuple[bytes, str]:
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - Path takes as long again as reading
             size = os.fstat(file.fileno()).st_size
-            content = file.read() if size <= MAX_BYTES else b""
+            # A device or a pipe has no size, and maybe no end. (Where a size is known, to read all
+            # is faster than to ask for so many bytes.)
+            content = b"" if size > MAX_BYTES else file.read(-1 if size else MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise ImageNotFoundError(f"{path}: no such file; check the name and the folder") from error
     except IsADirectoryError as error:

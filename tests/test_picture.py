@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -334,6 +337,36 @@ def test_an_open_file_without_end_is_not_read_to_its_end(monkeypatch: pytest.Mon
         open_picture(file)
 
     assert file.given <= 4 * 2**20
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_read_like_a_file_but_not_beyond_what_a_file_may_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/dev/zero was read until the memory was full: a device says that it has no bytes at all."""
+    content = encode(half_red())
+    os.mkfifo(tmp_path / "pipe")
+
+    def give(content: bytes) -> Thread:
+        # Who reads no further closes the pipe, and the rest finds no reader.
+        def write() -> None:
+            with suppress(BrokenPipeError):
+                (tmp_path / "pipe").write_bytes(content)
+
+        thread = Thread(target=write, daemon=True)
+        thread.start()
+        return thread
+
+    thread = give(content)
+    found = open_picture(tmp_path / "pipe")
+    thread.join()
+    monkeypatch.setattr(picture_module, "MAX_BYTES", 2**16)
+    thread = give(bytes(2**20))
+    with pytest.raises(ImageTooLargeError, match="65,537 bytes"):
+        open_picture(tmp_path / "pipe")
+    thread.join()
+
+    assert (found.width, found.height) == half_red().size
 
 
 def test_a_jpeg_with_the_name_of_a_png_is_read(tmp_path: Path) -> None:
