@@ -76,8 +76,8 @@ class _Output(BaseModel):
 
 Base64Picture = Annotated[
     str,
+    # An empty one is refused with the others that are no picture: of a batch, it alone.
     Field(
-        min_length=1,
         description="The file of a picture as base64, or a data URL as `canvas.toDataURL` gives.",
         json_schema_extra={"contentEncoding": "base64"},
     ),
