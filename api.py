@@ -24,6 +24,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
+from itertools import chain
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
@@ -600,10 +601,9 @@ def _close_the_rest(app: FastAPI) -> None:
 
     The page is mounted at "/" and so takes whatever no route before it matches as a whole.
     """
-    taken: dict[str, set[str]] = {"/docs": {"GET", "HEAD"}, "/openapi.json": {"GET", "HEAD"}}
-    for router in ROUTERS:
-        for route in router.routes:
-            assert isinstance(route, Route)
+    taken: dict[str, set[str]] = {}
+    for route in chain(app.routes, *(router.routes for router in ROUTERS)):
+        if isinstance(route, Route):  # not the files that /docs needs
             taken.setdefault(route.path, set()).update(route.methods or ())
     for path, methods in taken.items():
         others = [method for method in METHODS if method not in methods]

@@ -410,6 +410,7 @@ def test_more_than_can_wait_is_refused_with_a_time_to_come_back(
         ("POST", "/health", 405),
         ("PATCH", "/retrain", 405),
         ("GET", "/models/current", 405),
+        ("POST", "/docs", 405),
         ("GET", "/predict/", 404),
         ("POST", "/predict/nothing", 404),
         ("GET", "/feedback/1/picture", 404),
@@ -424,6 +425,22 @@ def test_what_is_not_there_is_told_in_the_same_form(
     assert answer.status_code == status
     assert set(answer.json()) == {"error", "detail"}
     assert ("allow" in answer.headers) == (status == 405)
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/health", "/predict"])
+def test_the_methods_that_a_path_claims_to_have_are_those_that_it_has(
+    client: TestClient, path: str
+) -> None:
+    """HEAD was said to be allowed for /docs, and answered with 404."""
+    allowed = client.patch(path).headers["allow"].split(", ")
+
+    has = [
+        method
+        for method in ("GET", "HEAD", "POST", "PUT", "DELETE")
+        if client.request(method, path).status_code not in (404, 405)
+    ]
+
+    assert has == allowed
 
 
 # --- models, training, feedback -----------------------------------------------------------------
