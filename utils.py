@@ -103,7 +103,7 @@ def pick_device(name: str = "auto") -> torch.device:
         return torch.device("cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).cpu()  # "meta" takes values, but does not give them back
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise SettingsError(
             f"device {name!r} cannot be used here; choose 'auto' or 'cpu' ({error})"

@@ -73,7 +73,7 @@ def test_a_device_is_taken_by_name() -> None:
     assert pick_device("cpu") == torch.device("cpu")
 
 
-@pytest.mark.parametrize("name", ["gpu", "", "cuda:99", "cpu:x"])
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:99", "cpu:x", "meta"])
 def test_a_device_that_is_not_there_is_refused_with_advice(name: str) -> None:
     with pytest.raises(SettingsError, match="choose 'auto' or 'cpu'") as caught:
         pick_device(name)
