@@ -19,6 +19,7 @@ import contextlib
 import csv
 import glob
 import importlib
+import logging
 import os
 import re
 import stat
@@ -38,9 +39,13 @@ from errors import DataFormatError, DataNotFoundError, DigitError, SettingsError
 from kaggle import has_labels, read_rows
 from utils import count_noun
 
+log = logging.getLogger(__name__)
+
 LABEL_RULES = ("auto", "names", "none")
+NONE = "none"  # what a table calls a picture of no digit
 MAX_MEMBER_BYTES = 64 * 2**20  # as for a file of its own, see picture.MAX_BYTES
 MOST_ENDINGS = 5  # of files, named in a message
+MOST_SHOWN = 40  # characters of a label, shown in a message
 LARGEST = 2**63 - 1  # number that SQLite keeps: nanoseconds until the year 2262
 HEADER_BYTES = 2**16  # of a table's first line that are looked at for its encoding
 
@@ -61,6 +66,7 @@ _LABEL_PATTERNS = {
 }
 _NUMBER_PATTERNS = {"names": re.compile(r"(?:^|[/\\])([0-9]+)[^/\\]*$")}  # 0123_a.png
 _NUMBER = re.compile(r"[0-9]+(?:[\s/]+[0-9]+)*")  # "/" or space between lines
+_NO_FRACTION = re.compile(r"\.0+$")  # pandas writes 7.0 for 7 as soon as one label is missing
 
 # Names in an archive that begin at the root or on a drive, or that climb up.
 _LEADS_OUT = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
@@ -753,11 +759,29 @@ def printable(path: str | os.PathLike[str]) -> str:
 def add_labels(
     items: Iterable[Input], labels: str = "auto", *, numbers: bool = False
 ) -> Iterator[Input]:
-    """Add to inputs what they are known to show; `labels` and `numbers` as in `open_source`."""
-    parse = _number if numbers else _digit
+    """Add to inputs what they are known to show; `labels` and `numbers` as in `open_source`.
+
+    What a source says and nobody understands is counted and named in the log at the end.
+    """
+    parse = read_number if numbers else read_digit
     pattern = (_NUMBER_PATTERNS if numbers else _LABEL_PATTERNS).get(labels)
     keep = labels == "auto"  # a manifest knows better than the name of a folder
-    return (_label(item, pattern, parse, keep) for item in items)
+    lost: Input | None = None
+    count = 0
+    for item in items:
+        labelled = _label(item, pattern, parse, keep)
+        if keep and labelled.label is None and not _means_nothing(item.label):
+            count += 1
+            lost = lost or item
+        yield labelled
+    if lost:
+        log.warning(
+            "%s not understood and left out, such as %r of %s: write %s",
+            "1 label was" if count == 1 else f"{count:,} labels were",
+            str(lost.label)[:MOST_SHOWN],
+            lost.path,
+            "the digits of the number" if numbers else f"0 to 9, or {NONE} for no digit",
+        )
 
 
 def _label(
@@ -775,15 +799,24 @@ def _label(
     return item if label == item.label else replace(item, label=label)
 
 
-def _digit(text: str) -> int | None:
-    """Turn "7" into 7, and whatever is not one digit into None."""
-    text = text.strip()
+def _means_nothing(label: int | str | None) -> bool:
+    """Whether a source says of a picture that it shows no digit, or says nothing."""
+    return label is None or str(label).strip().lower() in ("", NONE)
+
+
+def read_digit(text: str) -> int | None:
+    """Turn "7" (or "7.0", as pandas and spreadsheets may write it) into 7, anything else into None.
+
+    >>> read_digit(" 7.0"), read_digit("12"), read_digit("7.5")
+    (7, None, None)
+    """
+    text = _NO_FRACTION.sub("", text.strip())
     return int(text) if len(text) == 1 and text in "0123456789" else None
 
 
-def _number(text: str) -> str | None:
-    """Turn "01/23 " into "01 23", and whatever holds something else into None."""
-    text = text.strip()
+def read_number(text: str) -> str | None:
+    """Turn "01/23 " into "01 23", and "42.0" into "42"; what holds something else into None."""
+    text = _NO_FRACTION.sub("", text.strip())
     return " ".join(re.findall("[0-9]+", text)) if _NUMBER.fullmatch(text) else None
 
 

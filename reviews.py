@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import csv
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from batch_sources import find_archive, open_source
+from batch_sources import NONE, find_archive, open_source, read_digit
 from errors import DataFormatError, DataNotFoundError, DigitError, OutputError, SettingsError
 from picture import PictureSource
 from preprocess import prepare
@@ -32,7 +31,7 @@ from preprocess import prepare
 REVIEW_COLUMNS = ("review", "correct", "label")
 _DIGIT_COLUMNS = ("digit", "read_as")
 _VERDICT_COLUMNS = ("verdict", "status")
-NO_DIGIT_WORDS = ("none", "no", "x", "-", "not a digit")
+NO_DIGIT_WORDS = (NONE, "no", "x", "-", "not a digit")
 
 Found: TypeAlias = "Path | bytes | DigitError"
 
@@ -275,12 +274,13 @@ def _first(values: dict[str, str], names: Sequence[str]) -> str:
 
 
 def _read_digit(text: str) -> int | None:
-    """Read "7" (or "7.0", which spreadsheets make of it); None for words that mean no digit."""
+    """Read "7" or "7.0"; None for words that mean no digit."""
     if not text or text in NO_DIGIT_WORDS:
         return None
-    if not re.fullmatch(r"[0-9](\.0+)?", text):
+    digit = read_digit(text)
+    if digit is None:
         raise SettingsError(f"{text!r} is not a digit: write 0 to 9, or none for no digit")
-    return int(text[0])
+    return digit
 
 
 def _read_share(text: str) -> float | None:

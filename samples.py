@@ -32,7 +32,7 @@ import cv2
 import numpy as np
 import torch
 
-from batch_sources import Input, open_source
+from batch_sources import NONE, Input, open_source, read_digit
 from dataset import Digits, Split, load_kaggle, load_mnist
 from errors import DataFormatError, SettingsError
 from hands import NOT_A_DIGIT, make_hands, make_non_digits
@@ -40,7 +40,6 @@ from non_digits import NON_DIGITS
 
 log = logging.getLogger(__name__)
 
-NONE = "none"  # what a table or a folder calls the pictures of no digit
 MADE = 2_000  # generated pictures
 MADE_SEED = 1_000  # training and calibration use the seeds from 0 upwards
 DIGIT_SIDE, MARGIN = 64, 16  # pixels, of scikit-learn's digits
@@ -276,10 +275,7 @@ def _column(path: Path, names: Sequence[str], wanted: Sequence[str]) -> str:
 
 def _label(text: str) -> int | None:
     """Turn "7" into 7, "none" into `NOT_A_DIGIT`, and anything else into None."""
-    text = text.strip().lower()
-    if text == NONE:
-        return NOT_A_DIGIT
-    return int(text) if len(text) == 1 and text in "0123456789" else None
+    return NOT_A_DIGIT if text.strip().lower() == NONE else read_digit(text)
 
 
 def _is_table(path: Path) -> bool:

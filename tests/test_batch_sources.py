@@ -8,6 +8,7 @@ import io
 import itertools
 import lzma
 import os
+import re
 import sys
 import tarfile
 import zipfile
@@ -168,12 +169,36 @@ def test_a_manifest_gives_paths_and_labels_whatever_their_usual_names(tree, head
     assert (item.file, item.label) == (str(tree / "a.png"), 3)
 
 
-def test_a_manifest_may_have_no_labels_or_none_that_is_a_digit(tree):
+def test_a_manifest_may_have_no_labels_or_none_that_is_a_digit(tree, caplog):
     (tree / "pictures.csv").write_text("path,label\na.png,none\nb.png,\n", encoding="utf-8")
 
     items = list(open_source(tree / "pictures.csv").read())
 
     assert [item.label for item in items] == [None, None]
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("numbers", "cells", "labels", "lost"),
+    [
+        (False, ["7.0", " 3 ", "0.00", ""], [7, 3, 0, None], ""),
+        (False, ["7.5", "12", "1", ""], [None, None, 1, None], "2 labels were .* '7.5' of .*a.png"),
+        (False, ["1", "seven", "1", "1"], [1, None, 1, 1], "1 label was .* 'seven' of .*b.png"),
+        (True, ["42.0", "007", "1/2", ""], ["42", "007", "1 2", None], ""),
+        (True, ["4.2", "007", "none", "-1"], [None, "007", None, None], "2 labels .* '4.2' of"),
+    ],
+)
+def test_labels_of_a_table_are_understood_or_named(tree, caplog, numbers, cells, labels, lost):
+    """pandas writes 7.0 as soon as one label is missing, and none of them counted."""
+    rows = zip(("a.png", "b.png", "7/x.jpg", "12/z.png"), cells, strict=True)
+    table = "path,label\n" + "".join(f"{path},{cell}\n" for path, cell in rows)
+    (tree / "pictures.csv").write_text(table, encoding="utf-8")
+
+    items = list(open_source(tree / "pictures.csv", numbers=numbers).read())
+
+    assert [item.label for item in items] == labels
+    assert bool(caplog.messages) == bool(lost)
+    assert re.search(lost, caplog.text)
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "a\0.png", "b.png/c.png"])

@@ -70,7 +70,7 @@ def test_a_table_names_files_beside_it_and_says_what_else_is_known(
     tmp_path: Path, digit_png: DigitFile
 ) -> None:
     digit_png(3, name="a.png")
-    table = write(tmp_path / "table.csv", "file,label,kind\na.png,3,scan\nb/c.png, None ,photo\n")
+    table = write(tmp_path / "table.csv", "file,label,kind\na.png,3.0,scan\nb/c.png, None ,photo\n")
 
     first, second = load_samples(table, tmp_path, groups=["kind"])
 
