@@ -74,6 +74,7 @@ _Thing = TypeVar("_Thing")
 _Result = TypeVar("_Result")
 
 OUTPUT = Path("predictions")
+SKIPPED = "skipped.csv"  # names the files that are no pictures
 ENGINES = ("local", "ray")
 BATCH_SIZE = 256  # as model.FORWARD_BATCH; importing that would bring PyTorch along
 FLUSH_SECONDS = 1.0  # rows of slow pictures do not wait until a batch is full
@@ -238,6 +239,8 @@ class BatchProcessor:
             if not earlier:
                 self._forget(run)
             raise DataNotFoundError(explain_nothing(os.fspath(source), found.kind, others))
+        if earlier:
+            _remove_files(run.reports)
         return self.results
 
     @property
@@ -393,8 +396,7 @@ class BatchProcessor:
         if form not in WRITERS:
             raise SettingsError(f"format {form!r}: choose one of {', '.join(WRITERS)}")
         run = self._last_run()
-        name = "submission.csv" if form == "submission" else f"results.{form}"
-        target = Path(path) if path is not None else run.reports / name
+        target = Path(path) if path is not None else run.reports / _name_file(form)
         try:
             return WRITERS[form](self.results, target)
         except OutputError as error:
@@ -410,7 +412,7 @@ class BatchProcessor:
         with atomic_write(run.reports / "summary.json") as temporary:
             temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         if summary["skipped"]:
-            write_skipped(self.results, run.reports / "skipped.csv")
+            write_skipped(self.results, run.reports / SKIPPED)
         return write_report(self.results, summary, run.reports / "report.html")
 
     def print_summary(self) -> None:
@@ -422,6 +424,32 @@ class BatchProcessor:
         if self._run is None:
             raise SettingsError("nothing has been read yet: call process_folder() first")
         return self._run
+
+
+def _name_file(form: str) -> str:
+    """Say what the file of a format is called."""
+    return "submission.csv" if form == "submission" else f"results.{form}"
+
+
+def _remove_files(folder: Path) -> None:
+    """Remove what the same run wrote before it was taken up again.
+
+    Not all of it is written anew: another `--format` may be asked for, a submission refused, and
+    nothing left out any more. What people put beside it, such as their review, stays.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be removed.
+    """
+    names = ("report.html", "summary.json", SKIPPED, *map(_name_file, WRITERS))
+    for path in (folder / name for name in names):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"cannot remove {path}, which is out of date: {error.strerror}; close or remove it"
+            ) from error
 
 
 def _in_batches(answers: Iterable[Answered], size: int) -> Iterator[list[Answered]]:
@@ -487,7 +515,7 @@ def describe(summary: dict[str, Any], folder: Path) -> str:
         )
     if summary["skipped"]:
         files = count_noun(summary["skipped"], "other file")
-        lines.append(f"{files} left out, named in skipped.csv")
+        lines.append(f"{files} left out, named in {SKIPPED}")
     lines += [
         f"  {reason['count']:,} x {reason['reason']} (such as {reason['example']})"
         for reason in summary["reasons"]

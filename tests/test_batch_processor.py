@@ -269,6 +269,28 @@ def pack_giant(path: Path, picture: Path) -> Path:
     return path
 
 
+def test_resuming_leaves_no_file_of_before_beside_the_new_ones(processor, pictures):
+    """An older results.csv stood beside a summary that counted other pictures."""
+    processor.process_folder(pictures)
+    reports = processor._last_run().reports
+    for form in ("csv", "jsonl"):
+        processor.save(form)
+    processor.save_report()
+    for name in ("submission.csv", "review.csv"):
+        (reports / name).write_text("7")
+    before = {path.name for path in reports.iterdir()}
+    (pictures / "notes.txt").unlink()
+
+    processor.process_folder(pictures, resume=True)
+    processor.save("json")
+    processor.save_report()
+
+    assert {"results.csv", "results.jsonl", "skipped.csv"} < before
+    assert {path.name for path in reports.iterdir()} == {
+        "results.json", "report.html", "summary.json", "review.csv"
+    }  # fmt: skip
+
+
 def test_resuming_with_another_model_reads_everything_again(
     processor, pictures, models_folder, tmp_path
 ):
