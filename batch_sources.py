@@ -261,7 +261,7 @@ def _recognise(what: str, recursive: bool) -> Source:
             "glob",
             where,
             lambda: read_glob(what),
-            lambda: sum(1 for _ in _matches(what)),
+            lambda: len(_matches(what)),
         )
     if path.is_dir():
         return Source(
@@ -319,12 +319,21 @@ def read_folder(folder: str, *, recursive: bool = True) -> Iterator[Input]:
 
 def _walk(folder: str, recursive: bool, problems: list[Input]) -> Iterator[str]:
     """Yield the files below a folder in order; folders that cannot be listed go to `problems`."""
-    seen = set()
 
     def note(error: OSError) -> None:
         reason = f"the folder cannot be listed ({error.strerror}); check its permissions"
         problems.append(Input(printable(error.filename), is_listed=True, problem=reason))
 
+    for here, folders, files in _enter(folder, note):
+        yield from (f"{here}{os.sep}{name}" for name in sorted(files))
+        folders[:] = sorted(folders) if recursive else []
+
+
+def _enter(
+    folder: str, note: Callable[[OSError], None]
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Walk as `os.walk` does, also where links lead, but enter each real folder only once."""
+    seen = set()
     for here, folders, files in os.walk(Path(folder), followlinks=True, onerror=note):
         try:
             status = Path(here).stat()
@@ -335,8 +344,7 @@ def _walk(folder: str, recursive: bool, problems: list[Input]) -> Iterator[str]:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        yield from (f"{here}{os.sep}{name}" for name in sorted(files))
-        folders[:] = sorted(folders) if recursive else []
+        yield here, folders, files
 
 
 def is_address(text: str) -> bool:
@@ -404,9 +412,23 @@ def read_glob(pattern: str) -> Iterator[Input]:
             yield _from_file(path)
 
 
-def _matches(pattern: str) -> Iterator[str]:
-    """Find what matches a pattern, which may be absolute (Path.glob takes only relative ones)."""
-    return glob.iglob(pattern, recursive=True)  # noqa: PTH207
+def _matches(pattern: str) -> set[str]:
+    """Find what matches a pattern, which may be absolute (Path.glob takes only relative ones).
+
+    glob goes round links in a circle forty times, and with two of them for ever; Path.glob follows
+    no link. So `**` is resolved here, and each real folder below it entered once.
+    """
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        return set(glob.iglob(pattern))  # noqa: PTH207
+    at = parts.index("**")
+    rest = parts[at + 1 :] or ("*",)
+    found = set()
+    for start in glob.iglob(str(Path(*parts[:at]))):  # noqa: PTH207
+        for here, folders, _ in _enter(start, lambda _: None):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            found |= _matches(str(Path(glob.escape(here), *rest)))
+    return found
 
 
 def read_list(lines: Iterable[bytes], base: Path) -> Iterator[Input]:

@@ -122,6 +122,44 @@ def test_a_glob_gives_what_matches_in_order(tree):
     assert names(items, tree) == ["12/z.png", "7/deep/y.png", "a.png", "b.png"]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("**/*.png", ["12/z.png", "7/deep/y.png", "a.png", "b.png"]),
+        ("**", ["12/z.png", "7/deep/y.png", "7/x.jpg", "a.png", "b.png"]),
+        ("7/**/y.png", ["7/deep/y.png"]),
+        ("**/deep/**/*", ["7/deep/y.png"]),
+        ("*/**/**/*.png", ["12/z.png", "7/deep/y.png"]),
+        ("nothing/**", []),
+    ],
+)
+def test_two_stars_stand_for_any_number_of_folders(tree, monkeypatch, pattern, expected):
+    (tree / ".hidden").mkdir()
+    (tree / ".hidden" / "h.png").write_bytes(png())
+
+    absolute = open_source(str(tree / pattern))
+    monkeypatch.chdir(tree)
+    relative = list(open_source(pattern).read())
+
+    assert names(list(absolute.read()), tree) == expected
+    assert [Path(item.path).as_posix() for item in relative] == expected
+
+
+def test_two_stars_go_round_no_circle_and_follow_other_links(tree):
+    """With one link that led back each picture was read 41 times; with two there was no end."""
+    for name in ("up", "again"):
+        (tree / "7" / name).symlink_to(tree, target_is_directory=True)
+    (tree.parent / "elsewhere").mkdir()
+    (tree.parent / "elsewhere" / "e.png").write_bytes(png())
+    (tree / "link").symlink_to(tree.parent / "elsewhere", target_is_directory=True)
+
+    source = open_source(str(tree / "**" / "*.png"))
+    items = list(source.read())
+
+    assert names(items, tree) == ["12/z.png", "7/deep/y.png", "a.png", "b.png", "link/e.png"]
+    assert source.count() == 5
+
+
 def test_an_address_is_read_like_a_folder(tree):
     pytest.importorskip("pyarrow")
 
