@@ -61,8 +61,15 @@ from batch_sources import (
     open_source,
 )
 from batch_workers import Reader, WorkerPool
-from errors import DataNotFoundError, DigitError, OutputError, SettingsError
-from utils import HelpFormatter, atomic_write, count_noun, set_up_logging
+from errors import DataNotFoundError, OutputError, SettingsError
+from utils import (
+    INTERRUPTED,
+    HelpFormatter,
+    atomic_write,
+    count_noun,
+    report_errors,
+    set_up_logging,
+)
 
 if TYPE_CHECKING:
     from batch_ray import RayPool
@@ -620,18 +627,16 @@ def run(args: argparse.Namespace) -> int:
     return int(bool(summary["error"] or summary["interrupted"]))
 
 
+@report_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
     args = build_parser().parse_args(argv)
     set_up_logging()
     try:
         return run(args)
-    except DigitError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
     except KeyboardInterrupt:
         print("stopped; what was written is safe, --resume goes on", file=sys.stderr)
-        return 1
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

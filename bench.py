@@ -26,9 +26,8 @@ import bench_serve
 import bench_start
 import bench_train
 from bench_report import BEGIN, compare, draw_curves, fill_in, to_markdown
-from errors import DigitError
 from timing import RESULTS, Table, is_busy, load_tables
-from utils import HelpFormatter
+from utils import HelpFormatter, report_errors
 
 PARTS: dict[str, ModuleType] = {
     "train": bench_train,
@@ -109,13 +108,10 @@ def _keep(tables: Iterable[Table], folder: Path) -> None:
         draw_curves([table], folder)
 
 
+@report_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure what the command line asks for; without a name, everything."""
-    try:
-        run(build_parser().parse_args(argv))
-    except DigitError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    run(build_parser().parse_args(argv))
     return 0
 
 

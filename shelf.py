@@ -37,7 +37,7 @@ from registry import (
     load_file,
     resolve,
 )
-from utils import HelpFormatter, atomic_write, hold_lock
+from utils import HelpFormatter, atomic_write, hold_lock, report_errors
 
 BEST = ALIASES["best"]
 PREVIOUS = "mnist_cnn_previous"  # what "best" was before
@@ -322,6 +322,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@report_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table."""
     args = build_parser().parse_args(argv)

@@ -44,6 +44,7 @@ from registry import MODELS_DIR, load_checkpoint, save_checkpoint
 from runs import ROW_TITLE, Outcome, Run, format_row, measure, publish
 from training_data import Data, load_data
 from utils import (
+    INTERRUPTED,
     PROJECT,
     HelpFormatter,
     pick_device,
@@ -54,7 +55,6 @@ from utils import (
 )
 
 OUTPUTS = PROJECT / "outputs"
-INTERRUPTED = 130  # what shells report for Ctrl-C
 DEFAULT_NAME = "mnist_cnn"  # of the default network's checkpoints
 
 # What a checkpoint keeps of the epoch that it comes from.

@@ -25,6 +25,8 @@ PROJECT = Path(__file__).resolve().parent
 # numpy and torch take seeds of different widths; the narrower one is the limit for both.
 MAX_SEED = 2**32 - 1
 
+INTERRUPTED = 130  # what shells report for Ctrl-C
+
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Help text that shows every default and keeps the line breaks of the examples."""
@@ -36,7 +38,9 @@ Main = TypeVar("Main", bound=Callable[..., int])
 def report_errors(main: Main) -> Main:
     """Let a command end with one line on stderr and an exit code where an error of ours is raised.
 
-    Anything else keeps its traceback.
+    So it does where it is stopped (Ctrl-C), and where its results cannot be written to stdout; it
+    says nothing where nobody reads on, as in `python predict.py *.png | head -1`. Names that stdout
+    cannot show are shown with backslashes. Any other error keeps its traceback.
 
     Parameters
     ----------
@@ -46,13 +50,38 @@ def report_errors(main: Main) -> Main:
 
     @functools.wraps(main)
     def report(*args: Any, **options: Any) -> int:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
-            return main(*args, **options)
-        except DigitError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return error.exit_code
+            try:
+                return main(*args, **options)
+            except DigitError as error:
+                print(f"error: {error}", file=sys.stderr)
+                return error.exit_code
+            except KeyboardInterrupt:
+                print("Stopped.", file=sys.stderr)
+                return INTERRUPTED
+            finally:
+                print(end="", flush=True)  # here, not at the end of Python, where it is too late
+        except OSError as error:
+            if not _give_up_stdout():
+                raise
+            if not isinstance(error, BrokenPipeError):
+                print(f"error: cannot write to stdout: {error.strerror}", file=sys.stderr)
+            return OutputError.exit_code
 
     return cast("Main", report)
+
+
+def _give_up_stdout() -> bool:
+    """Let go of stdout if nothing can be written to it; tell whether that was so."""
+    try:
+        print(flush=True)  # a line more, as one that could not be written may be forgotten already
+    except OSError:
+        # Python writes what is left when it ends; see "Note on SIGPIPE" in its documentation.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def set_seed(seed: int) -> None:

@@ -7,8 +7,10 @@ import logging
 import os
 import random
 import stat
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -207,6 +209,75 @@ def test_an_error_of_ours_becomes_one_line_and_an_exit_code(
 
     assert main([]) == code
     assert capsys.readouterr() == ("", f"error: {error}\n")
+
+
+SHOW = """
+import sys
+from utils import report_errors
+
+@report_errors
+def main():
+    {0}
+    return 0
+
+sys.exit(main())
+"""
+
+
+def show(line: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command of one line, whose results go wherever the options say."""
+    command = [sys.executable, "-c", SHOW.format(line)]
+    return subprocess.run(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True, **options)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("count", [1, 100_000])
+def test_a_command_is_silent_where_nobody_reads_on(count: int, unbuffered: str) -> None:
+    """`predict.py *.png | head -1` ended with a traceback, or with a warning of Python's."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+
+    done = show(f"print('seven.png 7\\n' * {count})", stdout=writer, env=environment)
+
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+@pytest.mark.parametrize("count", [1, 100_000])
+def test_results_that_find_no_room_are_an_error_of_one_line(count: int) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - Path is for files
+        done = show(f"print('seven.png 7\\n' * {count})", stdout=full)
+
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: cannot write to stdout: No space left on device\n",
+    )
+
+
+@pytest.mark.parametrize("line", ["raise BrokenPipeError('worker')", "open('/no/such/file')"])
+def test_what_is_wrong_elsewhere_is_not_taken_for_a_fault_of_stdout(line: str) -> None:
+    done = show(line, stdout=subprocess.PIPE)
+
+    assert "Traceback" in done.stderr
+
+
+def test_ctrl_c_ends_a_command_with_one_line() -> None:
+    done = show("raise KeyboardInterrupt", stdout=subprocess.PIPE)
+
+    assert (done.returncode, done.stderr) == (130, "Stopped.\n")
+
+
+@pytest.mark.parametrize("coding", ["ascii", "utf-8"])
+def test_a_name_that_cannot_be_shown_is_shown_with_backslashes(coding: str) -> None:
+    """One picture with such a name, and the answers of all others were lost."""
+    environment = {**os.environ, "PYTHONIOENCODING": coding}
+
+    done = show("print('\\udce9\\u0667.png')", stdout=subprocess.PIPE, env=environment)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("\\udce9")
 
 
 def test_any_other_error_keeps_its_traceback() -> None:
