@@ -66,7 +66,9 @@ from utils import (
     INTERRUPTED,
     HelpFormatter,
     atomic_write,
+    check_crowd,
     count_noun,
+    count_processors,
     report_errors,
     set_up_logging,
 )
@@ -173,10 +175,10 @@ class BatchProcessor:
         self._run: Run | None = None
         self._fresh = 0
         self._seconds = 0.0
-        if workers is not None and workers < 0:
-            raise SettingsError(f"workers {workers}: choose 0 or more")
         if engine not in ENGINES:
             raise SettingsError(f"engine {engine!r}: choose one of {', '.join(ENGINES)}")
+        if workers is not None and engine == "local":  # a cluster has more processors than we see
+            check_crowd("workers", workers)
 
     def process_folder(self, folder: str | os.PathLike[str], *, resume: bool = False) -> Results:
         """Read every picture in a folder and its subfolders.
@@ -532,13 +534,6 @@ def describe(summary: dict[str, Any], folder: Path) -> str:
     elif summary["interrupted"]:
         lines.append("interrupted: the same command with --resume goes on from here")
     return "\n".join([*lines, f"results in {folder}"])
-
-
-def count_processors() -> int:
-    """Count the processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux: in a container fewer than the machine has
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def build_parser() -> argparse.ArgumentParser:

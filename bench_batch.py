@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from batch_processor import BatchProcessor, count_processors
+from batch_processor import BatchProcessor
 from degrade import photograph
 from errors import DigitError
 from model import IMAGE_SIZE
@@ -37,7 +37,7 @@ from predict import MNISTPredictor
 from preprocess import prepare
 from strokes import draw_digit
 from timing import Goal, Table, compare_to, describe_conditions, median_ratio, take_turns
-from utils import PROJECT
+from utils import PROJECT, count_processors
 
 GOAL_SMALL = 5.0  # times as fast as the naive loop
 GOAL_PHOTOS = 2.5  # the same for JPEGs

@@ -30,7 +30,7 @@ from preprocess import Prepared, prepare
 from registry import Checkpoint
 from strokes import draw_digit
 from timing import Goal, Table, compare_to, describe_conditions, median_ratio, take_turns
-from utils import PROJECT
+from utils import PROJECT, check_crowd
 
 PICTURES = 200  # read one by one in each round
 SIZES = (1, 4, 16, 64, 256, 1024)  # of batches
@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> list[Table]:
     """Measure what the command line asks for."""
+    check_crowd("--threads", args.threads)
     predictor = MNISTPredictor(args.model, device=args.device)
     with tempfile.TemporaryDirectory() as place:
         paths = draw_files(Path(place), args.pictures)

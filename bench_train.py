@@ -34,7 +34,7 @@ from recipes import RECIPES, Settings
 from registry import load_checkpoint
 from runs import measure
 from timing import Goal, Table, describe_conditions, median_ratio, take_turns
-from utils import PROJECT, pick_device, set_seed
+from utils import PROJECT, check_crowd, pick_device, set_seed
 
 EPOCH = 55_000  # training pictures of MNIST, less those held out
 ROUND = 5_120  # pictures that each contender learns from in a round
@@ -73,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> list[Table]:
     """Measure what the command line asks for."""
+    check_crowd("--threads", args.threads)
     threads = torch.get_num_threads()
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import sys
 import time
 from collections import Counter
@@ -39,7 +38,6 @@ from tqdm import tqdm
 from batch_sources import Input
 from batch_workers import Answer, WorkerPool
 from dataset import Digits, data_dir
-from errors import SettingsError
 from evaluation_report import Card, write_report
 from hands import NOT_A_DIGIT
 from measures import (
@@ -54,7 +52,16 @@ from model import CLASSES, FORWARD_BATCH
 from predict import MNISTPredictor, Prediction, measure_doubt
 from samples import NONE, Sample, holds_mnist_form, load_mnist_form, load_samples
 from stress import DAMAGES, FORMS, STRENGTHS, as_file, as_picture, damage, middle
-from utils import PROJECT, HelpFormatter, atomic_write, report_errors, set_up_logging
+from utils import (
+    PROJECT,
+    HelpFormatter,
+    atomic_write,
+    check_crowd,
+    check_name,
+    count_processors,
+    report_errors,
+    set_up_logging,
+)
 
 OUTPUTS = PROJECT / "outputs"
 DEFAULT_SOURCE = "mnist:validation"
@@ -596,8 +603,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print the table and say where the report is."""
-    if args.workers is not None and args.workers < 0:
-        raise SettingsError(f"workers {args.workers}: choose 0 or more")
+    workers = count_processors() if args.workers is None else args.workers
+    check_crowd("--workers", workers)
+    if args.run is not None:
+        check_name("--run", args.run)
     predictor = MNISTPredictor(args.model, device=args.device)
     name = args.run or f"evaluation-{predictor.checkpoint.name}-{datetime.now():%Y%m%d-%H%M%S}"
     folder = args.output / name
@@ -610,7 +619,7 @@ def run(args: argparse.Namespace) -> int:
         forms=args.forms,
         robustness=args.robustness,
         limit=args.limit,
-        workers=(os.cpu_count() or 1) if args.workers is None else args.workers,
+        workers=workers,
     )
     print(format_metrics(metrics))
     print(f"\nreport: {folder / 'report.html'}", file=sys.stderr)

@@ -26,7 +26,7 @@ from recipes import Settings
 from registry import MODELS_DIR, SUFFIX, Checkpoint, load_checkpoint
 from runs import measure, publish
 from shelf import PLACES, clean_name, find_shares, is_taken
-from utils import shorten_path
+from utils import check_name, shorten_path
 
 ALL_PICTURES = 5_000  # of the validation split
 
@@ -114,6 +114,8 @@ def check_wishes(wishes: Wishes, folder: Path) -> Wishes:
 
 def _clean_name(flag: str, text: str) -> str:
     """Make a model's name of a flag's value; "" stays."""
+    if text:
+        check_name(flag, text)
     try:
         name = clean_name(text) if text else ""
     except SettingsError as error:

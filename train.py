@@ -47,6 +47,8 @@ from utils import (
     INTERRUPTED,
     PROJECT,
     HelpFormatter,
+    check_crowd,
+    check_name,
     pick_device,
     report_errors,
     set_seed,
@@ -388,7 +390,12 @@ def parse_settings(argv: Sequence[str] | None) -> tuple[argparse.Namespace, Sett
     first_look = argparse.ArgumentParser(add_help=False)
     first_look.add_argument("--recipe", default="default")
     first_look.add_argument("--resume", type=Path)
+    for flag in ("--name", "--candidate"):
+        first_look.add_argument(flag)
     early, _ = first_look.parse_known_args(argv)
+    for flag in ("--name", "--candidate"):  # empty ones mean that there are none, if not said
+        if getattr(early, flag[2:]) is not None:
+            check_name(flag, getattr(early, flag[2:]))
     parser.set_defaults(**RECIPES.get(early.recipe, {}))
     if early.resume:
         parser.set_defaults(**_read_record(early.resume))
@@ -418,8 +425,9 @@ def _read_record(folder: Path) -> dict[str, Any]:
 
 def run(args: argparse.Namespace, settings: Settings) -> Outcome | None:
     """Do what the command line says; None if another process leads and tells of the outcome."""
-    if args.threads < 0:
-        raise SettingsError(f"--threads {args.threads} cannot work: it has to be 0 or more")
+    check_crowd("--threads", args.threads)
+    if args.run is not None:
+        check_name("--run", args.run)
     if args.promote and not args.candidate:
         raise SettingsError("--promote needs --candidate NAME: the name it stays under if not")
     if args.threads:

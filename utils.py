@@ -27,6 +27,10 @@ MAX_SEED = 2**32 - 1
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
 
+# Threads or processes for each processor. More than one helps little; the rest is for commands that
+# were written on a larger machine, and few enough to have room in its memory.
+MOST_PER_PROCESSOR = 16
+
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Help text that shows every default and keeps the line breaks of the examples."""
@@ -138,6 +142,45 @@ def pick_device(name: str = "auto") -> torch.device:
             f"device {name!r} cannot be used here; choose 'auto' or 'cpu' ({error})"
         ) from error
     return device
+
+
+def count_processors() -> int:
+    """Count the processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux: in a container fewer than the machine has
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def check_crowd(name: str, count: int) -> None:
+    """Refuse more threads or processes than a machine can do anything with.
+
+    Parameters
+    ----------
+    name : str
+        What the user calls them, such as "--threads".
+    count : int
+        How many are asked for.
+
+    Raises
+    ------
+    SettingsError
+        If it is less than 0, or more than `MOST_PER_PROCESSOR` for each processor.
+    """
+    most = MOST_PER_PROCESSOR * count_processors()
+    if not 0 <= count <= most:
+        raise SettingsError(f"{name} {count} cannot work here: choose 0 to {most:,}")
+
+
+def check_name(flag: str, text: str) -> None:
+    """Refuse what is no name, or would lead to another folder.
+
+    Raises
+    ------
+    SettingsError
+        If it is empty, or a path.
+    """
+    if not text.strip() or "\\" in text or Path(text).name != text or text == os.pardir:
+        raise SettingsError(f"{flag} {text!r}: give a name, not a path or nothing")
 
 
 def shorten_path(path: Path) -> Path:

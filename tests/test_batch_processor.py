@@ -431,6 +431,7 @@ def test_the_command_line_writes_everything_and_reports_errors_by_its_exit_code(
     [
         (["nowhere"], 1, "no such folder"),
         ([".", "--workers", "-1"], 2, "workers"),
+        ([".", "--workers", "100000"], 2, "workers 100000"),
         ([".", "--batch-size", "0"], 2, "batch size"),
         ([".", "--number", "--format", "submission"], 2, "without --number"),
         (["-"], 1, "standard input names no file"),

@@ -248,6 +248,8 @@ def test_a_wrong_name_is_found_before_anything_is_read(
     [
         (["--model", "nonsense"], 1, "no model 'nonsense'"),
         (["--workers", "-1"], 2, "workers -1"),
+        (["--workers", "100000"], 2, "--workers 100000"),
+        (["--run", "../x"], 2, "--run '../x'"),
         (["mnist:exam"], 2, "mnist:validation"),
         (["nowhere"], 1, "nowhere: no such folder or file"),
         (["mnist", "--limit", "-3"], 2, "limit -3"),

@@ -208,9 +208,11 @@ def test_a_place_that_cannot_be_written_is_refused_before_it_is_needed(tmp_path:
         ("best", "not a model's own name"),
         ("last", "not a model's own name"),
         ("mnist_cnn_best", "not a model's own name"),
-        ("models/mnist_cnn_best.pth", "not a model's own name"),
+        ("mnist_cnn_best.pth", "not a model's own name"),
+        ("models/mine.pth", "give a name, not a path"),
         ("mnist_cnn_previous", "not a model's own name"),
-        ("../..", "no letter or digit"),
+        ("../..", "give a name, not a path"),
+        ("?!", "no letter or digit"),
     ],
 )
 def test_a_name_that_no_model_may_have_is_refused(
@@ -224,7 +226,7 @@ def test_a_name_that_no_model_may_have_is_refused(
 
 
 def test_names_are_made_such_as_files_can_have(tmp_path: Path) -> None:
-    wishes = Wishes(models_dir=tmp_path, name="my net", candidate="models/mine (2).pth")
+    wishes = Wishes(models_dir=tmp_path, name="my net", candidate="mine (2).pth")
 
     checked = check_wishes(wishes, tmp_path)
 

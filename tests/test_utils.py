@@ -22,6 +22,9 @@ from utils import (
     PROJECT,
     HelpFormatter,
     atomic_write,
+    check_crowd,
+    check_name,
+    count_processors,
     hold_lock,
     pick_device,
     report_errors,
@@ -81,6 +84,33 @@ def test_a_device_that_is_not_there_is_refused_with_advice(name: str) -> None:
         pick_device(name)
 
     assert repr(name) in str(caught.value)
+
+
+# --- numbers and names ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [-1, 16 * count_processors() + 1, 100_000])
+def test_a_crowd_that_no_machine_can_use_is_refused_with_what_is_possible(count: int) -> None:
+    """train.py --threads 100000 started 32,000 of them."""
+    with pytest.raises(SettingsError, match=rf"--threads {count} .*choose 0 to"):
+        check_crowd("--threads", count)
+
+
+@pytest.mark.parametrize("count", [0, 1, 16])
+def test_a_crowd_may_be_larger_than_the_machine_has_processors(count: int) -> None:
+    check_crowd("--threads", count)
+
+
+@pytest.mark.parametrize("text", ["", " ", ".", "..", "../x", "a/b", "/x", "x/", "a\\b"])
+def test_what_is_a_path_or_nothing_is_refused_as_a_name(text: str) -> None:
+    """--run ../x wrote beside the folder of all runs."""
+    with pytest.raises(SettingsError, match=r"--run .*give a name"):
+        check_name("--run", text)
+
+
+@pytest.mark.parametrize("text", ["first", "2026.11 a", "..a"])
+def test_other_names_are_taken(text: str) -> None:
+    check_name("--run", text)
 
 
 # --- atomic writing ---------------------------------------------------------------------------
