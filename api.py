@@ -7,8 +7,8 @@
     GET  /health  /ready  /metrics  /docs       operation
 
 Whatever goes wrong is answered with `{"error": ..., "detail": ...}`, where the detail says what was
-wrong, with which field, and what to do. Handlers are thin: the work is in `micro_batch.py`,
-`service.py` and below; what a request has to pass first is in `guards.py`.
+wrong, with which field, and what to do (`api_errors.py`). Handlers are thin: the work is in
+`micro_batch.py`, `service.py` and below; what a request has to pass first is in `guards.py`.
 
     >>> app = build_api(Service())
 """
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -29,7 +28,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, BeforeValidator
@@ -38,18 +36,12 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 import api_models as models
-from api_bodies import (
-    Sent,
-    check_json,
-    decode_base64,
-    describe_fault,
-    read_json,
-    read_pictures,
-)
-from errors import DigitError, ImageError, OverloadedError, SettingsError
-from guards import OUR_MISTAKE, RETRY_AFTER_S, UPLOADS, Guard, Rules
+from api_bodies import Sent, check_json, decode_base64, read_json, read_pictures
+from api_errors import answer_digit_error, answer_http_error, answer_invalid, name_error
+from errors import DigitError, ImageError, OverloadedError
+from guards import Guard, Rules
 from micro_batch import MOST, Answer, Lane, MicroBatcher
-from observe import Metrics, Observer
+from observe import METHODS, Metrics, Observer
 from registry import Listing
 from service import Service
 
@@ -61,7 +53,6 @@ DESCRIPTION = """Reads handwritten digits: one (`/predict`), many (`/predict/bat
 several (`/read`). Every error is answered with `{"error": ..., "detail": ...}`; the detail says
 what was wrong, with which field, and what to do."""
 LONGEST_ID = 2**63 - 1  # SQLite's
-METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
 
 # Every way in which a route may refuse a request, for the documentation.
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -457,78 +448,6 @@ def metrics(engine: Working) -> Response:
 
 
 ROUTERS = (reading, networks, training, feedback, operation)
-
-
-# --- errors -----------------------------------------------------------------------------------
-
-
-def name_error(error: BaseException | None) -> str:
-    """Name an error for programs: `ImageTooLargeError` is "image_too_large"."""
-    if isinstance(error, SettingsError):
-        return "invalid"
-    words = re.findall(r"[A-Z][a-z]*", type(error).__name__.removesuffix("Error"))
-    return "_".join(words).lower()
-
-
-async def answer_digit_error(
-    request: Request, error: Exception, *, explain: Callable[[Exception], str] = str
-) -> Response:
-    """Answer with one of our own errors."""
-    status = getattr(error, "http_status", 500)
-    headers = {"www-authenticate": "Bearer"} if status == 401 else {}
-    return _problem(status, name_error(error), explain(error), headers)
-
-
-async def answer_invalid(request: Request, error: Exception) -> Response:
-    """Answer with the first field that is wrong."""
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    place = tuple(first["loc"])
-    if first["type"] == "json_invalid":
-        reason = first.get("ctx", {}).get("error", "")
-        return _problem(400, "request", f"body: not JSON ({reason}); send a JSON object")
-    if place[:1] in {("body",), ("query",), ("path",)}:
-        place = place[1:]
-    return _problem(422, name_error(SettingsError()), describe_fault(place, first["msg"]))
-
-
-async def answer_http_error(request: Request, error: Exception) -> Response:
-    """Answer with an error of the framework."""
-    assert isinstance(error, HTTPException)
-    names = {404: "not_found", 405: "method_not_allowed", 503: name_error(OverloadedError())}
-    name = names.get(error.status_code, "request")
-    detail = str(error.detail)
-    if error.status_code == 400:  # "There was an error parsing the body"
-        detail = f"body: {detail[:1].lower()}{detail[1:]}"
-    return _problem(error.status_code, name, detail, dict(error.headers or {}))
-
-
-async def answer_unknown(request: Request, error: Exception) -> Response:
-    """Answer who asks the page for a function that it does not have."""
-    return _problem(404, "not_found", "api_name or fn_index: the page has no such function")
-
-
-async def answer_no_file(request: Request, error: Exception) -> Response:
-    """Answer who uploads a text to the page instead of a file."""
-    if request.url.path != UPLOADS:
-        raise error
-    return _problem(422, "invalid", "files: it has to be a file; with curl: -F files=@seven.png")
-
-
-async def answer_mistake(request: Request, error: Exception) -> Response:
-    """Answer what went wrong in the page's server, where the guard does not come to know of it."""
-    return _problem(OUR_MISTAKE.status, OUR_MISTAKE.error, OUR_MISTAKE.detail)
-
-
-def _problem(
-    status: int, error: str, detail: str, headers: dict[str, str] | None = None
-) -> JSONResponse:
-    headers = {**({"retry-after": str(RETRY_AFTER_S)} if status == 503 else {}), **(headers or {})}
-    return JSONResponse(
-        {"error": error, "detail": detail},
-        status,
-        headers={"cache-control": "no-store", **headers},
-    )
 
 
 # --- putting it together ----------------------------------------------------------------------

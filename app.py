@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from batch_uploads import MAX_BYTES
 from errors import DigitError, SettingsError
-from page_errors import Translator
+from page_errors import answer_like_api
 from page_guard import guard_page, keep_to_uploads
 from page_queue import bound_queue
 from server import add_options, choose_rules, open_port, serve, stop
@@ -168,36 +168,6 @@ def build_app(
     note_work(app, page)
     keep_swept(app, folder)
     return app
-
-
-def answer_like_api(app: FastAPI) -> None:
-    """Let the page tell what is wrong in the same form as the API."""
-    from fastapi import FastAPI
-    from fastapi.exceptions import RequestValidationError
-    from gradio.route_utils import FnIndexInferError
-    from starlette.exceptions import HTTPException
-    from starlette.routing import Mount
-
-    from api import (
-        answer_http_error,
-        answer_invalid,
-        answer_mistake,
-        answer_no_file,
-        answer_unknown,
-    )
-
-    for route in app.routes:
-        if isinstance(route, Mount) and isinstance(route.app, FastAPI):
-            for kind, handler in {
-                HTTPException: answer_http_error,
-                RequestValidationError: answer_invalid,
-                FnIndexInferError: answer_unknown,
-                KeyError: answer_unknown,  # fn_index, which Gradio looks up without a check
-                TypeError: answer_no_file,
-                Exception: answer_mistake,
-            }.items():
-                route.app.add_exception_handler(kind, handler)
-            route.app.add_middleware(Translator)
 
 
 def note_work(app: FastAPI, page: gr.Blocks) -> None:

@@ -11,12 +11,12 @@ to shut everybody out.) One address has a part of all connections only.
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from access import group_of
+from refusal import RETRY_AFTER_S, Refusal
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -29,7 +29,7 @@ MAX_HEADERS = 100
 MAX_MESSAGE_BYTES = 2**30  # of one request; far beyond what any route takes
 MAX_CONNECTIONS = 1_000
 MAX_OF_CLIENT = 250  # a school class behind one address: 40 browsers with six connections each
-RETRY_AFTER_S = 2
+CLOSING = (b"connection", b"close")  # a header
 
 
 class Connection(HttpToolsProtocol):
@@ -111,10 +111,13 @@ class Connection(HttpToolsProtocol):
     def _judge(self) -> ASGIApp | None:
         """Find a reason not to serve this connection: there are too many."""
         if len(self.connections) > MAX_CONNECTIONS:
-            return _Refusal(
-                503,
-                "overloaded",
-                "too many connections are open to this server; try again in a moment",
+            return _answering(
+                Refusal(
+                    503,
+                    "overloaded",
+                    "too many connections are open to this server; try again in a moment",
+                    RETRY_AFTER_S,
+                )
             )
         # An address that may name others in X-Forwarded-For is a proxy: behind it is everybody.
         proxies = getattr(self.config.loaded_app, "trusted_hosts", ())
@@ -123,11 +126,14 @@ class Connection(HttpToolsProtocol):
         groups = [getattr(each, "group", None) for each in self.connections]
         if groups.count(self.group) <= MAX_OF_CLIENT:
             return None
-        return _Refusal(
-            429,
-            "too_many_requests",
-            f"at most {MAX_OF_CLIENT} connections of one address are served; close some, or wait "
-            "a little",
+        return _answering(
+            Refusal(
+                429,
+                "too_many_requests",
+                f"at most {MAX_OF_CLIENT} connections of one address are served; close some, or "
+                "wait a little",
+                RETRY_AFTER_S,
+            )
         )
 
     def _count(self, more: int) -> None:
@@ -139,13 +145,14 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP, or too much of it, and close."""
-        status, error, detail = 400, "request", "this is not HTTP"
+        refusal = Refusal(400, "request", "this is not HTTP")
         if self._is_flood:
-            status, error = 431, "headers_too_large"
-            detail = (
-                f"headers: at most {MAX_HEADERS} of {MAX_HEADER_BYTES // 1024} kB in all are read"
+            refusal = Refusal(
+                431,
+                "headers_too_large",
+                f"headers: at most {MAX_HEADERS} of {MAX_HEADER_BYTES // 1024} kB in all are read",
             )
-        self._refuse(status, error, detail)
+        self._refuse(refusal)
 
     def _start_clock(self) -> None:
         self._stop_clock()
@@ -163,44 +170,27 @@ class Connection(HttpToolsProtocol):
             return
         if self._message_bytes and not self._in_body:
             detail = f"headers: they did not arrive within {HEADER_TIMEOUT_S} s"
-            self._refuse(408, "too_slow", detail)
+            self._refuse(Refusal(408, "too_slow", detail))
         else:
             self.transport.close()
 
-    def _refuse(self, status: int, error: str, detail: str) -> None:
+    def _refuse(self, refusal: Refusal) -> None:
         """Answer without the application, and close."""
-        body = _as_json(error, detail)
+        headers = [*refusal.to_headers(), CLOSING]
         self.transport.write(
-            STATUS_LINE[status]
-            + b"content-type: application/json\r\ncache-control: no-store\r\n"
-            + b"connection: close\r\ncontent-length: "
-            + str(len(body)).encode()
-            + b"\r\n\r\n"
-            + body
+            STATUS_LINE[refusal.status]
+            + b"".join(b"%b: %b\r\n" % header for header in headers)
+            + b"\r\n"
+            + refusal.to_json()
         )
         self.transport.close()
 
 
-class _Refusal:
-    """Answers in place of the application, and lets the connection be closed."""
+def _answering(refusal: Refusal) -> ASGIApp:
+    """Make what answers in place of the application, and lets the connection be closed."""
 
-    def __init__(self, status: int, error: str, detail: str) -> None:
-        self.status = status
-        self.body = _as_json(error, detail)
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        for message in refusal.to_messages([CLOSING]):
+            await send(message)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = {
-            "content-type": "application/json",
-            "content-length": str(len(self.body)),
-            "cache-control": "no-store",
-            "retry-after": str(RETRY_AFTER_S),
-            "connection": "close",
-        }
-        pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": self.status, "headers": pairs})
-        await send({"type": "http.response.body", "body": self.body})
-
-
-def _as_json(error: str, detail: str) -> bytes:
-    """Write a problem in the form that all errors of the API have."""
-    return json.dumps({"error": error, "detail": detail}).encode()
+    return answer

@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import json
 import logging
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from limits import RateLimitItem, parse
@@ -30,6 +29,7 @@ from limits.strategies import MovingWindowRateLimiter
 
 from access import group_of, is_loopback
 from errors import SettingsError
+from refusal import OUR_MISTAKE, RETRY_AFTER_S, Refusal
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -41,7 +41,6 @@ MAX_SMALL_BYTES = 64 * 2**10  # a body that can hold no picture
 MAX_UPLOAD_BYTES = 256 * 2**20  # an archive of pictures, given to the page
 MAX_BYTES_HELD = 2**30  # of all bodies together
 BODY_TIMEOUT_S = 60  # for a whole body; 27 MB at 4 Mbit/s
-RETRY_AFTER_S = 2
 # Of JSON: commas and opening brackets, of which base64 has none. Python makes an object of each
 # value: 31 MB of empty lists took half a minute and 1.5 GB. 64 pictures have 130; what the page
 # sends has some dozens.
@@ -131,21 +130,6 @@ class Rules:
             rate=rate,
             frames=frames,
         )
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """An answer that the guard gives by itself."""
-
-    status: int
-    error: str
-    detail: str
-    retry_after_s: int = 0
-
-
-OUR_MISTAKE = Refusal(
-    500, "internal", "something went wrong in the server; its log says what. Try again later"
-)
 
 
 def check_origin(text: str) -> str:
@@ -463,7 +447,7 @@ class _Passage:
         if self.started or self.refusal is None:
             return
         self.started = self._refused = True
-        for message in _as_messages(self.refusal, self._guard.headers):
+        for message in self.refusal.to_messages(self._guard.headers):
             await self._send(message)
 
     def end(self) -> None:
@@ -471,23 +455,6 @@ class _Passage:
         self._guard.hold(-self.count)
         if self._timer:
             self._timer.cancel()
-
-
-def _as_messages(refusal: Refusal, extra: list[tuple[bytes, bytes]]) -> list[dict[str, Any]]:
-    """Write a refusal in the form that all errors of the API have."""
-    body = json.dumps({"error": refusal.error, "detail": refusal.detail}).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-        *extra,
-    ]
-    if refusal.retry_after_s:
-        headers.append((b"retry-after", str(refusal.retry_after_s).encode()))
-    return [
-        {"type": "http.response.start", "status": refusal.status, "headers": headers},
-        {"type": "http.response.body", "body": body},
-    ]
 
 
 def _security_headers(rules: Rules) -> list[tuple[bytes, bytes]]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 access_log = logging.getLogger("access")
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 LONGEST_PATH = 200  # characters in the log
 PAGE = "the page"  # the route of whatever belongs to Gradio, however it is called
@@ -146,14 +147,11 @@ class Observer:
 
     def _note(self, scope: Scope, seen: dict[str, int], seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "") or PAGE
-        method = scope["method"] if scope["method"] in _METHODS else "other"
+        method = scope["method"] if scope["method"] in METHODS else "other"
         self.metrics.requests.labels(method, route, seen["status"]).inc()
         self.metrics.seconds.labels(route).observe(seconds)
         if self.log_requests:
             access_log.info(format_request(scope, seen["status"], seen["bytes"], seconds))
-
-
-_METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"}
 
 
 def format_request(scope: Scope, status: int, size: int, seconds: float) -> str:

@@ -6,7 +6,7 @@ Gradio answers in plain text, in FastAPI's form, or in one of its own, and what 
 with `gr.Error` is a 500 under /run. The page shows what stands in `error` there, so under /run
 that is the sentence, too, and not a name.
 
-    >>> app.add_middleware(Translator)  # of the page
+    >>> answer_like_api(app)  # once the page is mounted on it
 """
 
 from __future__ import annotations
@@ -14,14 +14,71 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from guards import OUR_MISTAKE
+from guards import UPLOADS
+from refusal import OUR_MISTAKE, Refusal
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI, Request, Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 REFUSED = 422  # what a handler has refused
 
 _CHANGED = {b"content-type", b"content-length"}  # headers of an answer that is put anew
+
+
+def answer_like_api(app: FastAPI) -> None:
+    """Let the page tell what is wrong in the same form as the API.
+
+    Parameters
+    ----------
+    app : FastAPI
+        The page is mounted on it already.
+    """
+    from fastapi import FastAPI
+    from fastapi.exceptions import RequestValidationError
+    from gradio.route_utils import FnIndexInferError
+    from starlette.exceptions import HTTPException
+    from starlette.routing import Mount
+
+    from api_errors import answer_http_error, answer_invalid
+
+    for route in app.routes:
+        if isinstance(route, Mount) and isinstance(route.app, FastAPI):
+            for kind, handler in {
+                HTTPException: answer_http_error,
+                RequestValidationError: answer_invalid,
+                FnIndexInferError: _answer_unknown,
+                KeyError: _answer_unknown,  # fn_index, which Gradio looks up without a check
+                TypeError: _answer_no_file,
+                Exception: _answer_mistake,
+            }.items():
+                route.app.add_exception_handler(kind, handler)
+            route.app.add_middleware(Translator)
+
+
+async def _answer_unknown(request: Request, error: Exception) -> Response:
+    """Answer who asks the page for a function that it does not have."""
+    from api_errors import respond
+
+    detail = "api_name or fn_index: the page has no such function"
+    return respond(Refusal(404, "not_found", detail))
+
+
+async def _answer_no_file(request: Request, error: Exception) -> Response:
+    """Answer who uploads a text to the page instead of a file."""
+    from api_errors import respond
+
+    if request.url.path != UPLOADS:
+        raise error
+    detail = "files: it has to be a file; with curl: -F files=@seven.png"
+    return respond(Refusal(422, "invalid", detail))
+
+
+async def _answer_mistake(request: Request, error: Exception) -> Response:
+    """Answer what went wrong in the page's server, where the guard does not come to know of it."""
+    from api_errors import respond
+
+    return respond(OUR_MISTAKE)
 
 
 class Translator:
@@ -88,4 +145,4 @@ def tell(status: int, body: bytes) -> tuple[int, bytes]:
         error = detail = OUR_MISTAKE.detail
     else:
         error, detail = "request", str(told or "this cannot be answered")
-    return status, json.dumps({"error": error, "detail": detail}).encode()
+    return status, Refusal(status, error, detail).to_json()

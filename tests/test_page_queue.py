@@ -11,8 +11,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 import page_queue
-from app import answer_like_api
 from guards import Guard, Rules
+from page_errors import answer_like_api
 
 JOIN = "/gradio_api/call/slow"
 
