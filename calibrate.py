@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from dataset import data_dir, load_mnist
-from hands import make_hands, make_non_digits
+from hands import VALIDATION_COUNT, VALIDATION_SEED, make_hands, make_non_digits
 from measures import calibration_error, separation, surprise
 from model import DigitNetwork, compute_logits
 from predict import measure_doubt
@@ -38,10 +38,6 @@ DIGITS_UNSURE = 0.03
 NON_DIGITS_OK = 0.02
 RESERVE = 0.75  # of the first limit is used, as other pictures are a little different
 
-COUNT = 3_000  # generated digits, and as many non-digits
-# The pictures that training chooses its best epoch by, so that the results of all networks, of
-# either kind, are of the same ones. What training learns from has the seeds from 1 upwards.
-SEED = 0
 LOG_TEMPERATURE = (-3.0, 3.0)  # search range; 0.05 to 20
 STEPS = 2_000  # of doubt, among which the thresholds are chosen
 
@@ -62,7 +58,9 @@ class Evidence:
     non_digits: np.ndarray
 
 
-def collect_evidence(model: DigitNetwork, data_folder: Path, *, count: int = COUNT) -> Evidence:
+def collect_evidence(
+    model: DigitNetwork, data_folder: Path, *, count: int = VALIDATION_COUNT
+) -> Evidence:
     """Ask a network about validation pictures.
 
     Parameters
@@ -81,8 +79,10 @@ def collect_evidence(model: DigitNetwork, data_folder: Path, *, count: int = COU
     mnist = load_mnist("validation", data_folder)
     assert mnist.labels is not None
     pictures, labels = mnist.images.numpy(), mnist.labels.numpy()
-    hands, hand_labels = make_hands(count, seed=SEED, folder=data_folder, mnist=(pictures, labels))
-    others, _ = make_non_digits(count, seed=SEED, folder=data_folder)
+    hands, hand_labels = make_hands(
+        count, seed=VALIDATION_SEED, folder=data_folder, mnist=(pictures, labels)
+    )
+    others, _ = make_non_digits(count, seed=VALIDATION_SEED, folder=data_folder)
     return Evidence(
         digits={
             "MNIST": (_ask(model, pictures), labels),
@@ -202,7 +202,11 @@ def _count(doubt: np.ndarray, refusal: dict[str, float]) -> dict[str, float]:
 
 
 def calibrate(
-    checkpoint: Checkpoint, data_folder: Path, *, output: Path | None = None, count: int = COUNT
+    checkpoint: Checkpoint,
+    data_folder: Path,
+    *,
+    output: Path | None = None,
+    count: int = VALIDATION_COUNT,
 ) -> dict[str, Any]:
     """Fit temperature and thresholds, and write the checkpoint with them.
 

@@ -15,12 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from calibrate import COUNT as CALIBRATION_COUNT
 from calibrate import calibrate
 from corrections import find_corrections
 from dataset import Digits
 from errors import CheckpointError, ModelNotFoundError, OutputError, SettingsError
-from hands import NOT_A_DIGIT
+from hands import NOT_A_DIGIT, VALIDATION_COUNT
 from promotion import promote
 from recipes import Settings
 from registry import MODELS_DIR, SUFFIX, Checkpoint, load_checkpoint
@@ -261,7 +260,7 @@ def offer(
     """
     before = load_checkpoint(settings.start, models_folder) if settings.start else None
     best = load_checkpoint(folder / "best.pth")
-    calibrate(best, data_folder, count=settings.limit or CALIBRATION_COUNT)
+    calibrate(best, data_folder, count=settings.limit or VALIDATION_COUNT)
     publish(best.path, models_folder / f"{candidate}.pth")
     result: dict[str, Any] = {"candidate": candidate, "metrics": best.metrics}
     summary = [f"{best.metrics['validation_accuracy']:.2%} of the validation pictures right."]

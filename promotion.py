@@ -3,9 +3,9 @@
     candidate, present best -> the same validation pictures -> not worse? -> models/mnist_cnn_best
 
 Both are measured anew, on the same pictures, which neither has learned from: MNIST's validation
-split, and digits of other hands made from it with the seed of `calibrate.py`. The test pictures
-take no part. A worse model stays on the shelf under its own name, and can still be put to use by
-hand; nothing is replaced without saying so.
+split, and digits of other hands made from it, as for `calibrate.py`. The test pictures take no
+part. A worse model stays on the shelf under its own name, and can still be put to use by hand;
+nothing is replaced without saying so.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch.nn.functional as F
 
 from dataset import load_mnist
 from errors import CheckpointError, ModelNotFoundError
-from hands import make_hands
+from hands import VALIDATION_COUNT, VALIDATION_SEED, make_hands
 from model import compute_logits
 from registry import Checkpoint, load_checkpoint
 from shelf import BEST, make_best
@@ -30,8 +30,6 @@ RULE = (
     "at least as many digits of other hands. If both numbers are the same, its doubt has to be at "
     "least as well placed."  # by the mean cross entropy, after calibration
 )
-COUNT = 3_000  # digits of other hands
-SEED = 0  # training has the seeds from 1 upwards
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ class Comparison:
 
 
 def compare(
-    candidate: Checkpoint, standing: Checkpoint, data_folder: Path, *, count: int = COUNT
+    candidate: Checkpoint, standing: Checkpoint, data_folder: Path, *, count: int = VALIDATION_COUNT
 ) -> Comparison:
     """Measure two models on the same validation pictures.
 
@@ -113,7 +111,7 @@ def compare(
     mnist = load_mnist("validation", data_folder)
     assert mnist.labels is not None
     pictures, labels = mnist.images.numpy(), mnist.labels.numpy()
-    hands = make_hands(count, seed=SEED, folder=data_folder, mnist=(pictures, labels))
+    hands = make_hands(count, seed=VALIDATION_SEED, folder=data_folder, mnist=(pictures, labels))
     return Comparison(
         candidate.name,
         standing.name,
@@ -135,7 +133,9 @@ def _measure(checkpoint: Checkpoint, images: np.ndarray, labels: np.ndarray) -> 
     )
 
 
-def promote(name: str, folder: Path, data_folder: Path, *, count: int = COUNT) -> Comparison:
+def promote(
+    name: str, folder: Path, data_folder: Path, *, count: int = VALIDATION_COUNT
+) -> Comparison:
     """Make a model the best one, if it is not worse than the present one by `RULE`.
 
     Parameters

@@ -35,13 +35,12 @@ import torch
 from batch_sources import NONE, Input, open_source, read_digit
 from dataset import Digits, Split, load_kaggle, load_mnist
 from errors import DataFormatError, SettingsError
-from hands import NOT_A_DIGIT, make_hands, make_non_digits
+from hands import EVALUATION_SEED, NOT_A_DIGIT, make_hands, make_non_digits
 from non_digits import NON_DIGITS
 
 log = logging.getLogger(__name__)
 
 MADE = 2_000  # generated pictures
-MADE_SEED = 1_000  # training and calibration use the seeds from 0 upwards
 DIGIT_SIDE, MARGIN = 64, 16  # pixels, of scikit-learn's digits
 
 _FILE_COLUMNS = ("file", "path", "filename", "image", "picture")
@@ -206,13 +205,13 @@ def _make_digits(folder: Path) -> Iterator[Sample]:
     mnist = load_mnist("validation", folder)
     assert mnist.labels is not None
     pictures = (mnist.images.numpy(), mnist.labels.numpy())
-    images, labels = make_hands(MADE, seed=MADE_SEED, folder=folder, mnist=pictures)
+    images, labels = make_hands(MADE, seed=EVALUATION_SEED, folder=folder, mnist=pictures)
     for place, (pixels, label) in enumerate(zip(images, labels.tolist(), strict=True)):
         yield Sample(_raw(f"hands#{place}", pixels), label)
 
 
 def _make_none(folder: Path) -> Iterator[Sample]:
-    images, kinds = make_non_digits(MADE, seed=MADE_SEED, folder=folder)
+    images, kinds = make_non_digits(MADE, seed=EVALUATION_SEED, folder=folder)
     for place, (pixels, kind) in enumerate(zip(images, kinds.tolist(), strict=True)):
         item = _raw(f"non-digits#{place}", pixels)
         yield Sample(item, NOT_A_DIGIT, {"kind": NON_DIGITS[kind]})

@@ -19,11 +19,15 @@ import torch
 
 from corrections import find_corrections, repeat
 from dataset import SPLIT_SEED, Digits, join, load_mnist
-from hands import INGREDIENTS, NOT_A_DIGIT, make_hands, make_non_digits
+from hands import (
+    INGREDIENTS,
+    NOT_A_DIGIT,
+    VALIDATION_COUNT,
+    VALIDATION_SEED,
+    make_hands,
+    make_non_digits,
+)
 from recipes import Settings
-
-HANDS_VALIDATION = 3_000  # pictures
-HANDS_VALIDATION_SEED = 0  # shards of training pictures have the seeds 1, 2, ...
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,8 @@ def load_data(settings: Settings, folder: Path, device: torch.device) -> Data:
     hands = None
     if settings.hands:
         hands = _make_hands(
-            min(settings.limit or HANDS_VALIDATION, HANDS_VALIDATION),
-            HANDS_VALIDATION_SEED,
+            min(settings.limit or VALIDATION_COUNT, VALIDATION_COUNT),
+            VALIDATION_SEED,
             folder,
             validation,
         ).to(device)

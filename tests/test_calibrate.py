@@ -10,10 +10,10 @@ import torch
 
 import calibrate
 from calibrate import choose_thresholds, fit_temperature, main, soften
+from hands import EVALUATION_SEED
 from measures import calibration_error
 from predict import MNISTPredictor
 from registry import load_checkpoint
-from samples import MADE_SEED
 from tests.conftest import Handwriting
 
 
@@ -108,7 +108,7 @@ def test_calibration_reads_generated_pictures_that_nothing_learns_from(
 
     learned_from = range(1, 100)  # one for each shard of a training
     assert len(seeds) == 2
-    assert {*seeds}.isdisjoint({MADE_SEED, *learned_from})
+    assert {*seeds}.isdisjoint({EVALUATION_SEED, *learned_from})
 
 
 def test_a_network_that_knows_nothing_of_non_digits_still_gets_thresholds() -> None:
