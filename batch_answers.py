@@ -14,6 +14,7 @@ import numpy as np
 from batch_rows import relabel
 from batch_sources import Input
 from batch_workers import Answer
+from pixels import to_bytes
 from preprocess import Prepared
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 DECIMALS = 6  # of probabilities; more would show the rounding of the arithmetic
 
 Answered = tuple[Input, Answer | tuple]  # an input with what was found now, or its finished row
-_NOTHING = Prepared(np.zeros((28, 28), np.float32), 28, 28, (0, 0, 28, 28), dark_ink=False)
+_NOTHING = Prepared.as_it_is(np.zeros((28, 28), np.float32))
 
 
 def make_rows(
@@ -74,7 +75,7 @@ def _make_row(
         probabilities = (round(p, DECIMALS) for p in prediction.probabilities.tolist())
         numbers = (prediction.digit, round(prediction.confidence, DECIMALS), *probabilities)
         if status != "ok" or item.label not in (None, prediction.digit):
-            seen = np.rint(prediction.image * 255).astype(np.uint8).tobytes()
+            seen = to_bytes(prediction.image).tobytes()
     about = (reason, answer.width, answer.height, answer.sha256, item.label)
     private = (item.size, item.stamp, seen)
     return (item.path, status, *numbers, *about, *model, answer.seconds, *private)

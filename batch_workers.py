@@ -187,7 +187,7 @@ def _fetch(item: Input, address: str) -> Input:
 def _as_it_is(pixels: bytes) -> Prepared:
     """Take 784 bytes that have MNIST's form already."""
     digit = np.frombuffer(pixels, np.uint8).reshape(28, 28).astype(np.float32) / 255
-    return Prepared(digit, 28, 28, (0, 0, 28, 28), dark_ink=False)
+    return Prepared.as_it_is(digit)
 
 
 def _plain(error: Exception, item: Input) -> str:

@@ -33,6 +33,7 @@ from batch_processor import BatchProcessor
 from degrade import photograph
 from errors import DigitError
 from model import IMAGE_SIZE
+from pixels import to_bytes
 from predict import MNISTPredictor
 from preprocess import prepare
 from strokes import draw_digit
@@ -125,7 +126,7 @@ def make_pictures(folder: Path, kind: Kind, count: int) -> None:
 
 def draw_small(digit: int, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """Draw a digit in MNIST's form, as uint8."""
-    return np.rint(prepare(draw_digit(digit, rng)).digit * 255).astype(np.uint8)
+    return to_bytes(prepare(draw_digit(digit, rng)).digit)
 
 
 def draw_photo(digit: int, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

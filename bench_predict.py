@@ -25,6 +25,7 @@ import torch
 
 from model import FORWARD_BATCH, MNIST_MEAN, MNIST_STD, compute_logits
 from picture import open_picture
+from pixels import to_bytes
 from predict import MNISTPredictor
 from preprocess import Prepared, prepare
 from registry import Checkpoint
@@ -86,7 +87,7 @@ def draw_files(folder: Path, count: int) -> list[Path]:
     paths = [folder / f"{number}.png" for number in range(count)]
     for number, path in enumerate(paths):
         digit = prepare(draw_digit(number % 10, rng)).digit
-        cv2.imwrite(str(path), np.rint(digit * 255).astype(np.uint8))
+        cv2.imwrite(str(path), to_bytes(digit))
     return paths
 
 

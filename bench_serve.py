@@ -34,6 +34,7 @@ from api_models import Answer, PictureIn, describe_answer
 from errors import DigitError
 from load import Outcome, compose, drive
 from micro_batch import Answer as Read
+from pixels import to_bytes
 from server import open_port, serve
 from service import Service
 from timing import Goal, Table, describe_conditions, median_ratio
@@ -163,7 +164,7 @@ def _draw(digit: int, side: int, rng: np.random.Generator) -> bytes:
     from strokes import draw_digit
 
     if side == 28:
-        pixels = np.rint(prepare(draw_digit(digit, rng)).digit * 255).astype(np.uint8)
+        pixels = to_bytes(prepare(draw_digit(digit, rng)).digit)
         image = Image.fromarray(pixels)
     else:
         image = Image.fromarray(255 - draw_digit(digit, rng, size=side)).convert("RGBA")

@@ -49,6 +49,7 @@ from measures import (
     surprise,
 )
 from model import CLASSES, FORWARD_BATCH
+from pixels import to_bytes
 from predict import MNISTPredictor, Prediction, measure_doubt
 from samples import NONE, Sample, holds_mnist_form, load_mnist_form, load_samples
 from stress import DAMAGES, FORMS, STRENGTHS, as_file, as_picture, damage, middle
@@ -393,7 +394,7 @@ def measure_robustness(
             )
             title = f"{kind} {strength} of {len(STRENGTHS)}"
             outcomes = read_samples(predictor, samples, workers=workers, title=title)
-            seen = np.rint(255 * np.stack([middle(field) for field in fields])).astype(np.uint8)
+            seen = to_bytes(np.stack([middle(field) for field in fields]))
             alone = read_samples(
                 predictor, _raw_samples(Digits(torch.from_numpy(seen), digits.labels))
             )

@@ -21,6 +21,7 @@ import numpy as np
 import plots
 from errors import ImageError
 from picture import PictureSource, open_picture
+from pixels import to_bytes
 from utils import atomic_write
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def _draw_damage(metrics: Mapping[str, Any]) -> str:
 
 def _show(card: Card) -> dict[str, str]:
     """Put the pictures of a card into URLs."""
-    seen = None if card.seen is None else np.rint(255 * card.seen).astype(np.uint8)
+    seen = None if card.seen is None else to_bytes(card.seen)
     return {
         "name": card.name,
         "shows": card.shows,
@@ -157,7 +158,7 @@ def _thumbnail(source: PictureSource | None) -> str:
     size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
     small = cv2.resize(pixels, size, interpolation=how)
     blue_first = small if small.ndim == 2 else small[..., ::-1]
-    return _picture_url(np.rint(255 * blue_first).astype(np.uint8))
+    return _picture_url(to_bytes(blue_first))
 
 
 def _picture_url(pixels: np.ndarray) -> str:

@@ -40,6 +40,7 @@ from PIL import Image
 
 from errors import DataFormatError, DigitError, OutputError, SettingsError
 from picture import PictureSource, open_picture
+from pixels import to_bytes
 from reviews import import_reviews
 from utils import PROJECT, HelpFormatter, atomic_write, report_errors
 
@@ -252,7 +253,7 @@ class FeedbackStore:
                     "model_version": model_version,
                     "source": source,
                     "stored_at": _now(),
-                    "seen": _to_bytes(answer.image).tobytes(),
+                    "seen": _check_seen(answer.image).tobytes(),
                 },
             )
             return _fetch(db, _BY_HASH, digest)[0]
@@ -504,7 +505,7 @@ def check_digit(correct: object) -> None:
 def _reduce(picture: PictureSource) -> np.ndarray:
     """Decode a picture to uint8, grey or in colour, no longer than `SIDE`."""
     pixels = open_picture(picture, working_side=SIDE).pixels
-    return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    return to_bytes(pixels)
 
 
 def _hash(pixels: np.ndarray) -> str:
@@ -519,13 +520,11 @@ def _encode(pixels: np.ndarray) -> bytes:
     return content.getvalue()
 
 
-def _to_bytes(seen: np.ndarray) -> np.ndarray:
+def _check_seen(seen: np.ndarray) -> np.ndarray:
     """Bring what the network saw to uint8 of shape (28, 28)."""
     if seen.shape != (FIELD, FIELD):
         raise SettingsError(f"what the network saw has shape {seen.shape}, not ({FIELD}, {FIELD})")
-    if seen.dtype == np.uint8:
-        return seen
-    return np.rint(np.clip(seen, 0, 1) * 255).astype(np.uint8)
+    return to_bytes(seen)
 
 
 def _now() -> str:

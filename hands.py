@@ -31,6 +31,7 @@ from degrade import photograph
 from errors import BlankImageError, SettingsError
 from fonts import draw_font_digit, find_fonts
 from non_digits import NON_DIGITS, draw_non_digit
+from pixels import to_bytes
 from preprocess import FIELD, prepare
 from strokes import VARIANTS, draw_digit
 from utils import PROJECT, atomic_write
@@ -58,7 +59,7 @@ _SOURCES = tuple(
     f"{name}.py"
     for name in (
         *("strokes", "stroke_shapes", "pen", "fonts", "non_digits", "degrade"),
-        *("picture", "masks", "ink", "printed", "ruling", "preprocess", "hands"),
+        *("picture", "pixels", "masks", "ink", "printed", "ruling", "preprocess", "hands"),
     )
 )
 
@@ -231,7 +232,7 @@ def _draw_chunk(
             digit = prepare(picture).digit
         except BlankImageError:  # the photograph lost its ink; a blank page teaches nothing
             continue
-        images.append(np.rint(digit * 255).astype(np.uint8))
+        images.append(to_bytes(digit))
         labels.append(label)
     return np.stack(images), np.array(labels, np.int64)
 

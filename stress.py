@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 
 from errors import SettingsError
+from pixels import to_bytes
 
 FIELD = 28  # side of MNIST's pictures, pixels
 FRAME = 280  # side of the enlarged forms, pixels
@@ -220,7 +221,7 @@ def middle(field: np.ndarray) -> np.ndarray:
 
 def as_picture(field: np.ndarray) -> bytes:
     """Write a field of `damage` as a PNG of 168x168 pixels, dark ink on white."""
-    pixels = np.rint(255 * (1 - field)).astype(np.uint8)
+    pixels = to_bytes(1 - field)
     return _png(_enlarge(pixels, PICTURE_SCALE * len(field)))
 
 

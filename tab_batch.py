@@ -54,6 +54,7 @@ from batch_uploads import MAX_BYTES, MAX_FILES, check_uploads, read_uploads
 from batch_workers import Reader, WorkerPool
 from decoding import decoders_for
 from errors import DataNotFoundError, DigitError, ImageError
+from pixels import to_bytes
 from predict import SEVERAL
 from utils import count_noun
 from widgets import QUIET, confidence_words, render_hint, render_notice, short_percent
@@ -256,7 +257,7 @@ def make_thumbnail(item: Input, answer: Any) -> str:
     except ImageError:  # the worker could read it: the file has changed since
         return ""
     buffer = io.BytesIO()
-    Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).save(buffer, "JPEG", quality=80)
+    Image.fromarray(to_bytes(pixels)).save(buffer, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

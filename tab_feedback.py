@@ -21,8 +21,6 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import numpy as np
-
 from errors import AccessError, DataFormatError, DigitError, OutputError, SettingsError
 from feedback import NO_DIGIT, PAGE_SIZE, Correction, check_digit
 from picture import open_picture
@@ -348,7 +346,7 @@ def _chips(counts: Mapping[int | None, int], chosen: int | str | None) -> str:
 
 def _card(each: Correction) -> str:
     """Show one correction."""
-    pixels = np.rint(open_picture(each.png, working_side=THUMBNAIL).pixels * 255).astype(np.uint8)
+    pixels = open_picture(each.png, working_side=THUMBNAIL).pixels
     when = datetime.fromisoformat(each.stored_at).astimezone(timezone.utc)
     shown = "no digit" if each.correct is None else each.correct
     read_digit = None if each.verdict == NO_DIGIT else each.digit

@@ -147,13 +147,7 @@ def read_fields(
     """
     if reader == "whole reader":
         return predictor.predict_batch([as_picture(field) for field in fields], errors="return")
-    return [*predictor.predict_prepared([_as_it_is(middle(field)) for field in fields])]
-
-
-def _as_it_is(digit: np.ndarray) -> Prepared:
-    """Let the network see a digit that nobody has cleaned or centred."""
-    side = len(digit)
-    return Prepared(digit, side, side, (0, 0, side, side), dark_ink=False)
+    return [*predictor.predict_prepared([Prepared.as_it_is(middle(field)) for field in fields])]
 
 
 def trace_curve(

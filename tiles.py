@@ -14,6 +14,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from pixels import to_bytes
+
 FOR, AGAINST = (255, 150, 40), (70, 150, 255)  # red, green, blue: orange and blue
 GAP = (128, 132, 140)  # between tiles; seen on light and on dark ground
 FAINT = 0.35  # how much of a digit is seen where nothing is said about it
@@ -31,8 +33,8 @@ def colour_heat(values: np.ndarray) -> np.ndarray:
     ndarray of shape (height, width, 3), uint8
         Red, green, blue.
     """
-    grey = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
-    return cv2.cvtColor(cv2.applyColorMap(grey, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    heat = cv2.applyColorMap(to_bytes(values), cv2.COLORMAP_INFERNO)
+    return cv2.cvtColor(heat, cv2.COLOR_BGR2RGB)
 
 
 def colour_signs(values: np.ndarray, limit: float | None = None) -> np.ndarray:

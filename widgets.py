@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from errors import DigitError, ImageError, ImageTooLargeError
+from pixels import to_bytes
 from tryouts import pick_example
 
 if TYPE_CHECKING:
@@ -550,11 +551,9 @@ def picture_url(pixels: np.ndarray, *, photo: bool = False) -> str:
     photo : bool, default=False
         Whether to make a JPEG, a tenth as large for photographs, instead of an exact PNG.
     """
-    if pixels.dtype != np.uint8:
-        pixels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
     buffer = io.BytesIO()
     kind, options = ("jpeg", {"quality": 85}) if photo else ("png", {"compress_level": 1})
-    Image.fromarray(pixels).save(buffer, kind, **options)
+    Image.fromarray(to_bytes(pixels)).save(buffer, kind, **options)
     return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

@@ -2,7 +2,7 @@
 
 The file comes from `python export.py`. Needs `pip install onnxruntime opencv-python-headless
 pillow` and these files of the project: preprocess.py, picture.py, ink.py, ruling.py, printed.py,
-masks.py, errors.py, and for the digit that is drawn without a picture strokes.py,
+masks.py, pixels.py, errors.py, and for the digit that is drawn without a picture strokes.py,
 stroke_shapes.py, pen.py.
 """
 
