@@ -14,7 +14,7 @@ from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from dataset import MNIST_FILES, data_dir
+from dataset import MNIST_FILES, data_dir, has_mnist
 from errors import DigitError
 from jobs import MAX_EPOCHS, MAX_LR, Job, JobSettings
 from model import DEFAULT_ARCHITECTURE, list_models
@@ -268,8 +268,7 @@ def render_status(service: Service, job: Job | None) -> str:
 
 def _first_words(service: Service) -> str:
     """Say what the first run needs."""
-    raw = (service.data_folder or data_dir()) / "MNIST" / "raw"
-    if all((raw / name).exists() or (raw / name).with_suffix("").exists() for name in MNIST_FILES):
+    if has_mnist(service.data_folder or data_dir()):
         return "Choose what to do, and start. The curves appear after the first epochs."
     return (
         f"The digits of MNIST are not on this machine yet ({', '.join(MNIST_FILES)}). A run "

@@ -73,11 +73,9 @@ def draw_gallery() -> list[Example]:
 @lru_cache(maxsize=1)
 def load_test_pictures(folder: Path) -> Digits | None:
     """Load MNIST's test pictures, or None where they are not on this machine or damaged."""
-    from dataset import MNIST_FILES, load_mnist
+    from dataset import has_mnist, load_mnist
 
-    # With a file missing, all of them would be downloaded.
-    files = [folder / "MNIST" / "raw" / name for name in MNIST_FILES]
-    if not all(file.exists() or file.with_suffix("").exists() for file in files):
+    if not has_mnist(folder):  # with a file missing, all of them would be downloaded
         return None
     try:
         return load_mnist("test", folder)
