@@ -13,6 +13,7 @@ from typing import Any
 
 import plots
 from errors import DataFormatError
+from marks import split_at
 from timing import Table, is_busy
 from utils import atomic_write
 
@@ -99,17 +100,14 @@ def fill_in(path: Path, tables: Mapping[str, Table]) -> None:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise DataFormatError(f"cannot read {path} ({error.strerror})") from error
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise DataFormatError(f"{path} has to hold the marks {BEGIN} and {END}, in this order")
+    before, after = split_at(text, BEGIN, END, name=str(path))
     pictures = draw_curves(tables.values(), path.parent / CURVES)
     links = [f"![{each.stem}]({CURVES}/{each.name})" for each in pictures]
     shared, _ = _split_conditions(tables.values())
     parts = [_goals_to_markdown(tables.values()), " ".join(links), _name_conditions(shared)]
     with atomic_write(path) as temporary:
         filled = "\n\n".join(["", *filter(None, parts), ""])
-        temporary.write_text(before + begin + filled + end + after, encoding="utf-8")
+        temporary.write_text(before + filled + after, encoding="utf-8")
 
 
 def _goals_to_markdown(tables: Iterable[Table]) -> str:

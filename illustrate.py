@@ -20,17 +20,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 import plots
 from degrade import EFFECTS, photograph
 from errors import DataFormatError
+from marks import split_at
 from non_digits import NON_DIGITS, draw_non_digit
 from preprocess import prepare
 from strokes import VARIANTS, draw_digit
 from utils import PROJECT, HelpFormatter, atomic_write, report_errors
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DOCS = PROJECT / "docs"
 EVALUATION = "evaluation.json"
@@ -202,7 +206,7 @@ def draw_pictures(folder: Path) -> list[Path]:
     return [folder / name for name in (*texts, *grids)]
 
 
-def show_preparation() -> Any:
+def show_preparation() -> Figure:
     """Show, one row for each trouble, what happens to a picture on its way to the network."""
     pictures, titles = [], []
     for title, digit, seed, effects in TROUBLES:
@@ -215,7 +219,7 @@ def show_preparation() -> Any:
     return plots.picture_grid(pictures, titles, columns=4, side=1.6)
 
 
-def show_variants() -> Any:
+def show_variants() -> Figure:
     """Show every way in which the generator writes the digits 1, 4, 7 and 9."""
     rng = np.random.default_rng(0)
     wanted = [(digit, variant) for digit in (1, 4, 7, 9) for variant in VARIANTS[digit]]
@@ -223,7 +227,7 @@ def show_variants() -> Any:
     return plots.picture_grid(pictures, [name for _, name in wanted], columns=8, side=1.3)
 
 
-def show_effects() -> Any:
+def show_effects() -> Figure:
     """Show everything that the bad camera can do, to the same digit."""
     ink = draw_digit(7, np.random.default_rng(1), size=SIDE, variant="crossed")
     pictures = [
@@ -233,7 +237,7 @@ def show_effects() -> Any:
     return plots.picture_grid(pictures, EFFECTS, columns=8, side=1.3)
 
 
-def show_non_digits() -> Any:
+def show_non_digits() -> Figure:
     """Show each kind of picture by which the network learns to doubt."""
     rng = np.random.default_rng(0)
     pictures = [draw_non_digit(kind, rng, size=SIDE) for kind in NON_DIGITS]
@@ -347,12 +351,8 @@ def fill_in(text: str, table: str) -> str:
     DataFormatError
         If the page does not have both marks.
     """
-    begin, end = MARK.format(edge="Begin"), MARK.format(edge="End")
-    if text.count(begin) != 1 or text.count(end) != 1:
-        raise DataFormatError(f"the page needs the lines {begin!r} and {end!r}, once each")
-    before, _, rest = text.partition(begin)
-    _, _, after = rest.partition(end)
-    return f"{before}{begin}\n{table}\n{end}{after}"
+    before, after = split_at(text, MARK.format(edge="Begin"), MARK.format(edge="End"))
+    return f"{before}\n{table}\n{after}"
 
 
 def fill_pages(pages: Sequence[Path], evaluation: Mapping[str, Any]) -> None:

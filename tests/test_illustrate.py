@@ -221,5 +221,5 @@ def test_evaluations_of_two_models_are_not_mixed(tmp_path: Path) -> None:
 def test_a_page_without_both_marks_is_refused(page: str) -> None:
     marks = {edge.lower(): illustrate.MARK.format(edge=edge) for edge in ("Begin", "End")}
 
-    with pytest.raises(DataFormatError, match="once each"):
+    with pytest.raises(DataFormatError, match="has to hold the marks"):
         illustrate.fill_in(page.format(**marks), "table")
