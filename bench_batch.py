@@ -37,7 +37,15 @@ from pixels import to_bytes
 from predict import MNISTPredictor
 from preprocess import prepare
 from strokes import draw_digit
-from timing import Goal, Table, compare_to, describe_conditions, median_ratio, take_turns
+from timing import (
+    Goal,
+    Table,
+    compare_to,
+    describe_conditions,
+    median_ratio,
+    run_python,
+    take_turns,
+)
 from utils import PROJECT, count_processors
 
 GOAL_SMALL = 5.0  # times as fast as the naive loop
@@ -280,8 +288,8 @@ def measure_start(model: str, rounds: int) -> Table:
         command = _batch_command(model, folder, output, 1)
         seconds = take_turns(
             {
-                "ours": functools.partial(_run, *command),
-                "floor": functools.partial(_run, "-c", "import torch"),
+                "ours": functools.partial(run_python, *command),
+                "floor": functools.partial(run_python, "-c", "import torch"),
             },
             rounds=rounds,
         )
@@ -308,15 +316,6 @@ def _batch_command(model: str, folder: Path, output: str, workers: int) -> list[
     """Put together the words after "python"."""
     words = ["batch_processor.py", str(folder), "--model", model, "--output", output]
     return [*words, "--workers", str(workers), "--format", "csv", "--quiet"]
-
-
-def _run(*words: str) -> None:
-    """Run a Python program to its end."""
-    done = subprocess.run(
-        [sys.executable, *words], cwd=PROJECT, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise DigitError(f"python {words[0]} failed: {done.stderr.strip()}")
 
 
 def measure_scale(model: str, workers: int, largest: int) -> Table:

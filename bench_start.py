@@ -25,7 +25,7 @@ import numpy as np
 
 from errors import DigitError
 from strokes import draw_digit
-from timing import Goal, Table, compare_to, describe_conditions, take_turns
+from timing import Goal, Table, compare_to, describe_conditions, run_python, take_turns
 from utils import PROJECT
 
 GOAL_ANSWER = 1.3  # times importing torch
@@ -81,10 +81,10 @@ def measure_answer(rounds: int) -> Table:
         picture = str(Path(place) / "digit.png")
         cv2.imwrite(picture, draw_digit(7, np.random.default_rng(0)))
         contenders: dict[str, Callable[[], object]] = {
-            "naive": functools.partial(_run, "-c", NAIVE_ANSWER, picture),
-            "ours": functools.partial(_run, "predict.py", picture),
-            "floor": functools.partial(_run, "-c", "import torch"),
-            "only --help": functools.partial(_run, "predict.py", "--help"),
+            "naive": functools.partial(run_python, "-c", NAIVE_ANSWER, picture),
+            "ours": functools.partial(run_python, "predict.py", picture),
+            "floor": functools.partial(run_python, "-c", "import torch"),
+            "only --help": functools.partial(run_python, "predict.py", "--help"),
         }
         seconds = take_turns(contenders, rounds=rounds)
     rows = compare_to(seconds, unit="seconds")
@@ -116,8 +116,8 @@ def measure_page(rounds: int) -> Table:
     contenders: dict[str, Callable[[], object]] = {
         "naive": functools.partial(_open_page, "-c", NAIVE_PAGE, "{port}"),
         "ours": functools.partial(_open_page, "app.py", "--port", "{port}"),
-        "floor": functools.partial(_run, "-c", "import torch, gradio"),
-        "only --help": functools.partial(_run, "app.py", "--help"),
+        "floor": functools.partial(run_python, "-c", "import torch, gradio"),
+        "only --help": functools.partial(run_python, "app.py", "--help"),
     }
     seconds = take_turns(contenders, rounds=rounds)
     rows = compare_to(seconds, unit="seconds")
@@ -141,15 +141,6 @@ def measure_page(rounds: int) -> Table:
         ],
         samples=seconds,
     )
-
-
-def _run(*words: str) -> None:
-    """Run a Python program to its end."""
-    done = subprocess.run(
-        [sys.executable, *words], cwd=PROJECT, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise DigitError(f"python {words[0]} failed: {done.stderr.strip()}")
 
 
 def _open_page(*words: str) -> Callable[[], None]:

@@ -17,6 +17,7 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,7 +26,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from errors import DataFormatError
+from errors import DataFormatError, DigitError
 from utils import PROJECT, atomic_write
 
 RESULTS = PROJECT / "outputs" / "bench"
@@ -287,6 +288,26 @@ def _find_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def run_python(*words: str) -> None:
+    """Run a Python program to its end.
+
+    Parameters
+    ----------
+    words : str
+        What stands after "python" on a command line; the folder is that of the project.
+
+    Raises
+    ------
+    DigitError
+        If it fails, with what it said.
+    """
+    done = subprocess.run(
+        [sys.executable, *words], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise DigitError(f"python {words[0]} failed: {done.stderr.strip()}")
 
 
 def _find_commit() -> str:

@@ -31,7 +31,7 @@ def ask(models_folder, monkeypatch):
 
 def test_every_kind_of_pictures_is_read_in_three_ways(ask, monkeypatch):
     started: list[tuple[str, ...]] = []
-    monkeypatch.setattr(bench_batch, "_run", lambda *words: started.append(words))
+    monkeypatch.setattr(bench_batch, "run_python", lambda *words: started.append(words))
 
     tables = ask("--rounds", "1", "--quick")
 

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from errors import DataFormatError
+from errors import DataFormatError, DigitError
 from timing import (
     Goal,
     Table,
@@ -14,6 +14,7 @@ from timing import (
     is_busy,
     load_tables,
     median_ratio,
+    run_python,
     take_turns,
 )
 
@@ -137,3 +138,8 @@ def test_work_of_others_is_seen():
         other.kill()
 
     assert during >= 0.5
+
+
+def test_a_program_that_fails_says_why():
+    with pytest.raises(DigitError, match="ZeroDivisionError"):
+        run_python("-c", "1 / 0")
