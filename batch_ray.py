@@ -22,7 +22,6 @@ import os
 import pickle
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ import torch
 
 from batch_answers import make_rows
 from batch_numbers import make_number_rows, read_numbers
-from batch_rows import COLUMNS, NUMBER_COLUMNS, PRIVATE_COLUMNS
+from batch_rows import COLUMNS, NUMBER_COLUMNS, PRIVATE_COLUMNS, in_groups
 from batch_runs import read_settings, write_settings
 from batch_sources import Input, Source, open_source
 from batch_workers import Answer, Reader, WorkerPool
@@ -183,7 +182,7 @@ class RayPool:
         (Input, row or Answer)
             A finished row; an Answer only for what is left out.
         """
-        for group in _in_groups(pairs, self.group_size):
+        for group in in_groups(pairs, self.group_size):
             rows = iter(self._rows([item for item, answer in group if answer is None]))
             for item, answer in group:
                 yield item, next(rows) if answer is None else answer
@@ -207,7 +206,7 @@ class RayPool:
         pyarrow.Table
             One row for each input, in their order: `position` in the group, the columns of
             `batch_rows.COLUMNS` (or `NUMBER_COLUMNS`) and the private ones. `status` may also be
-        "skipped".
+            "skipped".
         """
         import pyarrow  # type: ignore[import, unused-ignore]
 
@@ -263,13 +262,6 @@ def _place() -> dict[str, Any]:
     return {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
 
 
-def _in_groups(things: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """Group anything into lists of at most `size`."""
-    stream = iter(things)
-    while group := list(islice(stream, size)):
-        yield group
-
-
 def write_parts(source: Source, folder: Path, pool: RayPool) -> int:
     """Read a source into Parquet files, each with the rows of one group in their order.
 
@@ -306,7 +298,7 @@ def write_parts(source: Source, folder: Path, pool: RayPool) -> int:
 
     group_size = _agree_on_groups(source, folder, pool)
     count = 0
-    for number, items in enumerate(_in_groups(source.read(), group_size)):
+    for number, items in enumerate(in_groups(source.read(), group_size)):
         part = folder / f"part-{number:06}.parquet"
         if part.exists():
             log.info("%s is there already", part)

@@ -18,14 +18,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 from batch_sources import Input
 from errors import DataFormatError, OutputError, SettingsError
 from utils import atomic_write
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 # What a row holds, in the order of the CSV's columns, with SQLite's types.
 COLUMNS = {
@@ -432,20 +434,15 @@ def write_parquet(results: Results, path: Path) -> Path:
     types = {"TEXT": pyarrow.string(), "INTEGER": pyarrow.int32(), "REAL": pyarrow.float64()}
     schema = pyarrow.schema([(name, types[kind]) for name, kind in results.columns.items()])
     with atomic_write(path) as temporary, pyarrow.parquet.ParquetWriter(temporary, schema) as file:
-        for rows in _in_groups(results, PARQUET_ROWS):
+        for rows in in_groups(results, PARQUET_ROWS):
             file.write_table(pyarrow.Table.from_pylist(rows, schema))
     return path
 
 
-def _in_groups(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
-    """Group rows into lists of at most `size`."""
-    group: list[Row] = []
-    for row in rows:
-        group.append(row)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
+def in_groups(things: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Group anything into lists of at most `size`, in its order."""
+    stream = iter(things)
+    while group := list(islice(stream, size)):
         yield group
 
 
