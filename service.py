@@ -247,7 +247,12 @@ class Service:
         return str(error)
 
     def follow_promotion(self, job: Job) -> None:
-        """Read with a newly promoted "best" model, if the former one was in use."""
+        """Read with the model that a training run has made the best one, if it has."""
+        if job.was_promoted:
+            self.follow_best()
+
+    def follow_best(self) -> None:
+        """Read with a new "best" model, if the former one was in use."""
         best = ALIASES["best"]
-        if job.was_promoted and self.predictor.checkpoint.name == best:
+        if self.predictor.checkpoint.name == best:
             self.use_model(best)

@@ -22,7 +22,7 @@ from errors import BlankImageError, CheckpointError, DigitError, SettingsError
 from model import count_parameters
 from predict import MNISTPredictor
 from promotion import RULE, promote
-from registry import Checkpoint, Listing, list_names, resolve
+from registry import ALIASES, Checkpoint, Listing, list_names, resolve
 from utils import PROJECT
 from widgets import (
     QUIET,
@@ -52,7 +52,7 @@ MB = 1e6
 ABOUT = {
     shelf.BEST: "the best",
     shelf.PREVIOUS: "the best one before",
-    "mnist_cnn": "the last one trained",
+    ALIASES["last"]: "the last one trained",
 }
 LEGEND = (
     "MNIST test: read right of MNIST's 10,000 test pictures. Held out: of 5,000 training pictures "
@@ -110,14 +110,14 @@ def make_best(service: Service, name: str) -> str:
     comparison = promote(name, service.models_folder, service.data_folder or data_dir())
     if not comparison.is_not_worse:
         return f"{shelf.BEST} stays as it was, for {name} is worse ({comparison.text})."
-    _follow_best(service)
+    service.follow_best()
     return f"{name} is the best model now ({comparison.text}). “Go back” undoes it."
 
 
 def go_back(service: Service, name: str) -> str:
     """Put the best model back that was replaced."""
     checkpoint = shelf.roll_back(service.models_folder)
-    _follow_best(service)
+    service.follow_best()
     return (
         f"{shelf.BEST} is again what it was before, version {checkpoint.version}. "
         "“Go back” once more undoes this."
@@ -168,12 +168,6 @@ def _read_upload(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise SettingsError(f"{file.name or 'the file'} did not arrive; try again") from error
-
-
-def _follow_best(service: Service) -> None:
-    """Read with the new "best" model, where the former one was in use."""
-    if service.predictor.checkpoint.name == shelf.BEST:
-        service.use_model(shelf.BEST)
 
 
 def show(service: Service, chosen: str | None, said: str = "", *, keep: bool = False) -> list[Any]:

@@ -40,7 +40,7 @@ from learner import Learner, build_learner
 from learning import PRECISIONS, SCHEDULES
 from model import DEFAULT_ARCHITECTURE, count_parameters, list_models
 from recipes import RECIPES, Settings, check_settings
-from registry import MODELS_DIR, load_checkpoint, save_checkpoint
+from registry import ALIASES, MODELS_DIR, load_checkpoint, save_checkpoint
 from runs import ROW_TITLE, Outcome, Run, format_row, measure, publish
 from training_data import Data, load_data
 from utils import (
@@ -57,7 +57,6 @@ from utils import (
 )
 
 OUTPUTS = PROJECT / "outputs"
-DEFAULT_NAME = "mnist_cnn"  # of the default network's checkpoints
 
 # What a checkpoint keeps of the epoch that it comes from.
 CHECKPOINT_METRICS = (
@@ -261,7 +260,7 @@ def _hand_over(folder: Path, settings: Settings, wishes: Wishes) -> Path:
     """Copy the weights to `models/`, if that is wished, and return the path of the best ones."""
     if wishes.candidate or not wishes.hand_on:
         return folder / "best.pth"
-    own_name = DEFAULT_NAME if settings.model == DEFAULT_ARCHITECTURE else settings.model
+    own_name = ALIASES["last"] if settings.model == DEFAULT_ARCHITECTURE else settings.model
     return hand_over(folder, wishes.models_dir, wishes.name or own_name, replace=wishes.replace)
 
 
