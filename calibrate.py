@@ -97,11 +97,12 @@ def _ask(model: DigitNetwork, images: np.ndarray) -> np.ndarray:
     return compute_logits(model, torch.from_numpy(images).unsqueeze(1)).double().numpy()
 
 
-def soften(logits: np.ndarray, temperature: float) -> np.ndarray:
+def to_probabilities(logits: np.ndarray, temperature: float) -> np.ndarray:
     """Turn logits of shape (N, 10) into probabilities at a temperature."""
-    heated = logits / temperature
-    powers = np.exp(heated - heated.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    from scipy.special import softmax
+
+    probabilities: np.ndarray = softmax(logits / temperature, axis=1)
+    return probabilities
 
 
 def fit_temperature(digits: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
@@ -125,7 +126,9 @@ def fit_temperature(digits: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
 
     def cost(log_temperature: float) -> float:
         heat = float(np.exp(log_temperature))
-        return sum(surprise(soften(logits, heat), labels) or 0.0 for logits, labels in digits)
+        return sum(
+            surprise(to_probabilities(logits, heat), labels) or 0.0 for logits, labels in digits
+        )
 
     return float(np.exp(minimize_scalar(cost, bounds=LOG_TEMPERATURE, method="bounded").x))
 
@@ -180,7 +183,7 @@ def judge(evidence: Evidence, temperature: float, refusal: dict[str, float]) -> 
     found: dict[str, Any] = {}
     doubts = {}
     for name, (logits, labels) in evidence.digits.items():
-        probabilities = soften(logits, temperature)
+        probabilities = to_probabilities(logits, temperature)
         right = probabilities.argmax(axis=1) == labels
         doubts[name] = measure_doubt(probabilities)
         found[name] = {
@@ -188,7 +191,7 @@ def judge(evidence: Evidence, temperature: float, refusal: dict[str, float]) -> 
             "calibration_error": calibration_error(probabilities.max(axis=1), right),
             **_count(doubts[name], refusal),
         }
-    doubt = measure_doubt(soften(evidence.non_digits, temperature))
+    doubt = measure_doubt(to_probabilities(evidence.non_digits, temperature))
     every = np.concatenate(list(doubts.values()))
     found["non-digits"] = {**_count(doubt, refusal), "separation": separation(-every, -doubt)}
     return found
@@ -237,8 +240,11 @@ def calibrate(
     evidence = collect_evidence(checkpoint.model, data_folder, count=count)
     temperature = fit_temperature(list(evidence.digits.values()))
     refusal = choose_thresholds(
-        [measure_doubt(soften(logits, temperature)) for logits, _ in evidence.digits.values()],
-        measure_doubt(soften(evidence.non_digits, temperature)),
+        [
+            measure_doubt(to_probabilities(logits, temperature))
+            for logits, _ in evidence.digits.values()
+        ],
+        measure_doubt(to_probabilities(evidence.non_digits, temperature)),
     )
     found = {
         "temperature": temperature,

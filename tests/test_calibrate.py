@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import calibrate
-from calibrate import choose_thresholds, fit_temperature, main, soften
+from calibrate import choose_thresholds, fit_temperature, main, to_probabilities
 from hands import EVALUATION_SEED
 from measures import calibration_error
 from predict import MNISTPredictor
@@ -20,7 +20,7 @@ from tests.conftest import Handwriting
 def honest_logits(rng: np.random.Generator, count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
     """Draw logits, and labels as often as the logits say."""
     logits = rng.normal(0, 3, (count, 10))
-    chosen = soften(logits, 1.0).cumsum(axis=1) > rng.random((count, 1))
+    chosen = to_probabilities(logits, 1.0).cumsum(axis=1) > rng.random((count, 1))
     return logits, chosen.argmax(axis=1)
 
 
@@ -31,7 +31,7 @@ def test_the_temperature_that_spoiled_honest_logits_is_found(heat: float) -> Non
     found = fit_temperature([(logits * heat, labels)])
 
     assert found == pytest.approx(heat, rel=0.05)
-    sure = soften(logits * heat, found)
+    sure = to_probabilities(logits * heat, found)
     right = sure.argmax(axis=1) == labels
     error = calibration_error(sure.max(axis=1), right)
     assert error is not None
