@@ -3,7 +3,7 @@
     prepare_network -> network -> compute_loss -> optimizer, with learning_rate_factor
                                                       -> RunningAverage.update
 
-Each piece stands alone and knows nothing of files or settings; `train.py` puts them together.
+Each piece stands alone and knows nothing of files or settings; `learner.py` puts them together.
 The speed of training on a CPU is decided here. Seconds of one core for an epoch of 55,000
 pictures (batches of 128, Xeon with AMX, PyTorch 2.12.1, network alone, dropout as it comes):
 

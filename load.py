@@ -89,6 +89,7 @@ def drive(
     count : int, optional
         After how many answers to stop; one of the two has to be given.
     """
+    assert seconds is not None or count is not None, "this would never stop"
     return asyncio.run(_drive(host, port, requests, clients, seconds, count))
 
 
@@ -104,14 +105,14 @@ async def _drive(
     outcome = Outcome()
     started = time.perf_counter()
     until = started + seconds if seconds is not None else float("inf")
-    left = count if count is not None else float("inf")
+    limit = count if count is not None else float("inf")
 
     sent = 0
 
     def take() -> bytes | None:
         """Give the next request, or None when it is time to stop."""
         nonlocal sent
-        if sent >= left or time.perf_counter() >= until:
+        if sent >= limit or time.perf_counter() >= until:
             return None
         sent += 1
         return requests[sent % len(requests)]

@@ -500,7 +500,7 @@ def _is_finite(value: object) -> bool:
 
 
 def _is_positive(value: object) -> bool:
-    return isinstance(value, float) and math.isfinite(value) and value > 0
+    return isinstance(value, float) and _is_finite(value) and value > 0
 
 
 def _blank_model(

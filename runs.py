@@ -307,7 +307,7 @@ class Run:
 
         labels = digits.labels
         assert labels is not None
-        logits = compute_logits(model, digits.images.unsqueeze(1)).float().cpu()
+        logits = compute_logits(model, digits.images.unsqueeze(1))
         probabilities, truth = logits.softmax(dim=1).numpy(), labels.cpu().numpy()
         answers = probabilities.argmax(axis=1)
         right = int((answers == truth).sum())

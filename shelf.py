@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 
 from errors import CheckpointError, ModelNotFoundError, OutputError, SettingsError
-from model import DigitNetwork, compute_logits, count_parameters, list_models
+from model import IMAGE_SIZE, DigitNetwork, compute_logits, count_parameters, list_models
 from registry import (
     ALIASES,
     MODELS_DIR,
@@ -282,20 +282,20 @@ def _find_share(metrics: object, path: tuple[str, ...]) -> float | None:
 
 def _describe(checkpoint: Checkpoint) -> list[str]:
     """Write a model's cells of the table."""
-    minutes = checkpoint.metrics.get("elapsed")
+    seconds = checkpoint.metrics.get("elapsed")
     return [
         checkpoint.architecture,
         f"{count_parameters(checkpoint.model):,}",
         f"{checkpoint.path.stat().st_size / 1e6:.1f}",
         *("-" if share is None else f"{100 * share:.2f} %" for share in find_shares(checkpoint)),
-        f"{minutes / 60:.0f} min" if isinstance(minutes, float) else "-",
+        f"{seconds / 60:.0f} min" if isinstance(seconds, float) else "-",
         f"{_time_one_picture(checkpoint.model):.2f}",
     ]
 
 
 def _time_one_picture(model: DigitNetwork) -> float:
     """Measure how long the network takes for one picture, in milliseconds."""
-    picture = torch.zeros(1, 1, 28, 28)
+    picture = torch.zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

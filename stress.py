@@ -156,10 +156,10 @@ def damage(digit: np.ndarray, kind: str, strength: int, rng: np.random.Generator
         raise SettingsError(
             f"no damage {kind!r} of strength {strength}: choose from {', '.join(DAMAGES)}, 1 to 5"
         )
-    spoil, amounts, _ = _DAMAGES[kind]
+    change, amounts, _ = _DAMAGES[kind]
     # With paper around the digit nothing has to be cut off when it moves.
     field = np.pad(digit, FIELD // 2)
-    spoiled = spoil(field.astype(np.float32) / 255, amounts[strength - 1], rng)
+    spoiled = change(field.astype(np.float32) / 255, amounts[strength - 1], rng)
     return np.clip(spoiled, 0, 1).astype(np.float32)
 
 

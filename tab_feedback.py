@@ -1,4 +1,4 @@
-"""The tab "Corrections", and the row below an answer in which a visitor says whether it was right.
+"""The tab "Feedback", and the row below an answer in which a visitor says whether it was right.
 
     "It was a 4" -> keep -> FeedbackStore -> browse -> a gallery with counts, delete and export
     "Change"     -> take_back
