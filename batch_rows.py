@@ -114,17 +114,25 @@ class RowStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
-            # Held until the end, so that a second run of the same name is refused.
-            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._db.execute("PRAGMA synchronous = FULL")
-            # One transaction, as each has to wait for the disk.
-            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA.format(types=types)}")
-            self._set_aside()
-            self._db.execute("COMMIT")
+            try:
+                self._begin(types)
+            except BaseException:
+                self._db.close()  # or it would hold the file, and its lock, until it is collected
+                raise
         except (OSError, sqlite3.Error) as error:
             raise self._output_error(error) from error
         self.count = 0
         self.found_earlier = 0
+
+    def _begin(self, types: str) -> None:
+        """Take hold of the file, and make ready for the rows of a new run."""
+        # Held until the end, so that a second run of the same name is refused.
+        self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        self._db.execute("PRAGMA synchronous = FULL")
+        # One transaction, as each has to wait for the disk.
+        self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA.format(types=types)}")
+        self._set_aside()
+        self._db.execute("COMMIT")
 
     def _set_aside(self) -> None:
         """Move the rows of an interrupted run to where each file looks for its earlier answer.

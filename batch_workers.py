@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from io import BytesIO
@@ -276,11 +277,14 @@ class WorkerPool:
         self.with_hash = with_hash
         self.reader = reader or Reader()
         self._idle: queue.SimpleQueue[WorkerProcess] = queue.SimpleQueue()
-        self.workers = [
-            WorkerProcess(self.reader.module, self.reader.arguments) for _ in range(workers)
-        ]
-        for worker in self.workers:
-            self._idle.put(worker)
+        self.workers: list[WorkerProcess] = []
+        with ExitStack() as started:  # where one cannot be started, nobody would end the others
+            for _ in range(workers):
+                worker = WorkerProcess(self.reader.module, self.reader.arguments)
+                started.callback(worker.stop)
+                self.workers.append(worker)
+                self._idle.put(worker)
+            started.pop_all()
         self._threads = ThreadPoolExecutor(max(workers, 1))
         self._ahead = workers * CHUNKS_AHEAD
 

@@ -242,6 +242,22 @@ def test_a_damaged_file_of_rows_is_refused(tmp_path):
         RowStore(tmp_path / "rows.sqlite")
 
 
+def test_a_file_that_is_refused_is_let_go(tmp_path, monkeypatch):
+    (tmp_path / "rows.sqlite").write_bytes(b"not a database" * 100)
+    connect, opened = sqlite3.connect, []
+
+    def note(*words, **options):
+        opened.append(connect(*words, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", note)
+    with pytest.raises(OutputError):
+        RowStore(tmp_path / "rows.sqlite")
+
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        opened[0].execute("SELECT 1")
+
+
 def test_results_can_only_be_read(filled):
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         filled.query("DELETE FROM rows")

@@ -238,6 +238,23 @@ def test_workers_end_with_their_pool_and_ignore_ctrl_c(good):
     assert [process.poll() for process in processes] == [0, 0]
 
 
+def test_workers_end_where_one_of_them_cannot_be_started(monkeypatch):
+    started: list[worker_process.WorkerProcess] = []
+
+    def start(*words):
+        if len(started) == 2:
+            raise OSError("no more processes")
+        started.append(worker_process.WorkerProcess(*words))
+        return started[-1]
+
+    monkeypatch.setattr(batch_workers, "WorkerProcess", start)
+
+    with pytest.raises(OSError, match="no more processes"):
+        WorkerPool(3)
+
+    assert [worker._process.poll() is None for worker in started] == [False, False]
+
+
 def test_large_files_travel_alone_and_small_ones_together():
     small, large = Input("s", "s", size=300), Input("l", "l", size=5_000_000)
 
