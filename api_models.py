@@ -20,7 +20,7 @@ from feedback import Correction
 from jobs import MAX_EPOCHS, MAX_LR, Job, JobSettings
 from micro_batch import Answer as Read
 from model import count_parameters
-from predict import Reading
+from reading import Reading
 from registry import Checkpoint, Listing
 from utils import MAX_SEED
 

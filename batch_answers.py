@@ -18,7 +18,8 @@ from pixels import to_bytes
 from preprocess import Prepared
 
 if TYPE_CHECKING:
-    from predict import MNISTPredictor, Prediction
+    from predict import MNISTPredictor
+    from reading import Prediction
 
 DECIMALS = 6  # of probabilities; more would show the rounding of the arithmetic
 

@@ -43,7 +43,7 @@ class FoundNumber:
     text : str
         The digits in reading order, with a space between lines; empty if there is none.
     verdict, reason : str
-        As in `predict.Reading`.
+        As in `reading.Reading`.
     confidence : float or None
         Of the digit that is least sure.
     count : int

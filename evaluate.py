@@ -50,7 +50,8 @@ from measures import (
 )
 from model import CLASSES, FORWARD_BATCH
 from pixels import to_bytes
-from predict import MNISTPredictor, Prediction, measure_doubt
+from predict import MNISTPredictor, measure_doubt
+from reading import Prediction
 from samples import NONE, Sample, holds_mnist_form, load_mnist_form, load_samples
 from stress import DAMAGES, FORMS, STRENGTHS, as_file, as_picture, damage, middle
 from utils import (

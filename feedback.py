@@ -88,7 +88,7 @@ _ABOUT = ("digit", "confidence", "verdict", "model", "model_version", "stored_at
 
 
 class Answer(Protocol):
-    """What the network said about a picture; `predict.Prediction` is one."""
+    """What the network said about a picture; `reading.Prediction` is one."""
 
     @property
     def digit(self) -> int | None:
@@ -205,7 +205,7 @@ class FeedbackStore:
         picture : path, bytes, binary file, PIL image, ndarray or Tensor
             As it came; see `picture.open_picture`.
         answer : Answer
-            What the network said, such as a `predict.Prediction`.
+            What the network said, such as a `reading.Prediction`.
         correct : int or None
             The digit that it shows, 0 to 9; None if it shows no digit.
         model, model_version : str

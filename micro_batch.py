@@ -27,8 +27,9 @@ from typing import Any, TypeVar
 
 from decoding import QUICK, Decoders, decoders_for, is_quick, shared
 from errors import OverloadedError
-from predict import MNISTPredictor, Prediction
+from predict import MNISTPredictor
 from preprocess import Prepared
+from reading import Prediction
 from registry import Checkpoint
 
 log = logging.getLogger(__name__)

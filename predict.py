@@ -3,7 +3,7 @@
     picture -> preprocess.prepare -> network -> temperature -> probabilities -> verdict
 
 Every door of the project (page, batch, notebook, command line) calls the one class below, so the
-same picture gets the same answer everywhere.
+same picture gets the same answer everywhere. What an answer is made of stands in `reading.py`.
 
     >>> from predict import MNISTPredictor
     >>> digit, confidence, probabilities = MNISTPredictor().predict("digit.png")
@@ -17,15 +17,13 @@ same picture gets the same answer everywhere.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -34,11 +32,20 @@ from errors import DigitError, ImageError, SettingsError
 from model import FORWARD_BATCH, build_for_inference, compute_logits
 from picture import Picture, PictureSource, open_picture
 from preprocess import Prepared, prepare
+from reading import (
+    SEVERAL,
+    FoundDigit,
+    Prediction,
+    Reading,
+    Verdict,
+    call_mark,
+    name_digit,
+    share_sure,
+    sum_up,
+)
 from registry import MODELS_DIR, Checkpoint, load_checkpoint
 from segment import PAGE_SIDE, choose_candidates, find_lines, find_skipped, measure_certainty
 from utils import HelpFormatter, pick_device, report_errors
-
-Verdict = Literal["ok", "unsure", "not a digit"]
 
 # Doubt (see `measure_doubt`) above which a picture gets these verdicts, where a checkpoint carries
 # no thresholds of its own; calibrate.py chooses those.
@@ -46,155 +53,14 @@ UNSURE_ABOVE = 0.20  # two digits at 82 and 18 %
 NOT_A_DIGIT_ABOVE = 0.75
 ALTERNATIVE = 0.1  # probability from which on another digit is worth mentioning
 WIDE = 1.4  # width over height of what is rather two digits than one
-# The reasons of a picture that shows more than one digit, it seems: `read` is for those.
-SEVERAL = ("there is more than one digit in the picture", "this does not look like a single digit")
-
 TURNS = (0, 90, 180, 270)  # degrees, counter-clockwise
-DIVIDED_FROM = 0.6  # certainty from which a line's ink is surely divided into the right digits
 # A page is turned by itself only if hardly anything can be read as it is and nearly everything
 # after turning. Measured on 40 generated pages, seed 3, in all four positions: upright at least
 # 83 % of digits are read surely, sideways mostly 40 %, and short numbers may read either way.
 UPRIGHT_FROM, TURNED_FROM = 0.75, 0.9  # parts of all marks that are surely digits
 MOST_CANDIDATES = 64  # in one forward pass
 TURN_FROM, TURN_TO = 6, 200  # digits; fewer say too little, and more would take seconds
-# A line of so many marks is words, beside lines of numbers, if fewer than two in three are surely
-# digits and more than one in six is surely none. Unsure digits alone are still a number.
-WORDS_FROM, NUMBER_SHARE, WORDS_SHARE = 3, 2 / 3, 1 / 6
-# Two lines side by side, with less white between one and the other downwards, in digit heights,
-# may be one line that was cut in two, as those at 20 degrees and more are.
-STEEP = 0.5
 ROW = "{name:<{width}}  {digit:>5}  {confidence:>10}  {verdict:<11}  {more}"
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What was read in one picture. Unpacks to digit, confidence and probabilities.
-
-    Attributes
-    ----------
-    digit : int
-        The most probable digit, 0 to 9; a guess where the verdict is not "ok".
-    confidence : float
-        Its probability, 0.0 to 1.0, calibrated: of answers at 0.9 about nine in ten are right.
-    probabilities : ndarray of shape (10,), float32
-        One for each digit; they add up to 1.
-    verdict : {"ok", "unsure", "not a digit"}
-        Whether to trust the digit.
-    reason : str
-        Why not, in plain words; empty where the verdict is "ok".
-    image : ndarray of shape (28, 28), float32
-        What the network saw: white ink (1.0) on black (0.0).
-    """
-
-    digit: int
-    confidence: float
-    probabilities: np.ndarray
-    verdict: Verdict
-    reason: str
-    image: np.ndarray
-
-    @property
-    def name(self) -> str:
-        """The digit with its article: "a 3", "an 8"."""
-        return name_digit(self.digit)
-
-    @property
-    def is_several(self) -> bool:
-        """Whether the picture seems to show several digits, of which this is one."""
-        return self.reason in SEVERAL
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter((self.digit, self.confidence, self.probabilities))
-
-    def top(self, count: int) -> list[tuple[int, float]]:
-        """List the `count` most probable digits with their probabilities, best first."""
-        best = np.argsort(-self.probabilities, kind="stable")[:count]
-        return [(int(digit), float(self.probabilities[digit])) for digit in best]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the answer as plain values, for JSON."""
-        return {
-            "digit": self.digit,
-            "confidence": round(self.confidence, 6),
-            "verdict": self.verdict,
-            "reason": self.reason,
-            "probabilities": [round(float(p), 6) for p in self.probabilities],
-        }
-
-
-@dataclass(frozen=True, eq=False)
-class FoundDigit:
-    """One digit of a number.
-
-    Attributes
-    ----------
-    box : tuple of four ints
-        Left, top, right and bottom in the picture as it came, in pixels.
-    prediction : Prediction
-    """
-
-    box: tuple[int, int, int, int]
-    prediction: Prediction
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give it as plain values, for JSON."""
-        return {"box": list(self.box), **self.prediction.to_dict()}
-
-
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """The digits of a picture in reading order.
-
-    Attributes
-    ----------
-    rows : tuple of tuple of FoundDigit
-        Lines from top to bottom, digits from left to right.
-    left_out : tuple of FoundDigit
-        Other marks, which are rather not digits: letters, scribbles.
-    verdict : {"ok", "unsure", "not a digit"}
-        "unsure" if any digit is, or if a line holds something else; "not a digit" if there is none.
-    reason : str
-        Why not "ok", in plain words.
-    turn : int
-        Degrees by which the picture was turned counter-clockwise to be read.
-    """
-
-    rows: tuple[tuple[FoundDigit, ...], ...]
-    left_out: tuple[FoundDigit, ...]
-    verdict: Verdict
-    reason: str
-    turn: int
-
-    @property
-    def digits(self) -> tuple[FoundDigit, ...]:
-        """All digits in reading order."""
-        return tuple(digit for row in self.rows for digit in row)
-
-    @property
-    def lines(self) -> list[str]:
-        """The number in each line."""
-        return ["".join(str(digit.prediction.digit) for digit in row) for row in self.rows]
-
-    @property
-    def text(self) -> str:
-        """The lines, with a line break between them."""
-        return "\n".join(self.lines)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the reading as plain values, for JSON."""
-        return {
-            "text": self.text,
-            "lines": self.lines,
-            "verdict": self.verdict,
-            "reason": self.reason,
-            "turn": self.turn,
-            "digits": [
-                {"line": number, **digit.to_dict()}
-                for number, row in enumerate(self.rows)
-                for digit in row
-            ],
-            "left_out": [mark.to_dict() for mark in self.left_out],
-        }
 
 
 class MNISTPredictor:
@@ -322,11 +188,11 @@ class MNISTPredictor:
             return self._read_turned(picture, turn)
         upright = self._read_turned(picture, 0)
         marks = len(upright.digits) + len(upright.left_out)
-        if _share_sure(upright) >= UPRIGHT_FROM or marks > TURN_TO:
+        if share_sure(upright) >= UPRIGHT_FROM or marks > TURN_TO:
             return upright
         turned = [self._try_turned(picture, each) for each in TURNS[1:]]
-        best = max((reading for reading in turned if reading), key=_share_sure, default=upright)
-        makes_sense = _share_sure(best) >= TURNED_FROM and len(best.digits) >= TURN_FROM
+        best = max((reading for reading in turned if reading), key=share_sure, default=upright)
+        makes_sense = share_sure(best) >= TURNED_FROM and len(best.digits) >= TURN_FROM
         return best if makes_sense else upright
 
     def _try_turned(self, picture: Picture, turn: int) -> Reading | None:
@@ -356,11 +222,11 @@ class MNISTPredictor:
             rows.append([FoundDigit(boxes[each], answers[each]) for each in chosen])
             skipped.append(
                 [
-                    FoundDigit(boxes[each], _call_mark(answers[each]))
+                    FoundDigit(boxes[each], call_mark(answers[each]))
                     for each in find_skipped(line, chosen)
                 ]
             )
-        return _sum_up(rows, skipped, certainties, turn)
+        return sum_up(rows, skipped, certainties, turn)
 
     def predict_prepared(self, prepared: Sequence[Prepared]) -> list[Prediction]:
         """Read pictures that `preprocess.prepare` has brought to MNIST's form already."""
@@ -403,11 +269,6 @@ class MNISTPredictor:
         return Prediction(digit, confidence, probabilities, verdict, reason, prepared.digit)
 
 
-def name_digit(digit: int) -> str:
-    """Put a digit into a sentence: "a 3", but "an 8"."""
-    return f"{'an' if digit == 8 else 'a'} {digit}"
-
-
 def measure_doubt(probabilities: np.ndarray) -> np.ndarray:
     """Say how far an answer is from being sure: its entropy, as a part of the highest possible.
 
@@ -430,81 +291,6 @@ def measure_doubt(probabilities: np.ndarray) -> np.ndarray:
     # Adding a tiny number keeps the logarithm of zero finite and changes no digit of the result.
     given = np.asarray(probabilities, np.float64)
     return (given * np.log(given + 1e-12)).sum(axis=-1) / -math.log(given.shape[-1])
-
-
-def _call_mark(prediction: Prediction) -> Prediction:
-    """Say of what was left out beside digits that it is none, whatever it looks like alone."""
-    return replace(prediction, verdict="not a digit", reason="this is too small, or a sign")
-
-
-def _sum_up(
-    rows: Sequence[Sequence[FoundDigit]],
-    skipped: Sequence[Sequence[FoundDigit]],
-    certainties: Sequence[float],
-    turn: int,
-) -> Reading:
-    """Keep the lines of digits, leave out words and other marks, and judge the whole."""
-    has_numbers = any(row and _count_sure(row) >= NUMBER_SHARE * len(row) for row in rows)
-    has_long_numbers = max(map(_count_sure, rows)) >= WORDS_FROM
-    numbers: list[tuple[FoundDigit, ...]] = []
-    left_out: list[FoundDigit] = []
-    beside = 0  # marks that were left out, but not with whole lines of words
-    ambiguous = 0  # lines that could be divided into other digits
-    for row, signs, certainty in zip(rows, skipped, certainties, strict=True):
-        digits = tuple(mark for mark in row if mark.prediction.verdict != "not a digit")
-        is_words = (
-            has_numbers
-            and len(row) >= WORDS_FROM
-            and _count_sure(row) < NUMBER_SHARE * len(row)
-            and len(row) - len(digits) > WORDS_SHARE * len(row)
-        )
-        # An unsure mark by itself, above or below a number, is a speck, a shadow or a scratch.
-        is_stray = has_long_numbers and len(row) == 1 and not _count_sure(row)
-        if is_words or is_stray or not digits:
-            left_out += row
-            beside += is_stray and bool(digits)
-            continue
-        numbers.append(digits)
-        ambiguous += certainty < DIVIDED_FROM
-        others = [*(mark for mark in row if mark not in digits), *signs]
-        left_out += others
-        beside += len(others)
-    unsure = sum(len(row) - _count_sure(row) for row in numbers)
-    reasons = []
-    if not numbers:
-        return Reading((), tuple(left_out), "not a digit", "nothing here looks like a digit", turn)
-    if unsure:
-        reasons.append(f"{unsure} of {sum(map(len, numbers))} digits could be others")
-    if ambiguous:
-        reasons.append("some ink could be divided into other digits, or be a sign")
-    if any(_may_be_one(*pair, turn) for pair in itertools.pairwise(numbers)):
-        reasons.append("lines climb or fall steeply: turn the picture upright")
-    if beside:
-        reasons.append(f"{beside} {'mark' if beside == 1 else 'marks'} beside them left out")
-    verdict: Verdict = "unsure" if reasons else "ok"
-    return Reading(tuple(numbers), tuple(left_out), verdict, "; ".join(reasons), turn)
-
-
-def _may_be_one(upper: Sequence[FoundDigit], lower: Sequence[FoundDigit], turn: int) -> bool:
-    """Whether two lines may be one that is steep: side by side, and hardly one below the other."""
-    boxes = np.array([digit.box for digit in (*upper, *lower)])
-    sizes = boxes[:, 2:] - boxes[:, :2]
-    one, other = np.split(boxes, [len(upper)])
-    starts = np.maximum(one[:, :2].min(axis=0), other[:, :2].min(axis=0))
-    ends = np.minimum(one[:, 2:].max(axis=0), other[:, 2:].max(axis=0))
-    across, down = (starts - ends)[[1, 0] if turn in (90, 270) else [0, 1]]
-    return bool(across > 0 and down < STEEP * np.median(sizes.max(axis=1)))
-
-
-def _count_sure(row: Sequence[FoundDigit]) -> int:
-    """Count the marks that are surely digits."""
-    return sum(mark.prediction.verdict == "ok" for mark in row)
-
-
-def _share_sure(reading: Reading) -> float:
-    """Tell which part of all marks in a picture are surely digits."""
-    sure = sum(digit.prediction.verdict == "ok" for digit in reading.digits)
-    return sure / max(1, len(reading.digits) + len(reading.left_out))
 
 
 def _try_prepare(source: PictureSource) -> Prepared | ImageError:

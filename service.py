@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Literal
 from access import Access
 from decoding import decoders_for
 from errors import DataFormatError, OutputError
-from predict import MNISTPredictor, Prediction, Reading
+from predict import MNISTPredictor
+from reading import Prediction, Reading
 from registry import ALIASES, MODELS_DIR, SUFFIX, Checkpoint, Listing, list_checkpoints, resolve
 from segment import PAGE_SIDE
 

@@ -55,7 +55,7 @@ from batch_workers import Reader, WorkerPool
 from decoding import decoders_for
 from errors import DataNotFoundError, DigitError, ImageError
 from pixels import to_bytes
-from predict import SEVERAL
+from reading import SEVERAL
 from utils import count_noun
 from widgets import QUIET, confidence_words, render_hint, render_notice, short_percent
 

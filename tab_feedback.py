@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from errors import AccessError, DataFormatError, DigitError, OutputError, SettingsError
 from feedback import NO_DIGIT, PAGE_SIZE, Correction, check_digit
 from picture import open_picture
+from reading import name_digit
 from utils import PROJECT, count_noun
 from widgets import (
     QUIET,
@@ -241,13 +242,6 @@ def describe_place(service: Service) -> str:
     path = service.feedback.path
     shown = path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path
     return f"on this computer, in {shown}"
-
-
-def name_digit(digit: int | None) -> str:
-    """Put a digit into a sentence."""
-    if digit is None:
-        return NO_DIGIT
-    return f"{'an' if digit == 8 else 'a'} {digit}"
 
 
 # ------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from widgets import (
 if TYPE_CHECKING:
     import gradio as gr
 
-    from predict import FoundDigit, Reading
+    from reading import FoundDigit, Reading
     from service import Service
 
 Turn = Literal["auto", 0, 90, 180, 270]

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     import gradio as gr
     import pandas as pd
 
-    from predict import MNISTPredictor, Prediction
+    from predict import MNISTPredictor
+    from reading import Prediction
     from service import Service
 
 Reader = Literal["whole reader", "network alone"]

@@ -17,6 +17,7 @@ import numpy as np
 
 from errors import BlankImageError, DigitError
 from explain import Explanation, Filters, LayerView, explain, first_filters
+from reading import Prediction, name_digit
 from tiles import colour_heat, colour_signs, enlarge, lay_out, lay_over
 from widgets import (
     ask_again,
@@ -37,7 +38,6 @@ from widgets import (
 if TYPE_CHECKING:
     import gradio as gr
 
-    from predict import Prediction
     from service import Service
 
 THE_ANSWER = "the answer"
@@ -148,7 +148,7 @@ def _headline(prediction: Prediction, target: int, label: int | None) -> str:
     if target == prediction.digit:
         title, text = f"Read as {prediction.name}", f"Confidence: {share.lower()}."
     else:
-        title = f"Why might it be {'an' if target == 8 else 'a'} {target}?"
+        title = f"Why might it be {name_digit(target)}?"
         text = f"The model gives it {share.lower()}. It reads {prediction.name}."
     if label is not None:
         text += f" It is labelled {label}."

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gradio.components import Component
 
     from access import Access
-    from predict import Prediction
+    from reading import Prediction
 
 HERE = Path(__file__).resolve().parent
 

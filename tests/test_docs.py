@@ -59,11 +59,12 @@ def test_it_builds_without_a_warning_and_has_a_page_for_every_file(site: Path) -
 
 
 def test_the_reference_shows_docstrings_with_their_parameters(site: Path) -> None:
-    page = (site / "reference" / "predict.html").read_text(encoding="utf-8")
+    predictor = (site / "reference" / "predict.html").read_text(encoding="utf-8")
+    answer = (site / "reference" / "reading.html").read_text(encoding="utf-8")
 
-    assert "MNISTPredictor" in page
-    assert "calibrated: of answers at 0.9 about nine in ten are right" in page
-    assert "_judge" not in page
+    assert "MNISTPredictor" in predictor
+    assert "calibrated: of answers at 0.9 about nine in ten are right" in answer
+    assert "_judge" not in predictor
 
 
 def test_no_page_loads_anything_from_another_host(site: Path) -> None:

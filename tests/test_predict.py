@@ -21,18 +21,12 @@ import predict
 from degrade import photograph
 from errors import BlankImageError, DigitError, ImageError, ModelNotFoundError, SettingsError
 from pen import Hand, crop
-from predict import (
-    FoundDigit,
-    MNISTPredictor,
-    Prediction,
-    Reading,
-    main,
-    measure_doubt,
-    name_digit,
-)
+from predict import MNISTPredictor, main, measure_doubt
 from preprocess import Prepared
+from reading import Prediction, Reading
 from registry import save_checkpoint
 from strokes import draw_digit
+from tests.test_reading import NONE, OK, UNSURE, found
 from utils import PROJECT
 
 if TYPE_CHECKING:
@@ -468,62 +462,6 @@ def test_a_page_without_ink_is_blank_and_what_is_no_picture_an_error(
         tiny_predictor.read(b"not a picture")
 
 
-def found(verdict: str, digit: int = 3) -> FoundDigit:
-    """Return a digit with a verdict."""
-    probabilities = np.full(10, 0.01, np.float32)
-    image = np.zeros((28, 28), np.float32)
-    prediction = Prediction(digit, 0.91, probabilities, verdict, "", image)
-    return FoundDigit((1, 2, 3, 4), prediction)
-
-
-Box = tuple[int, int, int, int]
-OK, UNSURE, NONE = "ok", "unsure", "not a digit"
-
-
-@pytest.mark.parametrize(
-    ("rows", "kept", "verdict", "reason"),
-    [
-        ([[OK, OK]], [2], "ok", ""),
-        ([[OK, UNSURE]], [2], "unsure", "1 of 2 digits could be others"),
-        ([[OK, NONE, OK]], [2], "unsure", "1 mark beside them left out"),
-        ([[NONE, OK, NONE, OK]], [2], "unsure", "2 marks beside them left out"),
-        ([[NONE], [NONE]], [], "not a digit", "nothing here looks like a digit"),
-        ([[]], [], "not a digit", "nothing here looks like a digit"),
-        ([[OK, OK, OK], [NONE]], [3], "ok", ""),  # a stain
-        ([[OK, OK, OK], [UNSURE]], [3], "unsure", "1 mark beside them left out"),  # a scratch
-        ([[OK, OK, OK], [OK]], [3, 1], "ok", ""),
-        ([[OK], [UNSURE]], [1, 1], "unsure", "1 of 2 digits could be others"),  # a column
-        ([[OK, OK], [UNSURE, NONE, NONE, OK]], [2], "ok", ""),  # words below a number
-        (
-            [[OK, OK], [OK, OK, OK, NONE, NONE, UNSURE]],
-            [2],
-            "ok",
-            "",
-        ),  # half of them look like digits
-        ([[OK, OK], [OK, UNSURE, UNSURE]], [2, 3], "unsure", "2 of 5 digits could be others"),
-        ([[UNSURE, UNSURE, UNSURE]], [3], "unsure", "3 of 3 digits could be others"),
-    ],
-)
-def test_words_and_stray_marks_are_left_out_and_doubt_is_passed_on(
-    rows: list[list[str]], kept: list[int], verdict: str, reason: str
-) -> None:
-    marks = [[found(each) for each in row] for row in rows]
-
-    reading = predict._sum_up(marks, [[] for _ in marks], [1.0] * len(marks), 0)
-
-    assert [len(row) for row in reading.rows] == kept
-    assert (reading.verdict, reading.reason) == (verdict, reason)
-    assert len(reading.digits) + len(reading.left_out) == sum(map(len, rows))
-
-
-@pytest.mark.parametrize(("certainty", "verdict"), [(0.95, "ok"), (0.4, "unsure")])
-def test_a_line_that_could_be_divided_otherwise_is_unsure(certainty: float, verdict: str) -> None:
-    reading = predict._sum_up([[found(OK)], [found(OK)]], [[], []], [1.0, certainty], 0)
-
-    assert reading.verdict == verdict
-    assert ("divided" in reading.reason) == (verdict == "unsure")
-
-
 @pytest.mark.parametrize(
     ("strokes", "marks"),
     [
@@ -555,28 +493,6 @@ def test_a_sign_in_a_number_is_left_out_and_makes_it_unsure(
     assert reading.verdict == (UNSURE if marks else OK)
 
 
-@pytest.mark.parametrize(
-    ("upper", "lower", "turn", "is_steep"),
-    [
-        ((100, 0, 130, 40), (40, 30, 70, 70), 0, True),  # they climb
-        ((40, 0, 70, 40), (100, 50, 130, 90), 0, True),  # they fall
-        ((40, 0, 70, 40), (50, 50, 80, 90), 0, False),  # one below the other
-        ((40, 0, 70, 40), (100, 80, 130, 120), 0, False),  # a title and a page number
-        ((0, 100, 40, 130), (30, 40, 70, 70), 90, True),
-        ((0, 40, 40, 70), (80, 100, 120, 130), 270, False),
-    ],
-)
-def test_lines_that_may_be_one_steep_line_are_unsure(
-    upper: Box, lower: Box, turn: int, is_steep: bool
-) -> None:
-    rows = [[FoundDigit(box, found(OK).prediction)] for box in (upper, lower)]
-
-    reading = predict._sum_up(rows, [[], []], [1.0, 1.0], turn)
-
-    assert reading.verdict == (UNSURE if is_steep else OK)
-    assert ("steeply" in reading.reason) == is_steep
-
-
 @pytest.mark.parametrize("apart", [0, 12, 40])
 def test_a_number_is_read_in_the_boxes_of_a_form(apart: int) -> None:
     hand, side = Hand(width=4.0), 110
@@ -590,26 +506,6 @@ def test_a_number_is_read_in_the_boxes_of_a_form(apart: int) -> None:
             sheet[58 : 58 + tall, left + 30 : left + 30 + wide] = ink
 
     assert MNISTPredictor().read(255 - sheet).text == "325"
-
-
-def test_a_reading_becomes_plain_values() -> None:
-    reading = Reading(
-        ((found(OK, 4), found(OK, 2)), (found(UNSURE, 7),)), (found(NONE),), UNSURE, "x", 90
-    )
-
-    values = json.loads(json.dumps(reading.to_dict()))
-
-    assert (values["text"], values["lines"]) == ("42\n7", ["42", "7"])
-    assert (values["verdict"], values["reason"], values["turn"]) == ("unsure", "x", 90)
-    assert [(each["line"], each["digit"]) for each in values["digits"]] == [(0, 4), (0, 2), (1, 7)]
-    assert values["digits"][0]["box"] == [1, 2, 3, 4]
-    assert len(values["left_out"]) == 1
-
-
-@pytest.mark.parametrize(("digit", "name"), [(0, "a 0"), (1, "a 1"), (7, "a 7"), (8, "an 8")])
-def test_a_digit_has_the_article_that_belongs_to_it(digit: int, name: str) -> None:
-    assert name_digit(digit) == name
-    assert found(OK, digit).prediction.name == name
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import tab_number
-from predict import FoundDigit, Prediction, Reading
+from reading import FoundDigit, Prediction, Reading
 from strokes import draw_number
 from tab_number import TURNS, read_number, render_reading, turn_box
 

@@ -13,7 +13,7 @@ from PIL import Image
 import widgets
 from access import Access
 from errors import ImageError, ImageTooLargeError
-from predict import SEVERAL, Prediction
+from reading import SEVERAL, Prediction
 
 
 def data_url(content: bytes) -> str:
