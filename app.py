@@ -21,14 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 from batch_uploads import MAX_BYTES
 from errors import DigitError, SettingsError
+from pad import ask_again, lead_to
 from page_errors import answer_like_api
 from page_guard import guard_page, keep_to_uploads
 from page_queue import bound_queue
+from panels import render_hint
 from server import add_options, choose_rules, open_port, serve, stop
 from theme import CSS, HEAD, HEADER, TITLE, build_theme
 from uploads import keep_swept, own_folder
 from utils import HelpFormatter, set_up_logging
-from widgets import QUIET, ask_again, lead_to, render_hint
+from widgets import QUIET
 
 # Gradio and PyTorch take seconds to import, so they are imported where they are first needed: help,
 # a wrong flag or a port in use are answered without them.

@@ -1,5 +1,5 @@
 // The drawing pad. Gradio runs this file once for each pad, as the body of a function of
-// (element, trigger, props, watch); `widgets.build_pad` makes the elements that are looked up here.
+// (element, trigger, props, watch); `pad.build_pad` makes the elements that are looked up here.
 //
 // What the pad shows is the end of a list of deeds: strokes, pictures and clears. Undo drops the
 // last deed and shows the rest, so it also brings back what was cleared or replaced.

@@ -54,10 +54,11 @@ from batch_uploads import MAX_BYTES, MAX_FILES, check_uploads, read_uploads
 from batch_workers import Reader, WorkerPool
 from decoding import decoders_for
 from errors import DataNotFoundError, DigitError, ImageError
+from panels import confidence_words, render_hint, render_notice, short_percent
 from pixels import to_bytes
 from reading import SEVERAL
 from utils import count_noun
-from widgets import QUIET, confidence_words, render_hint, render_notice, short_percent
+from widgets import QUIET
 
 if TYPE_CHECKING:
     from service import Service

@@ -23,20 +23,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from errors import AccessError, DataFormatError, DigitError, OutputError, SettingsError
 from feedback import NO_DIGIT, PAGE_SIZE, Correction, check_digit
+from pad import explain_error, read_picture
+from panels import percent, picture_url, render_empty, render_hint
 from picture import open_picture
 from reading import name_digit
 from utils import PROJECT, count_noun
-from widgets import (
-    QUIET,
-    build_unlock,
-    deliver_file,
-    explain_error,
-    percent,
-    picture_url,
-    read_picture,
-    render_empty,
-    render_hint,
-)
+from widgets import QUIET, build_unlock, deliver_file
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -114,7 +106,7 @@ def keep(service: Service, receipts: Receipts, value: object, pad: object) -> di
     value : object
         What the row sent: a dict with `said`, a digit or None for no digit. Not trusted.
     pad : object
-        What is on the pad; see `widgets.read_picture`.
+        What is on the pad; see `pad.read_picture`.
 
     Returns
     -------
@@ -193,7 +185,7 @@ def build_feedback_row(service: Service, pad: gr.HTML) -> None:
     ----------
     service : Service
     pad : gr.HTML
-        The pad that the answer is about; see `widgets.build_pad`. The answer itself is found in
+        The pad that the answer is about; see `pad.build_pad`. The answer itself is found in
         the page by its name, `answer`.
     """
     import gradio as gr

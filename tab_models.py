@@ -20,27 +20,21 @@ import shelf
 from dataset import data_dir
 from errors import BlankImageError, CheckpointError, DigitError, SettingsError
 from model import count_parameters
-from predict import MNISTPredictor
-from promotion import RULE, promote
-from registry import ALIASES, Checkpoint, Listing, list_names, resolve
-from utils import PROJECT
-from widgets import (
-    QUIET,
+from pad import (
     ask_again,
     build_pad,
-    build_unlock,
-    deliver_file,
     explain_error,
     keep_current,
     offer_samples,
     pick_sample,
     read_picture,
-    render_answer,
-    render_hint,
-    render_message,
-    render_notice,
-    render_refusal,
 )
+from panels import render_answer, render_hint, render_message, render_notice, render_refusal
+from predict import MNISTPredictor
+from promotion import RULE, promote
+from registry import ALIASES, Checkpoint, Listing, list_names, resolve
+from utils import PROJECT
+from widgets import QUIET, build_unlock, deliver_file
 
 if TYPE_CHECKING:
     import gradio as gr

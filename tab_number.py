@@ -15,18 +15,16 @@ import numpy as np
 
 from decoding import decoders_for
 from errors import BlankImageError, DigitError
-from widgets import (
+from pad import (
     ask_again,
     build_pad,
     explain_error,
     keep_current,
     make_sample,
     offer_samples,
-    percent,
-    picture_url,
     read_picture,
-    render_hint,
 )
+from panels import percent, picture_url, render_hint
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -62,7 +60,7 @@ def read_number(service: Service, value: object, turn: Turn) -> str:
     ----------
     service : Service
     value : object
-        What the pad sent; see `widgets.read_picture`.
+        What the pad sent; see `pad.read_picture`.
     turn : {"auto", 0, 90, 180, 270}
         Degrees by which the picture is turned counter-clockwise first; see `MNISTPredictor.read`.
 

@@ -2,7 +2,7 @@
 
     pad -> read_pad -> the answer, and (only while somebody looks) the steps on the way to it
 
-Handlers do no work of their own: they ask the predictor, and hand what comes back to `widgets.py`.
+Handlers do no work of their own: they ask the predictor, and hand what comes back to `panels.py`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from decoding import decoders_for
 from errors import BlankImageError, DigitError
-from tryouts import draw_gallery
-from widgets import (
-    QUIET,
+from pad import (
     build_gallery,
     build_pad,
     explain_error,
@@ -24,11 +22,10 @@ from widgets import (
     offer_samples,
     pick_sample,
     read_picture,
-    render_answer,
-    render_hint,
-    render_message,
-    render_steps,
 )
+from panels import render_answer, render_hint, render_message, render_steps
+from tryouts import draw_gallery
+from widgets import QUIET
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -48,7 +45,7 @@ def read_pad(service: Service, value: object, with_steps: bool) -> tuple[str, st
     ----------
     service : Service
     value : object
-        What the pad sent; see `widgets.read_picture`.
+        What the pad sent; see `pad.read_picture`.
     with_steps : bool
         Whether somebody looks at the stages of preparing the picture.
 

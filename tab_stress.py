@@ -18,23 +18,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from errors import BlankImageError, DigitError
-from preprocess import Prepared
-from stress import Damages, as_picture, middle, spoil
-from widgets import (
-    QUIET,
+from pad import (
     build_pad,
     explain_error,
     keep_current,
     offer_samples,
     open_with_newer,
-    percent,
     pick_sample,
-    picture_url,
     read_picture,
-    render_answer,
-    render_empty,
-    render_message,
 )
+from panels import percent, picture_url, render_answer, render_empty, render_message
+from preprocess import Prepared
+from stress import Damages, as_picture, middle, spoil
+from widgets import QUIET
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -82,7 +78,7 @@ def spoil_pad(
     ----------
     service : Service
     value : object
-        What the pad sent; see `widgets.read_picture`.
+        What the pad sent; see `pad.read_picture`.
     reader : {"whole reader", "network alone"}
         Whose answer is shown.
     kind : str

@@ -18,10 +18,11 @@ from dataset import MNIST_FILES, data_dir, has_mnist
 from errors import DigitError
 from jobs import MAX_EPOCHS, MAX_LR, Job, JobSettings
 from model import DEFAULT_ARCHITECTURE, list_models
+from panels import render_empty, render_hint, render_refusal
 from promotion import RULE
 from registry import ALIASES, list_names
 from utils import PROJECT
-from widgets import build_unlock, render_empty, render_hint, render_refusal
+from widgets import build_unlock
 
 if TYPE_CHECKING:
     import gradio as gr

@@ -17,23 +17,19 @@ import numpy as np
 
 from errors import BlankImageError, DigitError
 from explain import Explanation, Filters, LayerView, explain, first_filters
-from reading import Prediction, name_digit
-from tiles import colour_heat, colour_signs, enlarge, lay_out, lay_over
-from widgets import (
+from pad import (
     ask_again,
     build_pad,
     explain_error,
     keep_current,
     offer_samples,
     open_with_newer,
-    percent,
     pick_sample,
-    picture_url,
     read_picture,
-    render_empty,
-    render_hint,
-    render_notice,
 )
+from panels import percent, picture_url, render_empty, render_hint, render_notice
+from reading import Prediction, name_digit
+from tiles import colour_heat, colour_signs, enlarge, lay_out, lay_over
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -61,7 +57,7 @@ def explain_pad(service: Service, value: object, about: str) -> str:
     ----------
     service : Service
     value : object
-        What the pad sent; see `widgets.read_picture`.
+        What the pad sent; see `pad.read_picture`.
     about : str
         `THE_ANSWER`, or the digit to explain.
 

@@ -19,6 +19,7 @@ from PIL import Image
 
 from access import Access
 from feedback import PAGE_SIZE, FeedbackStore
+from pad import make_sample
 from service import Service
 from tab_feedback import (
     Receipts,
@@ -31,7 +32,6 @@ from tab_feedback import (
     take_back,
 )
 from tests.test_feedback import add
-from widgets import make_sample
 
 TOKEN = "correct horse battery"
 LOOPBACK = Access()

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 import tab_recognise
-import widgets
+from pad import MAX_NAME, make_sample, pick_sample
+from panels import render_answer
 from tryouts import draw_gallery
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def test_a_drawing_is_answered_as_the_predictor_reads_it(
     answer, steps = tab_recognise.read_pad(service, drawing(content), False)
 
     assert expected.digit == 7
-    assert answer == widgets.render_answer(expected)
+    assert answer == render_answer(expected)
     assert steps == ""
 
 
@@ -140,7 +141,7 @@ def test_what_the_file_is_called_cannot_become_part_of_the_page(service: Service
 
     assert "<script" not in answer
     assert "&lt;script&gt;" in answer
-    assert "x" * widgets.MAX_NAME not in answer
+    assert "x" * MAX_NAME not in answer
 
 
 # ---- What the page shows ------------------------------------------------------------------------
@@ -171,7 +172,7 @@ def test_the_steps_lead_from_the_picture_to_what_the_model_sees(digit_png: Calla
 
 @pytest.mark.parametrize("place", [0, 3, 9])
 def test_an_example_that_is_clicked_is_read(service: Service, place: int):
-    samples = [widgets.make_sample(*example) for example in draw_gallery()]
+    samples = [make_sample(*example) for example in draw_gallery()]
 
     sample = tab_recognise.choose_example(samples, place)
     answer, steps = tab_recognise.read_pad(service, sample, False)
@@ -183,7 +184,7 @@ def test_an_example_that_is_clicked_is_read(service: Service, place: int):
 
 @pytest.mark.parametrize("place", [None, -1, 99, "3", {}])
 def test_an_example_that_is_not_there_is_no_error(place: Any):
-    samples = [widgets.make_sample(*example) for example in draw_gallery()]
+    samples = [make_sample(*example) for example in draw_gallery()]
 
     assert tab_recognise.choose_example(samples, place) is samples[0]
 
@@ -193,7 +194,7 @@ def test_a_test_picture_comes_with_its_answer(
 ):
     monkeypatch.setenv("DIGITS_DATA", str(tmp_path))
 
-    sample = widgets.pick_sample(None)
+    sample = pick_sample(None)
     answer, steps = tab_recognise.read_pad(service, sample, False)
 
     assert f"Labelled {sample['label']}" in answer

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 import tab_why
-import widgets
 from model import build_model, list_models
+from pad import pick_sample
 from registry import save_checkpoint
 from service import Service
 
@@ -121,7 +121,7 @@ def test_a_test_picture_is_explained_with_its_label(
     service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setenv("DIGITS_DATA", str(tmp_path))
-    sample = widgets.pick_sample(None)
+    sample = pick_sample(None)
 
     html = tab_why.explain_pad(service, sample, tab_why.THE_ANSWER)
 
