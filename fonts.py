@@ -61,7 +61,24 @@ def _glyph(font: Path, text: str) -> np.ndarray:
 def print_text(
     text: str, rng: np.random.Generator, size: int, fonts: tuple[Path, ...]
 ) -> np.ndarray:
-    """Print a character a little askew, stretched and with more or less ink."""
+    """Print a character a little askew, stretched and with more or less ink.
+
+    Parameters
+    ----------
+    text : str
+        The character, or a few.
+    rng : numpy.random.Generator
+        Chooses the font, how it is turned and stretched, its place, and its ink.
+    size : int
+        Side of the picture, in pixels.
+    fonts : tuple of Path
+        At least one.
+
+    Returns
+    -------
+    ndarray of shape (size, size), uint8
+        Ink from 0 (none) to 255, white on black.
+    """
     glyph = _glyph(fonts[int(rng.integers(len(fonts)))], text)
     height, width = glyph.shape
     aspect, slant = np.exp(rng.normal(0, 0.12)), rng.normal(0, 0.06)

@@ -78,6 +78,16 @@ class Rules:
         Requests of one client, such as "10/second" or "600/minute"; empty sets no limit.
     frames : bool
         Whether pages of other sites may show ours in a frame.
+    body_bytes : int
+        The most that a request which brings pictures may hold.
+    small_bytes : int
+        The most that any other request may hold.
+    upload_bytes : int
+        The most that an upload to the page may hold.
+    held_bytes : int
+        The most that all bodies may hold together at one time.
+    body_timeout_s : float
+        How long a whole body may take to arrive, in seconds.
     """
 
     hosts: frozenset[str] | None = None

@@ -51,7 +51,33 @@ SMALL_SIZE = 24
 
 @dataclass
 class Learner:
-    """A network while it learns, with all that one epoch after another changes."""
+    """A network while it learns, with all that one epoch after another changes.
+
+    Attributes
+    ----------
+    settings : Settings
+    model : DigitNetwork
+        The weights that are learned.
+    average : RunningAverage or None
+        Of these weights, if one is kept.
+    optimizer : Optimizer
+    order, changes : Generator
+        Random numbers for the order of the pictures, and for how they are changed.
+    teachers : sequence of Module
+        Networks whose answers are learned besides the labels; often none.
+    precision : dtype
+        Of the arithmetic in a step.
+    device : device
+        Where all of it is.
+    team : Team
+        The processes that train the same network.
+    network : callable
+        The model, or it compiled, or shared by processes: pictures to logits.
+    early_norms : sequence of PoolThenNorm
+        Layers of the model that a step has to leave in order.
+    sources : dict
+        Where weights and corrections came from, without places on a disk.
+    """
 
     settings: Settings
     model: DigitNetwork
@@ -63,9 +89,9 @@ class Learner:
     precision: torch.dtype
     device: torch.device
     team: Team
-    network: Callable[[Tensor], Tensor]  # the model, or it compiled, or shared by processes
-    early_norms: Sequence[PoolThenNorm]  # layers of the model that a step has to leave in order
-    sources: dict[str, Any]  # where weights and corrections came from, without places on a disk
+    network: Callable[[Tensor], Tensor]
+    early_norms: Sequence[PoolThenNorm]
+    sources: dict[str, Any]
 
     @property
     def state(self) -> Resumable:
@@ -174,6 +200,20 @@ def build_learner(
     team: Team = ALONE,
 ) -> Learner:
     """Put together what the settings ask for, before the first step.
+
+    Parameters
+    ----------
+    settings : Settings
+    device : torch.device
+        Where the network learns.
+    models_folder : Path, default=MODELS_DIR
+        Where teachers, and the weights to start from, are looked up.
+    team : Team, default=ALONE
+        The processes that train the same network.
+
+    Returns
+    -------
+    Learner
 
     Raises
     ------

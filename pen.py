@@ -171,7 +171,20 @@ def _spline(count: int, corners: tuple[int, ...]) -> np.ndarray:
 
 
 def warp(strokes: tuple[Stroke, ...], hand: Hand, rng: np.random.Generator) -> list[Stroke]:
-    """Bring a template into a hand: uneven proportions, then aspect, slant and turn."""
+    """Bring a template into a hand: uneven proportions, then aspect, slant and turn.
+
+    Parameters
+    ----------
+    strokes : tuple of Stroke
+        As `read_template` gives them.
+    hand : Hand
+    rng : numpy.random.Generator
+        No hand writes a shape in the same way twice.
+
+    Returns
+    -------
+    list of Stroke
+    """
     high, wide, lower, *sway = rng.normal(0, (0.18, 0.15, 0.18, 0.03, 0.03))
     rate, phase = rng.uniform(-6, 6, 4).reshape(2, 2), rng.uniform(0, 2 * np.pi, 2)
     slant, turn = np.tan(np.radians(hand.slant)), np.radians(hand.turn)
@@ -191,7 +204,21 @@ def warp(strokes: tuple[Stroke, ...], hand: Hand, rng: np.random.Generator) -> l
 
 
 def trace(strokes: list[Stroke], hand: Hand, rng: np.random.Generator) -> list[np.ndarray]:
-    """Follow each stroke with an unsteady hand: points along the lines, in digit heights."""
+    """Follow each stroke with an unsteady hand.
+
+    Parameters
+    ----------
+    strokes : list of Stroke
+        As `warp` gives them.
+    hand : Hand
+    rng : numpy.random.Generator
+        How it trembles.
+
+    Returns
+    -------
+    list of ndarray of shape (n, 2), float64
+        Points along each line, x to the right and y down, in digit heights.
+    """
     lines = []
     for points, corners in strokes:
         count = len(points)
@@ -239,7 +266,27 @@ def draw_lines(
     boldest: float = 0.2,
     bar: bool = False,
 ) -> np.ndarray:
-    """Draw lines of points with the hand's pen, fitted into a square picture."""
+    """Draw lines of points with the hand's pen, fitted into a square picture.
+
+    Parameters
+    ----------
+    lines : list of ndarray of shape (n, 2)
+        As `trace` gives them; at least one.
+    hand : Hand
+    rng : numpy.random.Generator
+        Where in the picture they lie, and the grain of a dry pen.
+    size : int
+        Side of the picture, in pixels.
+    boldest : float, default=0.2
+        How wide the pen may be, in heights of the shape, before its parts run together.
+    bar : bool, default=False
+        Whether it is a mere bar, as a 1 is: that stays legible with a pen as wide as it is itself.
+
+    Returns
+    -------
+    ndarray of shape (size, size), uint8
+        Ink from 0 (none) to 255, white on black.
+    """
     zoom = max(1, round(_CANVAS / size))
     side = size * zoom
     every = np.concatenate(lines)
@@ -276,7 +323,21 @@ def draw_lines(
 
 
 def dry_out(ink: np.ndarray, dryness: float, rng: np.random.Generator) -> np.ndarray:
-    """Leave parts of the stroke white, as a dry pen or a pencil on rough paper does."""
+    """Leave parts of the stroke white, as a dry pen or a pencil on rough paper does.
+
+    Parameters
+    ----------
+    ink : ndarray of shape (size, size), uint8
+        White on black.
+    dryness : float
+        0.0 to 1.0, about the share of the stroke that is left white.
+    rng : numpy.random.Generator
+        The grain of the paper.
+
+    Returns
+    -------
+    ndarray of shape (size, size), uint8
+    """
     size = len(ink)
     grain = int(size / rng.uniform(1.2, 5))
     noise = cv2.resize(rng.random((grain, grain), dtype=np.float32), (size, size))

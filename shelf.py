@@ -175,6 +175,8 @@ def make_best(name: str, folder: Path) -> Checkpoint:
     ------
     ModelNotFoundError, CheckpointError
         If there is no such model, or it cannot be used; nothing has changed then.
+    SettingsError
+        If it is the best one already.
     OutputError
         If a file cannot be written.
     """

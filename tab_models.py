@@ -237,6 +237,14 @@ def ask(service: Service, name: str | None) -> list[Any]:
 def compare(service: Service, value: object, first: str, second: str) -> tuple[str, str]:
     """Read the same drawing with two models.
 
+    Parameters
+    ----------
+    service : Service
+    value : object
+        What the pad sent; see `pad.read_picture`.
+    first, second : str
+        Names of models.
+
     Returns
     -------
     first, second : str

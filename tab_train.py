@@ -105,6 +105,15 @@ def start_run(
 ) -> list[Any]:
     """Start a run with what was chosen, and show it.
 
+    Parameters
+    ----------
+    service : Service
+    start, model, epochs, lr, corrections, promote, hands, name, limit
+        See `jobs.JobSettings`. Without a `start`, `model` learns from scratch. Numbers come as the
+        page has them, and are checked there.
+    token : object
+        What whoever asks has shown.
+
     Returns
     -------
     list

@@ -111,7 +111,26 @@ def render_why(
     architecture: str,
     label: int | None = None,
 ) -> str:
-    """Show an explanation from top to bottom: the answer, the first layer, all layers."""
+    """Show an explanation from top to bottom: the answer, the first layer, all layers.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        What was read.
+    explanation : Explanation
+        Why, or why it might be another digit.
+    filters : Filters
+        Of the network's first layer.
+    architecture : str
+        Name of the network.
+    label : int, optional
+        The digit that the picture is known to show.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
     parts = [_headline(prediction, explanation.target, label)]
     if not explanation.layers:
         parts.append(

@@ -65,7 +65,29 @@ class Data:
 
 
 def load_data(settings: Settings, folder: Path, device: torch.device) -> Data:
-    """Read MNIST and make (or find again) the pictures of other hands; all on the device."""
+    """Read MNIST and make (or find again) the pictures of other hands.
+
+    Parameters
+    ----------
+    settings : Settings
+    folder : Path
+        Where MNIST lies and generated pictures are kept.
+    device : torch.device
+        Where the pictures are put.
+
+    Returns
+    -------
+    Data
+
+    Raises
+    ------
+    DataNotFoundError, DataFormatError
+        If MNIST is missing, or a file of it or the store of corrections is damaged.
+    SettingsError
+        If corrections are asked for and there are none.
+    OutputError
+        If the store of corrections cannot be opened.
+    """
     mnist = load_mnist("train", folder).first(settings.limit)
     validation = load_mnist("validation", folder).first(settings.limit)
     corrections = find_corrections(settings.corrections)
