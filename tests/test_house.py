@@ -65,6 +65,12 @@ def test_the_table_and_the_files_are_the_same() -> None:
     assert set(FLOORS) == set(FILES), "the table in CONTRIBUTING.md does not list what is there"
 
 
+def test_the_table_goes_from_the_top_floor_down() -> None:
+    floors = [*FLOORS.values()]
+
+    assert floors == sorted(floors, reverse=True)
+
+
 @pytest.mark.parametrize("stem", sorted(FILES.keys() & FLOORS.keys()))
 def test_a_file_imports_only_from_floors_below_its_own(stem: str) -> None:
     assert find_climbers({stem: FILES[stem]}, FLOORS) == []
