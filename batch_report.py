@@ -22,7 +22,7 @@ from PIL import Image
 from batch_rows import Results, Row
 from errors import ImageError
 from picture import open_picture
-from preprocess import to_bytes
+from pixels import to_bytes
 from utils import atomic_write
 
 QUEUE_LENGTH = 200  # pictures; about as many as one reviews at a sitting, and 1 MB of HTML

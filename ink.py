@@ -17,7 +17,7 @@ import numpy as np
 
 from errors import BlankImageError
 from masks import inked_window
-from planes import DEVIATION, median, quantile, shrink
+from pixels import DEVIATION, median, quantile, shrink
 
 GROUND_SIDE = 96  # pixels; longer side of the copy that tells colours, light and ground
 RIM_STEP = 3  # so many times fewer pixels of the rim tell the slope of the light as well

@@ -16,7 +16,7 @@ import numpy as np
 from errors import BlankImageError
 from ink import BLURRED_FACTOR, MIN_CONTRAST, NOISE_FACTOR, full_ink
 from masks import stroke_width
-from planes import DEVIATION
+from pixels import DEVIATION
 from ruling import remove_paper_lines, weighted_median
 
 PAGE_BLUR = 2.0  # pixels, deviations; where noise hides the ink

@@ -1,4 +1,4 @@
-"""Brightness from 0.0 to 1.0 as the bytes that files and screens have.
+"""Planes of brightness: as bytes, as a smaller copy, and what lies in the middle of their values.
 
 >>> to_bytes(np.array([0.0, 0.5, 1.0]))
 array([  0, 128, 255], dtype=uint8)
@@ -6,7 +6,10 @@ array([  0, 128, 255], dtype=uint8)
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
+
+DEVIATION = 1.4826  # of a normal distribution, over the median of its absolute values
 
 
 def to_bytes(values: np.ndarray) -> np.ndarray:
@@ -24,3 +27,30 @@ def to_bytes(values: np.ndarray) -> np.ndarray:
     if values.dtype == np.uint8:
         return values
     return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+
+
+def shrink(grey: np.ndarray, side: int) -> np.ndarray:
+    """Reduce a plane, or several, to at most `side` pixels on the longer side."""
+    scale = side / max(grey.shape[:2])
+    if scale >= 1:
+        return grey
+    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
+    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+
+
+def median(values: np.ndarray) -> np.float32:
+    """Do what `np.median` does, for finite float32 of any shape, several times as fast."""
+    return quantile(values, 0.5)
+
+
+def quantile(values: np.ndarray, share: float) -> np.float32:
+    """Do what `np.quantile` does, for finite float32 of any shape, several times as fast.
+
+    NumPy's own looks for NaN too, and only partly sorts the values. That takes far longer than
+    sorting them all where most are equal, as on the even ground of a drawing.
+    """
+    ordered = np.sort(values, axis=None)
+    place = (ordered.size - 1) * share
+    low = int(place)
+    below, above = ordered[low], ordered[min(low + 1, ordered.size - 1)]
+    return below + (above - below) * np.float32(place - low)

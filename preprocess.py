@@ -31,8 +31,7 @@ from errors import BlankImageError
 from ink import WEAK, find_ink, full_ink, ink_mask, to_grey
 from masks import bounding_box, find_parts, stroke_width
 from picture import WORKING_SIDE, Picture, PictureSource, load_picture
-from planes import median, shrink
-from pixels import to_bytes
+from pixels import median, shrink, to_bytes
 from printed import remove_boxes, remove_printed_lines
 from ruling import remove_paper_lines
 from sheet import cut_out, find_sheet

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from planes import DEVIATION, median, shrink
+from pixels import DEVIATION, median, shrink
 
 SIDE = 128  # pixels; longer side of the copy in which sheets are looked for
 LEAST_STEP = 10  # of 255 levels, from darkest to brightest: less is no edge

@@ -1,10 +1,11 @@
-"""Brightness becomes the nearest byte."""
+"""Planes: the nearest byte, and quick ways to say what NumPy says."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from pixels import to_bytes
+from pixels import median, quantile, shrink, to_bytes
 
 
 def test_brightness_becomes_the_nearest_byte() -> None:
@@ -27,3 +28,23 @@ def test_every_byte_comes_back_from_its_brightness() -> None:
     values = np.arange(256, dtype=np.uint8)
 
     assert np.array_equal(to_bytes(values.astype(np.float32) / 255), values)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 11, 4_001])
+@pytest.mark.parametrize("decimals", [1, 6])  # with and without equal values
+def test_the_quick_median_and_quantile_are_those_of_numpy(count, decimals):
+    values = np.random.default_rng(count).normal(size=count).round(decimals).astype(np.float32)
+
+    assert median(values) == pytest.approx(np.median(values), abs=1e-6)
+    for share in (0.0, 0.25, 0.6, 0.7, 1.0):
+        assert quantile(values, share) == pytest.approx(np.quantile(values, share), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "wanted"),
+    [((100, 50), (20, 10)), ((50, 100, 3), (10, 20, 3)), ((1, 300), (1, 20)), ((20, 7), (20, 7))],
+)
+def test_the_longer_side_of_a_small_copy_is_as_asked(
+    shape: tuple[int, ...], wanted: tuple[int, ...]
+):
+    assert shrink(np.ones(shape, np.float32), 20).shape == wanted
