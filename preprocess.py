@@ -210,8 +210,8 @@ class _Found:
     ----------
     alone : ndarray of shape (height, width), float32
         Its ink; the plane may have been enlarged.
-    scale : float
-        How much it was.
+    scale : tuple of two floats
+        How much it was, across and down.
     box : tuple of four ints
         Of the digit, in pixels of `alone`.
     dark_ink, others
@@ -223,7 +223,7 @@ class _Found:
     """
 
     alone: np.ndarray
-    scale: float
+    scale: tuple[float, float]
     box: tuple[int, int, int, int]
     dark_ink: bool
     others: int
@@ -261,7 +261,7 @@ def _find_digit(grey: np.ndarray) -> _Found:
     alone = _cut_out(ink, mask, box)
     return _Found(
         alone=alone,
-        scale=plane.shape[1] / grey.shape[1],
+        scale=(plane.shape[1] / grey.shape[1], plane.shape[0] / grey.shape[0]),
         box=box,
         dark_ink=dark_ink,
         others=others,
@@ -285,11 +285,11 @@ def _measure_box(
 ) -> tuple[int, int, int, int]:
     """Give the box of a digit in pixels of the picture as it came."""
     height, width = picture.pixels.shape[:2]
-    across, down = picture.width / width, picture.height / height
+    shares = picture.width / width, picture.height / height
     left, top, right, bottom = (
         # Rounded, so that the rounding of the arithmetic does not cost a pixel.
-        round((edge / found.scale + start[place % 2]) * (across, down)[place % 2], 6)
-        for place, edge in enumerate(found.box)
+        round((edge / found.scale[axis] + start[axis]) * shares[axis], 6)
+        for edge, axis in zip(found.box, (0, 1, 0, 1), strict=True)
     )
     return int(left), int(top), math.ceil(right), math.ceil(bottom)
 

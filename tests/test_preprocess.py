@@ -505,6 +505,14 @@ def test_the_box_is_told_in_pixels_of_the_picture_as_it_came() -> None:
     assert prepared.dark_ink
 
 
+@pytest.mark.parametrize("shape", [(33, 50), (50, 33), (37, 99), (450, 333), (700, 211)])
+def test_the_box_of_a_digit_that_fills_its_picture_is_the_picture(shape: tuple[int, int]) -> None:
+    pixels = np.full(shape, 255, np.uint8)
+    cv2.line(pixels, (0, 0), (shape[1] - 1, shape[0] - 1), 0, 5)
+
+    assert prepare(pixels).box == (0, 0, shape[1], shape[0])
+
+
 @pytest.mark.parametrize("pen", [1, 2, 4, 10, 16])
 def test_pens_from_hairline_to_marker_come_out_alike(pen: int) -> None:
     sheet = np.full((140, 140), 255, np.uint8)
