@@ -582,24 +582,34 @@ def _count_zip(path: Path) -> int:
 
 
 class _TarInfo(tarfile.TarInfo):
-    """The header of a tar's member; one that is damaged or missing is an error.
-
-    tarfile itself takes it for the end of the archive, unless it is the very first one.
-    """
+    """The header of a tar's member; see `_read_header`."""
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> _TarInfo:
         """Read the next header."""
-        try:
-            member = super().fromtarfile(archive)
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # zeros: the end as it should be
-            raise
-        except tarfile.HeaderError as error:
-            raise tarfile.ReadError(str(error)) from error
-        # Of a member that claims fewer than no bytes; the same header would be read for ever.
-        if archive.offset < member.offset_data:
-            raise tarfile.ReadError("a member ends before it begins")
-        return member
+        return _read_header(super().fromtarfile, archive)
+
+
+def _read_header(read: Callable[[tarfile.TarFile], _TarInfo], archive: tarfile.TarFile) -> _TarInfo:
+    """Read a header of a tar; one that is damaged or missing is an error.
+
+    tarfile itself takes it for the end of the archive, unless it is the very first one.
+
+    Raises
+    ------
+    tarfile.ReadError
+        If there is none, or it leads back to where it stands.
+    """
+    try:
+        member = read(archive)
+    except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # zeros: the end as it should be
+        raise
+    except tarfile.HeaderError as error:
+        raise tarfile.ReadError(str(error)) from error
+    # Of a member that claims fewer than no bytes; the same header would be read for ever.
+    if archive.offset < member.offset_data:
+        raise tarfile.ReadError("a member ends before it begins")
+    return member
 
 
 def read_tar(path: Path, wanted: Collection[str] | None = None) -> Iterator[Input]:
