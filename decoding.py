@@ -15,7 +15,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
-import os
 import queue
 import struct
 import threading
@@ -29,6 +28,7 @@ import worker_process
 from errors import ImageError
 from picture import Picture, open_picture
 from preprocess import Prepared, prepare
+from utils import count_processors
 from worker_process import STOP_TIMEOUT_S, Failure, WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Decoders:
     """
 
     def __init__(self, most: int | None = None) -> None:
-        self.most = most or min(MOST, os.cpu_count() or 1)
+        self.most = most or min(MOST, count_processors())
         self._idle: queue.LifoQueue[WorkerProcess] = queue.LifoQueue()  # the same ones stay busy
         self._started: list[WorkerProcess] = []
         self._starting = threading.Lock()

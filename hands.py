@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -34,7 +33,7 @@ from non_digits import NON_DIGITS, draw_non_digit
 from pixels import to_bytes
 from preprocess import FIELD, prepare
 from strokes import VARIANTS, draw_digit
-from utils import PROJECT, atomic_write
+from utils import PROJECT, atomic_write, count_processors
 
 CHUNK = 500  # pictures that one worker makes at a time; part of what decides how they look
 INGREDIENTS = ("strokes", "fonts", "mnist")
@@ -196,7 +195,7 @@ def _draw_chunks(
     # A forked child of a process that has run torch's threads can hang: start workers afresh.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
-        workers or os.cpu_count(), context, _start_worker, (draw, arguments)
+        workers or count_processors(), context, _start_worker, (draw, arguments)
     ) as pool:
         yield from pool.map(_draw_in_worker, seeds, sizes)
 

@@ -61,8 +61,10 @@ def find_sheet(grey: np.ndarray) -> np.ndarray | None:
         return None
     levels = np.rint((small - low) * (255 / (high - low))).astype(np.uint8)
     sheets = [sheet for region in _divide(levels) for sheet in _find_compact(region)]
-    planes = levels.astype(np.float32)
-    written = [each for each in sheets if _is_sharp(each, planes) and _is_written_on(each, planes)]
+    brightness = levels.astype(np.float32)
+    written = [
+        each for each in sheets if _is_sharp(each, brightness) and _is_written_on(each, brightness)
+    ]
     if not written:
         return None
     best = min(written, key=np.count_nonzero)

@@ -57,7 +57,7 @@ from errors import DataNotFoundError, DigitError, ImageError
 from panels import confidence_words, render_hint, render_notice, short_percent
 from pixels import to_bytes
 from reading import SEVERAL
-from utils import count_noun
+from utils import count_noun, count_processors
 from widgets import QUIET
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def _store(
 
 def count_workers() -> int:
     """Choose how many processes open pictures: the page itself has to stay quick."""
-    return max(1, min(2, (os.cpu_count() or 1) // 2))
+    return max(1, min(2, count_processors() // 2))
 
 
 def _is_skipped(pair: Answered) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import signal
 import struct
 import threading
@@ -205,7 +204,7 @@ def test_who_draws_does_not_wait_for_photographs() -> None:
 
 
 def test_there_is_one_for_each_core_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(decoding, "count_processors", lambda: 3)
     assert Decoders().most == 3
-    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(decoding, "count_processors", lambda: 64)
     assert Decoders().most == decoding.MOST
