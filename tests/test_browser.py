@@ -228,6 +228,27 @@ def test_what_is_chosen_is_seen_in_the_colours_of_the_system(open_page: Callable
     assert pen not in (eraser, other, track)
 
 
+def test_the_pad_can_be_drawn_on_as_soon_as_it_is_there(browser: Browser, url: str):
+    page = browser.new_page()
+    page.add_init_script("""
+        new MutationObserver((_, observer) => {
+          const canvas = document.querySelector("#pad .pad-canvas");
+          if (!canvas) return;
+          observer.disconnect();
+          const { x, y, width, height } = canvas.getBoundingClientRect();
+          window.atFirst = {
+            isLoading: document.body.innerText.includes("Loading..."),
+            isReached: document.elementFromPoint(x + width / 2, y + height / 2) === canvas,
+          };
+        }).observe(document, { childList: true, subtree: true });
+    """)
+
+    open_pad(page, url)
+
+    assert page.evaluate("atFirst") == {"isLoading": True, "isReached": True}
+    page.close()
+
+
 # ---- Pictures -----------------------------------------------------------------------------------
 
 
