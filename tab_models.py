@@ -385,13 +385,17 @@ def build_models_tab(service: Service, tab: gr.Tab) -> gr.HTML:
 
     css = CSS.read_text(encoding="utf-8")
     may_change = service.access.changes_are != "off"
+    used = service.predictor.checkpoint.name
+    names = list_names(service.models_folder)
     gr.HTML(render_hint(INTRODUCTION), apply_default_css=False)
     token = build_unlock(service.access)
     table = gr.HTML("", css_template=css, apply_default_css=False, elem_id="models-table")
     said = gr.HTML("", css_template=css, apply_default_css=False, elem_id="models-said")
     with gr.Row(elem_classes="recognise"), gr.Column(min_width=0):
+        # Gradio takes a click on a choice for its place in the list. So the list is whole from the
+        # start: where it grew just before a click, that chose what had come to that place.
         chosen = gr.Dropdown(
-            [service.predictor.checkpoint.name], label="Model", elem_id="models-chosen"
+            names, value=used if used in names else None, label="Model", elem_id="models-chosen"
         )
         with gr.Row(elem_classes="actions"):
             use_it = gr.Button(

@@ -97,6 +97,11 @@ def reload(page: Page) -> None:
     page.locator("#pad .pad-clear:disabled").wait_for()  # the page's scripts have run
 
 
+def open_models(page: Page) -> None:
+    open_tab(page, "Models")
+    expect(page.locator("#models-table")).to_contain_text("in use")  # the list has come
+
+
 def choose(page: Page, dropdown: str, value: str) -> None:
     page.locator(f"{dropdown} input").click()
     page.get_by_role("option", name=value, exact=True).click()
@@ -149,7 +154,7 @@ def test_a_short_run_from_the_page_leaves_a_model_that_can_be_chosen(page: Page,
 
     page.locator("#train-start").click()
     expect(status(page)).to_contain_text("Finished", timeout=PATIENCE_MS)
-    open_tab(page, "Models")
+    open_models(page)
     choose(page, "#models-chosen", "trial")
     page.locator("#models-use").click()
 
@@ -164,7 +169,7 @@ def test_what_stands_on_the_pad_is_read_again_by_a_model_that_was_chosen(page: P
     draw(page, HAND[7])
     expect(page.locator("#answer .bar-best")).to_have_count(1)
     before = page.locator("#answer .bars").inner_text()
-    open_tab(page, "Models")
+    open_models(page)
     choose(page, "#models-chosen", "other")
 
     page.locator("#models-use").click()
@@ -192,7 +197,7 @@ def test_a_choice_that_cannot_work_is_told_and_nothing_starts(page: Page, server
 
 def test_a_model_is_deleted_only_when_asked_twice(page: Page, server: Server):
     save_checkpoint(server.models / "waste.pth", build_model("cnn1"))
-    open_tab(page, "Models")
+    open_models(page)
     choose(page, "#models-chosen", "waste")
 
     page.locator("#models-delete").click()
@@ -217,7 +222,7 @@ def test_a_model_is_deleted_only_when_asked_twice(page: Page, server: Server):
 
 def test_a_worse_model_is_not_promoted_and_files_go_out_and_come_in(page: Page, server: Server):
     first = load_checkpoint("best", server.models).version
-    open_tab(page, "Models")
+    open_models(page)
     with page.expect_download():  # of another model, whose file must not come a second time
         page.locator("#models-download").click()
     choose(page, "#models-chosen", "other")
@@ -245,7 +250,7 @@ def test_a_worse_model_is_not_promoted_and_files_go_out_and_come_in(page: Page, 
 
 
 def test_two_models_read_the_same_drawing(page: Page):
-    open_tab(page, "Models")
+    open_models(page)
     page.locator("#compare").get_by_text("Compare two models").click()
     choose(page, "#compare-2", "other")
 
@@ -266,7 +271,7 @@ def test_the_page_names_the_model_that_answers_though_it_was_chosen_on_another_p
     other_page = open_page(url=server.url)
     is_other = "Model in use: other" in page.locator("body").inner_text()
     chosen = "mnist_cnn_best" if is_other else "other"
-    open_tab(other_page, "Models")
+    open_models(other_page)
     choose(other_page, "#models-chosen", chosen)
     other_page.locator("#models-use").click()
     expect(other_page.get_by_text(f"Model in use: {chosen}")).to_be_visible()
