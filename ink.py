@@ -23,6 +23,7 @@ GROUND_SIDE = 96  # pixels; longer side of the copy that tells colours, light an
 RIM_STEP = 3  # so many times fewer pixels of the rim tell the slope of the light as well
 SAMPLE = 4_000  # pixels from which noise is judged
 STROKE_WINDOW = 0.45  # of the shorter side; ink is never wider than this, shadows are
+STRIP = 0.78  # of the longer side counts as the shorter one of a long strip
 
 MIN_CONTRAST = 3 / 255  # nearly white ink on white is read; less is the rounding of one grey level
 NOISE_FACTOR = 6.0  # ink has to stand out from the noise of the paper by so many deviations
@@ -59,12 +60,14 @@ def to_grey(pixels: np.ndarray) -> np.ndarray:
     return cv2.transform(pixels, (direction / np.abs(direction).sum())[None])
 
 
-def find_ink(grey: np.ndarray) -> tuple[np.ndarray, bool]:
+def find_ink(grey: np.ndarray, *, window: float = STROKE_WINDOW) -> tuple[np.ndarray, bool]:
     """Tell ink from ground, whatever the light, the colour of the paper, and which is brighter.
 
     Parameters
     ----------
     grey : ndarray of shape (height, width), float32
+    window : float, default=0.45
+        Of the shorter side: what is wider is ground.
 
     Returns
     -------
@@ -83,7 +86,8 @@ def find_ink(grey: np.ndarray) -> tuple[np.ndarray, bool]:
     slope = _slope_of_light(small)
     even = small - slope
     dark_ink = is_ink_dark(even)
-    ground = slope - estimate_ground(-even) if dark_ink else slope + estimate_ground(even)
+    sign = -1 if dark_ink else 1
+    ground = slope + sign * estimate_ground(sign * even, window)
     ground = cv2.resize(ground, grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
     height = np.subtract(ground, grey, out=ground) if dark_ink else np.subtract(grey, ground)
     height -= median(_sample(height))
@@ -196,22 +200,24 @@ def _plane_terms(shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
     return y, x, rim, points
 
 
-def estimate_ground(bright: np.ndarray) -> np.ndarray:
+def estimate_ground(bright: np.ndarray, window: float = STROKE_WINDOW) -> np.ndarray:
     """Estimate what the picture would be without its ink.
 
     Parameters
     ----------
     bright : ndarray of shape (height, width), float32
         A picture whose ink is brighter than its ground.
+    window : float, default=0.45
+        See `find_ink`.
 
     Returns
     -------
     ndarray of shape (height, width), float32
-        The ground: whatever is brighter over less than `STROKE_WINDOW` of the picture is gone,
-        while shadows and gradients, which are wider, remain.
+        The ground: whatever is brighter over less than the window is gone, while shadows and
+        gradients, which are wider, remain.
     """
-    window = max(STROKE_WINDOW * min(bright.shape), 0.35 * max(bright.shape))
-    kernel = np.ones((int(window) | 1, int(window) | 1), np.uint8)
+    side = int(window * max(min(bright.shape), STRIP * max(bright.shape))) | 1
+    kernel = np.ones((side, side), np.uint8)
     return cv2.blur(cv2.morphologyEx(bright, cv2.MORPH_OPEN, kernel), (3, 3))
 
 

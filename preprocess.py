@@ -4,7 +4,8 @@
             -> usual stroke width -> 20x20 box -> centred by mass on 28x28, white ink on black
 
 Where what was found may be something else than a digit, the sheet is looked for on which the digit
-is written (`sheet.py`), and the same is done with that alone.
+is written (`sheet.py`), and the same is done with that alone; where there is none, a shadow is looked
+for that was taken for ink.
 
 Two numbers matter: the ink is scaled to fit a 20x20 box with its proportions kept, and its
 centre of mass is then moved to the middle of a 28x28 field. `ink.py` finds the ink, and
@@ -28,7 +29,7 @@ import cv2
 import numpy as np
 
 from errors import BlankImageError
-from ink import WEAK, find_ink, full_ink, ink_mask, to_grey
+from ink import STROKE_WINDOW, WEAK, find_ink, full_ink, ink_mask, to_grey
 from masks import bounding_box, find_parts, stroke_width
 from picture import WORKING_SIDE, Picture, PictureSource, load_picture
 from pixels import median, shrink, to_bytes
@@ -42,6 +43,10 @@ BOX = 20  # the digit's longer side in it
 # digit turns out to be smaller than `LEGIBLE` there.
 SIDES, LEGIBLE = (160, WORKING_SIDE, 2 * WORKING_SIDE), 32
 WORKING_MIN = 112  # pixels; smaller pictures are enlarged to this, so that masks have smooth edges
+
+# A shadow as narrow as this much of the picture is none of the digit's strokes. Without it, a digit
+# has at most so much of the box, and is so many times as dark as the rest was.
+FINE_WINDOW, SHADOW, DARKER = 0.12, 0.6, 1.4
 
 SOLID = 0.5  # of its box; what has so much ink may be a sheet
 SPECK = 0.06  # of the digit's longer side: smaller parts are dirt
@@ -246,13 +251,31 @@ def _find_anywhere(pixels: np.ndarray, grey: np.ndarray) -> tuple[_Found, tuple[
                 return replace(on_sheet, stages=(("the sheet", page), *on_sheet.stages)), start
     if found is None:
         raise BlankImageError
+    if found.is_doubtful and max(grey.shape) > WORKING_MIN:
+        return _look_below_shadow(grey, found), (0, 0)
     return found, (0, 0)
 
 
-def _find_digit(grey: np.ndarray) -> _Found:
+def _look_below_shadow(grey: np.ndarray, found: _Found) -> _Found:
+    """Find the digit again if a shadow was taken for a part of it: one that is darker by itself."""
+    try:
+        again = _find_digit(grey, window=FINE_WINDOW)
+    except BlankImageError:
+        return found
+    sizes = [(right - left) * (lower - top) for left, top, right, lower in (found.box, again.box)]
+    if again.is_doubtful or sizes[1] > SHADOW * sizes[0]:
+        return found
+    written, rest = again.alone > 0.5, (found.alone > 0) & (again.alone == 0)
+    if not (written.any() and rest.any()):
+        return found
+    is_darker = median(found.alone[written]) > DARKER * median(found.alone[rest])
+    return again if is_darker else found
+
+
+def _find_digit(grey: np.ndarray, *, window: float = STROKE_WINDOW) -> _Found:
     """Find a digit that stands on a ground of its own."""
     plane = _enlarge(grey)
-    ink, dark_ink = find_ink(plane)
+    ink, dark_ink = find_ink(plane, window=window)
     every_ink = ink
     ink, mask = remove_paper_lines(ink, ink_mask(ink))
     np.minimum(ink, 1, out=ink)

@@ -118,6 +118,15 @@ def in_ring(ink: np.ndarray) -> np.ndarray:
     return cv2.circle(page, (138, 138), 85, 0, 5, cv2.LINE_AA)
 
 
+def in_shadow(ink: np.ndarray) -> np.ndarray:
+    """Let the shadow of a hand fall on a part of it."""
+    page = cv2.copyMakeBorder(255 - ink, 150, 150, 150, 150, cv2.BORDER_CONSTANT, value=240)
+    hand = np.zeros(page.shape, np.float32)
+    cv2.fillPoly(hand, [np.array([[396, 396], [150, 396], [110, 230], [210, 170], [396, 210]])], 1)
+    light = 1 - 0.5 * cv2.GaussianBlur(hand, (0, 0), 6)
+    return np.rint(page * light).astype(np.uint8)
+
+
 def underlined(ink: np.ndarray) -> np.ndarray:
     """Draw a line below it."""
     page = cv2.copyMakeBorder(255 - ink, 60, 60, 60, 60, cv2.BORDER_CONSTANT, value=255)
@@ -158,6 +167,7 @@ DISGUISES: list[tuple[str, Callable[[np.ndarray], object]]] = [
     ("small in a large frame", small_in_frame),
     ("tiny in a very large frame", tiny_in_frame),
     ("beside a shadow", beside_shadow),
+    ("in the shadow of a hand", in_shadow),
     ("specks", with_specks),
     ("on a sheet on a table", put_on_table),
     ("on a sheet at a slant", lambda ink: put_on_table(ink, turn=3)),
