@@ -53,7 +53,6 @@ from batch_rows import (
 )
 from batch_runs import Run, diary, find_run, make_run
 from batch_sources import (
-    LABEL_RULES,
     Input,
     Source,
     count_endings,
@@ -62,6 +61,7 @@ from batch_sources import (
 )
 from batch_workers import Reader, WorkerPool
 from errors import DataNotFoundError, OutputError, SettingsError
+from labels import LABEL_RULES
 from utils import (
     INTERRUPTED,
     HelpFormatter,

@@ -36,21 +36,17 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from errors import DataFormatError, DataNotFoundError, DigitError, SettingsError
-from kaggle import has_labels, read_rows
-from utils import count_noun
+from kaggle import has_labels, is_kaggle, read_rows
+from labels import LABEL_RULES, NONE, find_columns, find_label, means_no_digit, read_label
+from utils import count_noun, printable
 
 log = logging.getLogger(__name__)
 
-LABEL_RULES = ("auto", "names", "none")
-NONE = "none"  # what a table calls a picture of no digit
 MAX_MEMBER_BYTES = 64 * 2**20  # as for a file of its own, see picture.MAX_BYTES
 MOST_ENDINGS = 5  # of files, named in a message
 MOST_SHOWN = 40  # characters of a label, shown in a message
 LARGEST = 2**63 - 1  # number that SQLite keeps: nanoseconds until the year 2262
-HEADER_BYTES = 2**16  # of a table's first line that are looked at for its encoding
 
-_PATH_COLUMNS = ("path", "file", "filename", "image", "picture")
-_LABEL_COLUMNS = ("label", "digit", "class", "target")
 _ARCHIVE_SUFFIXES = (".tar", ".tgz", ".tbz", ".tbz2", ".txz")
 _TAR_COMPRESSIONS = (".gz", ".bz2", ".xz")
 # How a compressed file begins, and the module that opens it. The last are two forms of one format.
@@ -59,14 +55,6 @@ _UNPACKERS = {
     re.compile(rb"BZh.1AY&SY", re.DOTALL): "bz2",
     re.compile(rb"\xfd7zXZ\0|\x5d\0\0\x80"): "lzma",
 }
-
-_LABEL_PATTERNS = {
-    "auto": re.compile(r"(?:^|[/\\])([0-9])[/\\][^/\\]*$"),  # 7/scan.png
-    "names": re.compile(r"(?:^|[/\\])([0-9])(?![0-9])[^/\\]*$"),  # 7_12.png, but not 712.png
-}
-_NUMBER_PATTERNS = {"names": re.compile(r"(?:^|[/\\])([0-9]+)[^/\\]*$")}  # 0123_a.png
-_NUMBER = re.compile(r"[0-9]+(?:[\s/]+[0-9]+)*")  # "/" or space between lines
-_NO_FRACTION = re.compile(r"\.0+$")  # pandas writes 7.0 for 7 as soon as one label is missing
 
 # Names in an archive that begin at the root or on a drive, or that climb up.
 _LEADS_OUT = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
@@ -283,12 +271,12 @@ def _recognise_file(path: Path, where: str) -> Source:
     """Tell lists, tables and archives from a single picture: by suffix, archives by content."""
     suffix = path.suffix.lower()
     if suffix == ".csv":
-        if _header(path)[-1:] == ["pixel783"]:
+        if is_kaggle(path):
             has_labels(path)  # columns that are not Kaggle's are refused before any work is done
             return Source(
                 "kaggle", path.stem, where, lambda: read_kaggle(path), lambda: _lines(path) - 1
             )
-        _manifest_columns(path)  # a table without paths is refused before any work is done
+        find_columns(path)  # a table without paths is refused before any work is done
         return Source("manifest", path.stem, where, lambda: read_manifest(path))
     if suffix in (".txt", ".lst", ".list"):
         return Source("list", path.stem, where, lambda: _read_list_file(path), lambda: _lines(path))
@@ -456,7 +444,7 @@ def read_manifest(path: Path) -> Iterator[Input]:
     DataFormatError
         If it has no column of paths, or is not CSV.
     """
-    path_column, label_column = _manifest_columns(path)
+    path_column, label_column = find_columns(path)
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         rows = csv.DictReader(file)
         try:
@@ -515,31 +503,6 @@ def _read_packed(archive: Path, wanted: dict[str, list[str | None]]) -> Iterator
         yield from (
             Input(name, label=label, is_listed=True, problem=printable(problem)) for label in labels
         )
-
-
-def _manifest_columns(path: Path) -> tuple[str, str]:
-    """Find the columns of paths and of labels (an empty name if there are no labels)."""
-    names = _header(path)
-    known = {name.strip().lower(): name for name in names}
-    path_column = next((known[name] for name in _PATH_COLUMNS if name in known), None)
-    if path_column is None:
-        raise DataFormatError(
-            f"{path}: no column of paths among {printable(', '.join(names)[:200]) or 'nothing'}; "
-            f"name one of them {' or '.join(_PATH_COLUMNS)}"
-        )
-    return path_column, next((known[name] for name in _LABEL_COLUMNS if name in known), "")
-
-
-def _header(path: Path) -> list[str]:
-    """Read the names of a table's columns."""
-    with path.open("rb") as file:  # some versions of csv refuse a NUL, others read nonsense
-        if b"\0" in file.readline(HEADER_BYTES):
-            raise DataFormatError(f"{path}: not CSV in UTF-8; save it again as CSV in UTF-8")
-    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        try:
-            return next(csv.reader(file), [])
-        except csv.Error as error:
-            raise DataFormatError(f"{path}: not CSV ({error})") from error
 
 
 def read_zip(path: Path, wanted: Collection[str] | None = None) -> Iterator[Input]:
@@ -779,15 +742,6 @@ def _from_file(path: str) -> Input:
     return Input(name, path, size=about.st_size, stamp=about.st_mtime_ns)
 
 
-def printable(path: str | os.PathLike[str]) -> str:
-    """Show a name whose bytes may not be valid UTF-8 in a form that every file format takes.
-
-    >>> printable("é" + os.fsdecode(bytes([0xE9]))).isprintable()
-    True
-    """
-    return os.fspath(path).encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 def add_labels(
     items: Iterable[Input], labels: str = "auto", *, numbers: bool = False
 ) -> Iterator[Input]:
@@ -795,17 +749,19 @@ def add_labels(
 
     What a source says and nobody understands is counted and named in the log at the end.
     """
-    parse = read_number if numbers else read_digit
-    pattern = (_NUMBER_PATTERNS if numbers else _LABEL_PATTERNS).get(labels)
     keep = labels == "auto"  # a manifest knows better than the name of a folder
     lost: Input | None = None
     count = 0
     for item in items:
-        labelled = _label(item, pattern, parse, keep)
-        if keep and labelled.label is None and not _means_nothing(item.label):
-            count += 1
-            lost = lost or item
-        yield labelled
+        said = None if item.label is None or not keep else str(item.label)
+        if said is None:
+            label = find_label(item.path, labels, number=numbers)
+        else:
+            label = read_label(said, number=numbers)
+            if label is None and said.strip() and not means_no_digit(said):
+                count += 1
+                lost = lost or item
+        yield item if label == item.label else replace(item, label=label)
     if lost:
         log.warning(
             "%s not understood and left out, such as %r of %s: write %s",
@@ -814,42 +770,6 @@ def add_labels(
             lost.path,
             "the digits of the number" if numbers else f"0 to 9, or {NONE} for no digit",
         )
-
-
-def _label(
-    item: Input,
-    pattern: re.Pattern[str] | None,
-    parse: Callable[[str], int | str | None],
-    keep: bool,
-) -> Input:
-    """Add what an input is known to show: what the source says, or what its name says."""
-    if keep and item.label is not None:
-        label = parse(str(item.label))
-    else:
-        found = pattern.search(item.path) if pattern else None
-        label = parse(found[1]) if found else None
-    return item if label == item.label else replace(item, label=label)
-
-
-def _means_nothing(label: int | str | None) -> bool:
-    """Whether a source says of a picture that it shows no digit, or says nothing."""
-    return label is None or str(label).strip().lower() in ("", NONE)
-
-
-def read_digit(text: str) -> int | None:
-    """Turn "7" (or "7.0", as pandas and spreadsheets may write it) into 7, anything else into None.
-
-    >>> read_digit(" 7.0"), read_digit("12"), read_digit("7.5")
-    (7, None, None)
-    """
-    text = _NO_FRACTION.sub("", text.strip())
-    return int(text) if len(text) == 1 and text in "0123456789" else None
-
-
-def read_number(text: str) -> str | None:
-    """Turn "01/23 " into "01 23", and "42.0" into "42"; what holds something else into None."""
-    text = _NO_FRACTION.sub("", text.strip())
-    return " ".join(re.findall("[0-9]+", text)) if _NUMBER.fullmatch(text) else None
 
 
 def explain_nothing(what: str, kind: str, others: Mapping[str, int] | None = None) -> str:

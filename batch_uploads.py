@@ -18,8 +18,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from batch_sources import Input, files_in, printable, read_zip
+from batch_sources import Input, files_in, read_zip
 from errors import ImageTooLargeError
+from utils import printable
 
 MAX_FILES = 500  # in one go, those in zips included; more is work for batch_processor.py
 MAX_BYTES = 100 * 2**20  # of all uploads together

@@ -30,10 +30,11 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 import worker_process
-from batch_sources import Input, is_address, open_store, printable
+from batch_sources import Input, is_address, open_store
 from errors import BlankImageError, DigitError, ImageError
 from picture import DAMAGE, MAX_BYTES, SIDEWAYS, read_orientation
 from preprocess import Prepared, prepare
+from utils import printable
 from worker_process import Failure, WorkerProcess
 
 log = logging.getLogger(__name__)

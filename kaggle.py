@@ -28,8 +28,21 @@ from errors import DataFormatError, DataNotFoundError
 
 PIXELS = 784  # 28x28, row by row
 LINES = 1_000  # that are read at once
+_LONGEST_HEADER = 2**16  # bytes that are looked at; Kaggle's has 6,952
 _LARGEST = 255  # of a pixel
 _LARGEST_LABEL = 9
+
+
+def is_kaggle(path: Path) -> bool:
+    """Tell by its first line whether a file is meant to be one of Kaggle's.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened.
+    """
+    with path.open("rb") as file:
+        return b"pixel0" in file.readline(_LONGEST_HEADER)
 
 
 def has_labels(path: Path) -> bool:

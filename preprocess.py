@@ -4,8 +4,8 @@
             -> usual stroke width -> 20x20 box -> centred by mass on 28x28, white ink on black
 
 Where what was found may be something else than a digit, the sheet is looked for on which the digit
-is written (`sheet.py`), and the same is done with that alone; where there is none, a shadow is looked
-for that was taken for ink.
+is written (`sheet.py`), and the same is done with that alone; where there is none, a shadow that
+was taken for ink.
 
 Two numbers matter: the ink is scaled to fit a 20x20 box with its proportions kept, and its
 centre of mass is then moved to the middle of a 28x28 field. `ink.py` finds the ink, and

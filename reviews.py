@@ -22,8 +22,9 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from batch_sources import NONE, find_archive, open_source, read_digit
+from batch_sources import find_archive, open_source
 from errors import DataFormatError, DataNotFoundError, DigitError, OutputError, SettingsError
+from labels import NONE, list_columns, read_digit
 from picture import PictureSource
 from preprocess import prepare
 
@@ -244,7 +245,7 @@ def _find_column(path: Path, names: Sequence[str]) -> str:
     if "path" not in names or column is None:
         raise DataFormatError(
             f"{path}: needs a column 'path' and one called {' or '.join(REVIEW_COLUMNS)}; "
-            f"it has {', '.join(names)[:200] or 'nothing'}"
+            f"it has {list_columns(names)}"
         )
     return column
 

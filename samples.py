@@ -32,10 +32,19 @@ import cv2
 import numpy as np
 import torch
 
-from batch_sources import NONE, Input, open_source, read_digit
+from batch_sources import Input, open_source
 from dataset import Digits, Split, load_kaggle, load_mnist
 from errors import DataFormatError, SettingsError
 from hands import EVALUATION_SEED, NOT_A_DIGIT, make_hands, make_non_digits
+from kaggle import is_kaggle
+from labels import (
+    LABEL_COLUMNS,
+    NONE,
+    find_columns,
+    list_columns,
+    means_no_digit,
+    read_digit,
+)
 from non_digits import NON_DIGITS
 
 log = logging.getLogger(__name__)
@@ -43,8 +52,6 @@ log = logging.getLogger(__name__)
 MADE = 2_000  # generated pictures
 DIGIT_SIDE, MARGIN = 64, 16  # pixels, of scikit-learn's digits
 
-_FILE_COLUMNS = ("file", "path", "filename", "image", "picture")
-_LABEL_COLUMNS = ("label", "digit", "class", "target")
 _NAMED = ("mnist", "load_digits", "hands", "non-digits")
 
 
@@ -239,42 +246,33 @@ def _from_files(what: str) -> Iterator[Sample]:
 def _from_table(path: Path, groups: Sequence[str]) -> Iterator[Sample]:
     """Take the pictures that a table names."""
     try:
+        file_column, label_column = find_columns(path)
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            names = [name.strip() for name in reader.fieldnames or ()]
-            reader.fieldnames = names
+            names = list(reader.fieldnames or ())
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataFormatError(f"{path} cannot be read as CSV text ({error})") from error
-    file_column = _column(path, names, _FILE_COLUMNS)
-    label_column = _column(path, names, _LABEL_COLUMNS)
+    if not label_column:
+        raise DataFormatError(
+            f"{path}: no column of labels among {list_columns(names)}; "
+            f"name one of them {' or '.join(LABEL_COLUMNS)}"
+        )
+    columns = {name.strip(): name for name in names}
     for group in groups:
-        _column(path, names, (group,))
+        if group not in columns:
+            raise DataFormatError(f"{path}: no column {group!r} among {list_columns(names)}")
     for line, row in enumerate(rows, start=2):
-        label = _label(row[label_column] or "")
+        text = row[label_column] or ""
+        label = NOT_A_DIGIT if means_no_digit(text) else read_digit(text)
         if label is None:
             raise DataFormatError(
-                f"{path}, line {line}: the label {row[label_column]!r} is neither a digit nor "
-                f"{NONE!r}; a number of several digits is no matter for this table"
+                f"{path}, line {line}: the label {text!r} is neither a digit nor {NONE!r}; "
+                "a number of several digits has no place in this table"
             )
         name = row[file_column] or ""
         item = Input(name, str(path.parent / name), is_listed=True)
-        yield Sample(item, label, {group: row[group] or "" for group in groups})
-
-
-def _column(path: Path, names: Sequence[str], wanted: Sequence[str]) -> str:
-    """Find the first of the wanted columns."""
-    for name in wanted:
-        if name in names:
-            return name
-    raise DataFormatError(
-        f"{path}: no column {' or '.join(map(repr, wanted))} among {', '.join(names) or 'nothing'}"
-    )
-
-
-def _label(text: str) -> int | None:
-    """Turn "7" into 7, "none" into `NOT_A_DIGIT`, and anything else into None."""
-    return NOT_A_DIGIT if text.strip().lower() == NONE else read_digit(text)
+        yield Sample(item, label, {group: row[columns[group]] or "" for group in groups})
 
 
 def _is_table(path: Path) -> bool:
@@ -284,9 +282,9 @@ def _is_table(path: Path) -> bool:
 
 
 def _is_kaggle(path: Path) -> bool:
-    """Whether a file begins as Kaggle's digit-recognizer files do."""
+    """Whether a path is that of one of Kaggle's tables."""
     if _is_table(path):
         # What cannot be read here is no better read, and named, as any other table.
-        with contextlib.suppress(OSError), path.open("rb") as file:
-            return b"pixel0" in file.readline()
+        with contextlib.suppress(OSError):
+            return is_kaggle(path)
     return False

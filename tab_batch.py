@@ -48,7 +48,6 @@ from batch_sources import (
     add_labels,
     count_endings,
     explain_nothing,
-    printable,
 )
 from batch_uploads import MAX_BYTES, MAX_FILES, check_uploads, read_uploads
 from batch_workers import Reader, WorkerPool
@@ -57,7 +56,7 @@ from errors import DataNotFoundError, DigitError, ImageError
 from panels import confidence_words, render_hint, render_notice, short_percent
 from pixels import to_bytes
 from reading import SEVERAL
-from utils import count_noun, count_processors
+from utils import count_noun, count_processors, printable
 from widgets import QUIET
 
 if TYPE_CHECKING:

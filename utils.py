@@ -302,3 +302,12 @@ def set_up_logging(*, verbose: bool = False) -> None:
 def count_noun(number: int, noun: str) -> str:
     """Put a number before a noun: "1 picture", "1,200 pictures"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """Show a name whose bytes may not be valid UTF-8 in a form that every file format takes.
+
+    >>> printable("é" + os.fsdecode(bytes([0xE9]))).isprintable()
+    True
+    """
+    return os.fspath(path).encode("utf-8", "backslashreplace").decode("utf-8")

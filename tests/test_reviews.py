@@ -83,7 +83,7 @@ def test_what_was_read_is_taken_from_the_columns_of_a_batch(tmp_path: Path):
     ("text", "hint"),
     [
         ("", "it has nothing"),
-        ("path,digit\na.png,3\n", "it has path, digit"),
+        ("path,digit\na.png,3\n", "it has 'path', 'digit'"),
         ("picture,label\na.png,3\n", "'path'"),
         ("path,label\na\0.png,3\n" + "x" * 200_000, "not CSV"),
     ],

@@ -134,9 +134,9 @@ def test_pictures_in_mnists_form_can_be_had_as_arrays(tmp_path: Path, mnist_fold
 @pytest.mark.parametrize(
     ("content", "hint"),
     [
-        ("", "no column 'file'"),
-        ("name,label\na.png,3\n", "no column 'file' or 'path'"),
-        ("file,digits\na.png,3\n", "no column 'label'"),
+        ("", "no column of paths among nothing"),
+        ("name,label\na.png,3\n", "no column of paths among 'name', 'label'"),
+        ("file,digits\na.png,3\n", "no column of labels among 'file', 'digits'"),
         ("file,label\na.png,12\n", "line 2: the label '12'"),
         ("file,label\na.png,3\nb.png,\n", "line 3: the label ''"),
         ("file,label\na.png\n", "line 2: the label"),
