@@ -58,7 +58,8 @@ _SOURCES = tuple(
     f"{name}.py"
     for name in (
         *("strokes", "stroke_shapes", "pen", "fonts", "non_digits", "degrade"),
-        *("picture", "pixels", "masks", "ink", "sheet", "printed", "ruling", "preprocess", "hands"),
+        *("picture", "pixels", "masks", "ink", "sheet", "printed", "ruling"),
+        *("components", "preprocess", "hands"),
     )
 )
 

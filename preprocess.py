@@ -28,11 +28,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from components import choose_digit
 from errors import BlankImageError
 from ink import STROKE_WINDOW, WEAK, find_ink, full_ink, ink_mask, to_grey
-from masks import bounding_box, find_parts, stroke_width
+from masks import bounding_box, stroke_width
 from picture import WORKING_SIDE, Picture, PictureSource, load_picture
-from pixels import median, shrink, to_bytes
+from pixels import median, to_bytes
 from printed import remove_boxes, remove_printed_lines
 from ruling import remove_paper_lines
 from sheet import cut_out, find_sheet
@@ -49,17 +50,6 @@ WORKING_MIN = 112  # pixels; smaller pictures are enlarged to this, so that mask
 FINE_WINDOW, SHADOW, DARKER = 0.12, 0.6, 1.4
 
 SOLID = 0.5  # of its box; what has so much ink may be a sheet
-SPECK = 0.06  # of the digit's longer side: smaller parts are dirt
-SMALL_PART, SMALL_PART_GAP = 0.25, 0.04  # of the same; torn strokes, but not captions
-LINE_SLIMNESS = 0.08  # width over length below which a component is a line
-OTHER, WHOLE_AREA = 0.55, 0.5  # of the digit's longer side and ink: as large is another digit
-# Seen from so far that it has `SHADE_SIDE` pixels, ink begins with a step of so much of full ink.
-SHADE_SIDE, SHADE_STEP = 24, 0.25
-SHADE_MIN = 10  # pixels; of what is smaller the outline says nothing
-# An underline is so many times as long as it is high, longer than the digit at both ends, and so
-# close below it; the bar below a 1 is shorter. All in digit heights but the first.
-UNDERLINE_SLIM, UNDERLINE_GAP, UNDERLINE_LENGTH = 4, 0.5, 0.6
-JOIN_GAP = 0.30  # of the digit's longer side: parts farther away belong to something else
 
 # Stroke widths at MNIST size (twice the area over the outline, in pixels of the 20x20 box) that
 # the middle 98 % of the training pictures have; see `masks.stroke_width`.
@@ -364,115 +354,6 @@ def _enlarge(grey: np.ndarray) -> np.ndarray:
         return grey
     size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
     return cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR)
-
-
-def choose_digit(mask: np.ndarray, ink: np.ndarray) -> tuple[np.ndarray, int]:
-    """Keep the parts of one digit: the best component, and what belongs to it.
-
-    Parameters
-    ----------
-    mask : ndarray of shape (height, width), uint8, 0 or 1
-    ink : ndarray of the same shape, float32
-        Share of full ink, as `ink.find_ink` gives it.
-
-    Returns
-    -------
-    mask : ndarray of shape (height, width), uint8
-        Only the digit.
-    others : int
-        How many components of similar size were left out.
-
-    Raises
-    ------
-    BlankImageError
-        If there is no component at all.
-    """
-    window, labels, stats, centres = find_parts(mask)
-    count = len(stats)
-    if count == 1:
-        raise BlankImageError
-    if count == 2:
-        return mask, 0
-    height, width = mask.shape
-    start = window[1].start, window[0].start
-    left, top, wide, tall = stats[1:, :4].astype(float).T
-    area = stats[1:, cv2.CC_STAT_AREA].astype(float)
-    right, bottom = left + wide, top + tall
-    longest = np.maximum(wide, tall)
-    at_rim = (left <= 1) | (top <= 1) | (right >= width - 1) | (bottom >= height - 1)
-    # A thin straight thing that runs into the rim is the side of a box or a ruled line.
-    is_line = at_rim & (np.minimum(wide, tall) < LINE_SLIMNESS * longest)
-    is_line &= longest > 0.35 * min(width, height)
-    foreign = is_line | _are_underlines(left, top, right, bottom)
-    # A corner that the light does not reach is no ink either. What is small cannot be taken for it.
-    large = longest >= max(SHADE_MIN, SMALL_PART * longest.max())
-    for each in np.flatnonzero(at_rim & ~is_line & large):
-        foreign[each] = _is_shade(
-            ink[window], labels, 1 + each, stats[1 + each] - (*start, 0, 0, 0)
-        )
-    off_centre = np.hypot(centres[1:, 0] / width - 0.5, centres[1:, 1] / height - 0.5)
-    # Size decides; being in the middle helps; being cut off by the rim counts against.
-    score = longest * np.sqrt(area) * (1.2 - off_centre)
-    score *= np.where(foreign, 0.1, np.where(at_rim, 0.35, 1.0))
-    main = int(score.argmax())
-
-    size = longest[main]
-    worthy = (longest > SPECK * size) & (area > 0.004 * area[main]) & ~foreign
-    # What the rim cuts off is rather a part of a neighbour.
-    reach = JOIN_GAP * size * np.where(at_rim & ~at_rim[main], 0.3, 1.0)
-    small = longest < SMALL_PART * size
-    keep = np.arange(count - 1) == main
-    for _ in range(3):  # a part may hang on a part
-        keep |= worthy & ~small & (_gaps(left, top, right, bottom, keep) <= reach)
-    # Small parts do not reach for others, or a line of print would be drawn in letter by letter.
-    near = _gaps(left, top, right, bottom, keep) <= SMALL_PART_GAP * size
-    keep |= worthy & small & near
-    # What the rim cuts off is a part of a neighbour, unless it is about as much ink as a digit.
-    whole = ~at_rim | (area > WHOLE_AREA * area[main])
-    others = int((~keep & ~foreign & whole & (longest > OTHER * size)).sum())
-    result = np.zeros_like(mask)
-    result[window] = np.concatenate([[False], keep])[labels]
-    return result, others
-
-
-def _are_underlines(
-    left: np.ndarray, top: np.ndarray, right: np.ndarray, bottom: np.ndarray
-) -> np.ndarray:
-    """Tell which parts are lines under another part."""
-    wide, tall = right - left, bottom - top
-    found = np.zeros(len(left), bool)
-    for each in np.flatnonzero(wide > UNDERLINE_SLIM * tall):
-        gap = top[each] - bottom
-        above = (-0.1 * tall < gap) & (gap < UNDERLINE_GAP * tall)
-        above &= (left[each] < left) & (right < right[each])
-        above &= (wide[each] > UNDERLINE_LENGTH * tall) & (tall > 0.5 * wide)
-        found[each] = above.any()
-    return found
-
-
-def _is_shade(ink: np.ndarray, labels: np.ndarray, label: int, stats: np.ndarray) -> bool:
-    """Tell a shadow from ink by its soft outline, seen from so far that noise does not matter."""
-    left, top, wide, tall = stats[:4].tolist()
-    beside = max(wide, tall) // 8
-    place = (
-        slice(max(top - beside, 0), top + tall + beside),
-        slice(max(left - beside, 0), left + wide + beside),
-    )
-    kernel = np.ones((3, 3), np.uint8)
-    part = (labels[place] == label).astype(np.float32)
-    inked = (shrink(part, SHADE_SIDE) > 0.5).view(np.uint8)
-    outline = cv2.morphologyEx(inked, cv2.MORPH_GRADIENT, kernel) > 0
-    steps = cv2.morphologyEx(shrink(ink[place], SHADE_SIDE), cv2.MORPH_GRADIENT, kernel)
-    return bool(outline.any()) and bool(median(steps[outline]) < SHADE_STEP)
-
-
-def _gaps(
-    left: np.ndarray, top: np.ndarray, right: np.ndarray, bottom: np.ndarray, kept: np.ndarray
-) -> np.ndarray:
-    """Distance of each box from the box around all those that are kept, pixels."""
-    across = np.maximum(left - right[kept].max(), left[kept].min() - right)
-    down = np.maximum(top - bottom[kept].max(), top[kept].min() - bottom)
-    return np.hypot(np.maximum(across, 0), np.maximum(down, 0))
 
 
 def scale_to_box(ink: np.ndarray) -> np.ndarray:

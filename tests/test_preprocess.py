@@ -23,7 +23,6 @@ from preprocess import (
     FIELD,
     Prepared,
     centre_by_mass,
-    choose_digit,
     prepare,
     to_mnist,
 )
@@ -427,52 +426,6 @@ def test_what_the_rim_cuts_off_is_a_digit_if_most_of_it_is_there(
     assert prepare(sheet[:, : 151 + round(108 * visible)]).others == others
 
 
-Part = tuple[int, int, int, int]  # left, top, width, height
-
-# Beside a stroke of 8x80 pixels in the middle of 200x200.
-PARTS: list[tuple[str, list[Part], list[Part]]] = [
-    ("a part above", [(96, 10, 8, 30)], []),
-    ("a part beside it", [(124, 80, 8, 40)], []),
-    ("a part of a part", [(124, 80, 8, 40), (152, 80, 8, 40)], []),
-    ("a part too far away", [], [(134, 80, 8, 40)]),
-    ("a part too far away in both directions", [], [(124, 160, 8, 30)]),
-    ("a crumb", [(106, 100, 8, 8)], []),
-    ("a letter", [], [(114, 100, 8, 8)]),
-    ("a letter beside a crumb", [(106, 100, 8, 8)], [(116, 100, 8, 8)]),
-    ("a speck", [], [(106, 100, 4, 4)]),
-]
-
-
-@pytest.mark.parametrize(
-    ("own", "foreign"), [row[1:] for row in PARTS], ids=[row[0] for row in PARTS]
-)
-def test_what_lies_close_to_a_digit_is_part_of_it(own: list[Part], foreign: list[Part]) -> None:
-    digit, page = np.zeros((200, 200), np.uint8), np.zeros((200, 200), np.uint8)
-    for part in [(96, 60, 8, 80), *own]:
-        cv2.rectangle(digit, part, 1, cv2.FILLED)
-    for part in foreign:
-        cv2.rectangle(page, part, 1, cv2.FILLED)
-
-    for turned in (False, True):
-        whole, wanted = (each.T.copy() if turned else each for each in (page | digit, digit))
-        chosen, others = choose_digit(whole, whole.astype(np.float32))
-        assert np.array_equal(chosen, wanted)
-        assert others == 0
-
-
-@pytest.mark.parametrize("turns", range(4))
-def test_a_line_that_runs_into_the_picture_is_no_digit(turns: int) -> None:
-    zero = cv2.circle(np.zeros((200, 200), np.uint8), (100, 120), 25, 1, 5)
-    lined = zero.copy()
-    lined[20:28, :180] = 1
-    zero, lined = (np.rot90(each, turns).copy() for each in (zero, lined))
-
-    chosen, others = choose_digit(lined, lined.astype(np.float32))
-
-    assert np.array_equal(chosen, zero)
-    assert others == 0
-
-
 def test_dirt_inside_a_digit_is_no_ink_of_it() -> None:
     zero = cv2.circle(np.full((160, 160), 255, np.uint8), (80, 80), 50, 0, 8)
     dirty = zero.copy()
@@ -484,8 +437,6 @@ def test_dirt_inside_a_digit_is_no_ink_of_it() -> None:
 def test_without_any_ink_there_is_no_digit() -> None:
     nothing = np.zeros((20, 20), np.uint8)
 
-    with pytest.raises(BlankImageError):
-        choose_digit(nothing, nothing.astype(np.float32))
     with pytest.raises(BlankImageError):
         centre_by_mass(nothing)
 
