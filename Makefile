@@ -49,12 +49,12 @@ weights: $(APP_STAMP) ## train the shipped network anew and calibrate it (3 hour
 	stage stage1; \
 	mild stage2 --start stage1; \
 	bold stage3 --start stage2_best; \
-	$(PY) ensemble.py --average stage1 stage2 stage3 --name stages1to3; \
+	$(PY) ensemble.py --average stage1 stage2 stage3 --name stages1to3 --replace; \
 	stage stage4 --start stages1to3 --epochs 80 --shards 3 --ema 0.9998 --seed 4; \
 	bold stage5 --start stage4_best --seed 7; \
 	mild stage6 --start stage5 --seed 8; \
 	bold stage7 --start stage6 --seed 9; \
-	$(PY) ensemble.py --average stage5 stage6 stage7 --name mnist_cnn_best --test; \
+	$(PY) ensemble.py --average stage5 stage6 stage7 --name mnist_cnn_best --replace --test; \
 	$(PY) calibrate.py --model best
 
 test: $(DEV_STAMP) ## run all tests

@@ -8,9 +8,9 @@ than each. Stages of one training (each begun with `train.py --start` from the o
 the same valley, and there the mean of the weights itself is a good network. The result is a
 checkpoint like any other; its doubt still has to be calibrated.
 
-    $ python ensemble.py mnist_cnn_best seed1 seed2
-    $ python ensemble.py --average stage1 stage2 stage3 --name mine
-    $ python calibrate.py --model ensemble
+    $ python ensemble.py mnist_cnn_best seed1 seed2 --name mine
+    $ python ensemble.py --average stage1 stage2 stage3 --name valley
+    $ python calibrate.py --model mine
 
 Source: Wortsman et al. 2022, "Model soups: averaging weights of multiple fine-tuned models".
 """
@@ -30,8 +30,9 @@ import torch
 from dataset import Split, data_dir, load_mnist
 from errors import SettingsError
 from model import MAX_MEMBERS, DigitNetwork, Ensemble, build_model, count_parameters
-from registry import MODELS_DIR, Checkpoint, load_checkpoint, save_checkpoint
+from registry import ALIASES, MODELS_DIR, SUFFIX, Checkpoint, load_checkpoint, save_checkpoint
 from runs import measure
+from shelf import read_name
 from utils import HelpFormatter, report_errors
 
 
@@ -120,8 +121,8 @@ def build_parser() -> argparse.ArgumentParser:
         description="Put trained networks together to one that is more often right.",
         epilog=(
             "examples:\n"
-            "  python ensemble.py mnist_cnn_best seed1 seed2\n"
-            "  python ensemble.py --average stage1 stage2 stage3 --name mine"
+            "  python ensemble.py mnist_cnn_best seed1 seed2 --name mine\n"
+            "  python ensemble.py --average stage1 stage2 stage3 --name valley"
         ),
         formatter_class=HelpFormatter,
     )
@@ -130,6 +131,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--average", action="store_true", help="mean of the weights instead of the answers")
     add("--test", action="store_true", help="measure on the test pictures, too: once, at the end")
     add("--name", help='of the result; by default "ensemble" or "average"')
+    add("--replace", action="store_true", help="replace a model that has this name already")
     add("--models-dir", type=Path, default=MODELS_DIR, metavar="DIR", help="for checkpoints")
     add("--data-dir", type=Path, metavar="DIR", help="holds MNIST/raw; else $DIGITS_DATA, data/")
     return parser
@@ -137,15 +139,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Combine, measure on the validation pictures, save."""
+    path = _find_place(args)
     checkpoints = [load_checkpoint(name, args.models_dir) for name in args.models]
     model = average(checkpoints) if args.average else combine(checkpoints)
-    name = args.name or ("average" if args.average else "ensemble")
     metrics: dict[str, Any] = {}
     splits: list[Split] = ["validation", "test"] if args.test else ["validation"]
     for split in splits:
         score = measure(model, load_mnist(split, data_dir(args.data_dir)))
         metrics |= {f"{split}_accuracy": score.accuracy, f"{split}_loss": score.loss}
-    path = args.models_dir / f"{name}.pth"
     save_checkpoint(
         path,
         model,
@@ -161,9 +162,27 @@ def run(args: argparse.Namespace) -> int:
         alone = checkpoint.metrics.get("validation_accuracy")
         print(f"{checkpoint.name:<24} {'unknown' if alone is None else f'{alone:.2%}':>8}")
     for split in splits:
-        print(f"{name:<24} {metrics[f'{split}_accuracy']:>8.2%} of the {split} pictures")
-    print(f"{path}: {count_parameters(model):,} parameters; next: calibrate.py --model {name}")
+        print(f"{path.stem:<24} {metrics[f'{split}_accuracy']:>8.2%} of the {split} pictures")
+    print(f"{path}: {count_parameters(model):,} parameters; next: calibrate.py --model {path.stem}")
     return 0
+
+
+def _find_place(args: argparse.Namespace) -> Path:
+    """Say where the result goes; refuse to destroy a model that nobody said may go."""
+    name = "average" if args.average else "ensemble"
+    if args.name is not None:
+        name = read_name("--name", args.name)
+    if name in ALIASES:
+        raise SettingsError(
+            f"--name {name}: that is not a model's own name; {name!r} is {ALIASES[name]}"
+        )
+    path: Path = args.models_dir / f"{name}{SUFFIX}"
+    if path.exists() and not args.replace:
+        raise SettingsError(
+            f"there is a model {name!r} already; choose another with --name, or let it be replaced "
+            "with --replace"
+        )
+    return path
 
 
 @report_errors

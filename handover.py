@@ -22,10 +22,10 @@ from errors import CheckpointError, ModelNotFoundError, OutputError, SettingsErr
 from hands import NOT_A_DIGIT, VALIDATION_COUNT
 from promotion import promote
 from recipes import Settings
-from registry import MODELS_DIR, SUFFIX, Checkpoint, load_checkpoint
+from registry import ALIASES, MODELS_DIR, SUFFIX, Checkpoint, load_checkpoint
 from runs import measure, publish
-from shelf import PLACES, clean_name, find_shares, is_taken
-from utils import check_name, shorten_path
+from shelf import PLACES, find_shares, is_taken, read_name
+from utils import shorten_path
 
 ALL_PICTURES = 5_000  # of the validation split
 
@@ -50,7 +50,8 @@ class Wishes:
     promote : bool, default=False
         Make the candidate the best model, if it is not worse by `promotion.RULE`.
     replace : bool, default=False
-        Replace NAME_best.pth even if it did better, and CANDIDATE.pth if there is one.
+        Replace NAME.pth even if it is calibrated, NAME_best.pth even if it did better, and
+        CANDIDATE.pth if there is one.
     test : bool, default=True
         Measure the best weights on the test pictures at the end. Leave it off in experiments.
     hand_on : bool, default=True
@@ -113,12 +114,7 @@ def check_wishes(wishes: Wishes, folder: Path) -> Wishes:
 
 def _clean_name(flag: str, text: str) -> str:
     """Make a model's name of a flag's value; "" stays."""
-    if text:
-        check_name(flag, text)
-    try:
-        name = clean_name(text) if text else ""
-    except SettingsError as error:
-        raise SettingsError(f"{flag} {text!r} has no letter or digit; choose a name") from error
+    name = read_name(flag, text) if text else ""
     if name in PLACES:
         raise SettingsError(
             f"{flag} {name}: that is not a model's own name; choose another "
@@ -149,11 +145,12 @@ def _check_writable(folder: Path) -> None:
 
 
 def hand_over(folder: Path, models_folder: Path, stem: str, *, replace: bool = False) -> Path:
-    """Copy a run's weights to `models/`: the last always, the best if they are not worse.
+    """Copy a run's weights to `models/`: the last ones, and the best if they are not worse.
 
     A short trial must not destroy a model that took hours, nor may MNIST alone one that reads
     other hands: results compare only between runs that were measured on the same kind of pictures.
-    A calibrated model gives way to a calibrated one only, for its verdicts can be relied on.
+    A calibrated model gives way to a calibrated one only, for its verdicts can be relied on; only
+    `mnist_cnn` is the last one trained whatever it was.
 
     Parameters
     ----------
@@ -163,14 +160,14 @@ def hand_over(folder: Path, models_folder: Path, stem: str, *, replace: bool = F
     stem : str
         The files become STEM.pth and STEM_best.pth.
     replace : bool, default=False
-        Replace STEM_best.pth in any case.
+        Replace both in any case.
 
     Returns
     -------
     Path
         Where the best weights of this run are now: in `models_folder`, or still in `folder`.
     """
-    publish(folder / "last.pth", models_folder / f"{stem}.pth")
+    _hand_over_last(folder / "last.pth", models_folder / f"{stem}.pth", replace=replace)
     best, target = folder / "best.pth", models_folder / f"{stem}_best.pth"
     obstacle = "" if replace else _find_obstacle(load_checkpoint(best), target)
     if not obstacle:
@@ -185,6 +182,27 @@ def hand_over(folder: Path, models_folder: Path, stem: str, *, replace: bool = F
         flush=True,
     )
     return best
+
+
+def _hand_over_last(last: Path, target: Path, *, replace: bool) -> None:
+    """Copy the last weights of a run, unless they would destroy a model that was finished."""
+    if replace or target.stem == ALIASES["last"] or not _is_calibrated(target):
+        publish(last, target)
+        print(f"last weights: {shorten_path(target)}", flush=True)
+        return
+    print(
+        f"{shorten_path(target)} stays as it is: it is calibrated, and these weights are not. This "
+        f"run's last weights are {shorten_path(last)} (a run with --replace does not ask)",
+        flush=True,
+    )
+
+
+def _is_calibrated(path: Path) -> bool:
+    """Whether a file holds a network that knows its doubt."""
+    try:
+        return load_checkpoint(path).refusal is not None
+    except (ModelNotFoundError, CheckpointError):
+        return False
 
 
 def _find_obstacle(new: Checkpoint, standing: Path) -> str:

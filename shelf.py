@@ -37,7 +37,7 @@ from registry import (
     load_file,
     resolve,
 )
-from utils import HelpFormatter, atomic_write, hold_lock, report_errors
+from utils import HelpFormatter, atomic_write, check_name, hold_lock, report_errors
 
 BEST = ALIASES["best"]
 PREVIOUS = "mnist_cnn_previous"  # what "best" was before
@@ -72,6 +72,27 @@ def clean_name(text: object) -> str:
     if not name:
         raise SettingsError(f"name: {str(text)[:80]!r} has no letter or digit; choose a name")
     return name
+
+
+def read_name(flag: str, text: str) -> str:
+    """Make a model's name of a flag's value.
+
+    Parameters
+    ----------
+    flag : str
+        Such as "--name", for messages.
+    text : str
+
+    Raises
+    ------
+    SettingsError
+        If it is a path, or nothing is left of it.
+    """
+    check_name(flag, text)
+    try:
+        return clean_name(text)
+    except SettingsError as error:
+        raise SettingsError(f"{flag} {text!r} has no letter or digit; choose a name") from error
 
 
 def is_taken(name: str, folder: Path) -> bool:

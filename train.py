@@ -376,7 +376,7 @@ def build_parser() -> argparse.ArgumentParser:
         action=switch,
         help="measure on the test pictures in the end; experiments should not",
     )
-    add("--replace", action=switch, help="replace any NAME_best.pth, or a candidate of that name")
+    add("--replace", action=switch, help="replace any NAME.pth, NAME_best.pth or candidate")
     add("--promote", action=switch, help="make the candidate the best if it is not worse")
     return parser
 

@@ -90,6 +90,37 @@ def test_what_makes_no_ensemble_is_refused_with_advice(members, names, exit_code
     assert not (members / "ensemble.pth").exists()
 
 
+@pytest.mark.parametrize(
+    ("flags", "hint"),
+    [
+        ([], "there is a model 'ensemble' already"),
+        (["--name", "seed2"], "there is a model 'seed2' already"),
+        (["--name", "best"], "not a model's own name; 'best' is mnist_cnn_best"),
+        (["--name", "best", "--replace"], "not a model's own name"),
+        (["--name", "../seed2", "--replace"], "give a name, not a path"),
+        (["--name", ""], "give a name, not a path or nothing"),
+    ],
+)
+def test_no_model_is_replaced_by_an_ensemble_unless_that_is_said(members, flags, hint, capsys):
+    save_checkpoint(members / "ensemble.pth", build_model("mlp"))
+    before = {path.name: path.read_bytes() for path in members.parent.rglob("*.pth")}
+
+    code = main(["seed0", "seed1", *flags, "--models-dir", str(members)])
+
+    assert code == 2
+    assert hint in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in members.parent.rglob("*.pth")} == before
+
+
+def test_an_ensemble_replaces_a_model_if_that_is_said(members, mnist_folder):
+    save_checkpoint(members / "ensemble.pth", build_model("mlp"))
+    places = ["--models-dir", str(members), "--data-dir", str(mnist_folder)]
+
+    assert main(["seed0", "seed1", *places, "--replace"]) == 0
+
+    assert isinstance(load_checkpoint("ensemble", members).model, Ensemble)
+
+
 def test_the_average_is_one_network_with_the_mean_of_the_weights(members, mnist_folder):
     places = ["--models-dir", str(members), "--data-dir", str(mnist_folder)]
 

@@ -88,7 +88,7 @@ def test_only_better_weights_measured_on_the_same_kind_of_pictures_replace_the_b
     assert path.parent.name == ("run" if obstacle else "models")
     printed = capsys.readouterr().out
     assert obstacle in printed
-    assert bool(printed) == bool(obstacle)
+    assert ("stays as it is" in printed) == bool(obstacle)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +161,37 @@ def test_the_printed_command_puts_the_weights_there_all_the_same(
     assert code == 0
     assert best.metrics["validation_accuracy"] == 0.8
     assert best.refusal
+
+
+@pytest.mark.parametrize(
+    ("name", "refusal", "force", "is_kept"),
+    [
+        ("cnn2", THRESHOLDS, False, True),
+        ("cnn2", THRESHOLDS, True, False),
+        ("cnn2", None, False, False),
+        ("mnist_cnn", THRESHOLDS, False, False),  # whatever was trained last
+    ],
+)
+def test_the_last_weights_destroy_no_finished_model_of_that_name(
+    tmp_path: Path,
+    tiny_model: DigitNetwork,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    refusal: dict[str, float] | None,
+    force: bool,
+    is_kept: bool,
+) -> None:
+    standing = tmp_path / "models" / f"{name}.pth"
+    save_result(standing, tiny_model, mnist=0.99, refusal=refusal)
+    leave_run(tmp_path, tiny_model, mnist=0.1)
+
+    hand_over(tmp_path / "run", tmp_path / "models", name, replace=force)
+
+    printed = capsys.readouterr().out
+    kept = load_checkpoint(standing).metrics["validation_accuracy"]
+    assert kept == (0.99 if is_kept else 0.1)
+    assert ("stays as it is: it is calibrated" in printed) == is_kept
+    assert f"{name}.pth" in printed
 
 
 def test_whoever_says_replace_is_not_asked(tmp_path: Path, tiny_model: DigitNetwork) -> None:
