@@ -159,8 +159,8 @@ class Source:
         """
         if self.kind == "stdin":
             raise SettingsError(
-                "names on standard input cannot be gone on with, as one list cannot be told from "
-                "another: save them as a file (... > list.txt) and read that"
+                "a batch of names on standard input cannot be resumed, as one list cannot be told "
+                "from another: save them as a file (... > list.txt) and read that"
             )
 
 
@@ -445,11 +445,15 @@ def read_manifest(path: Path) -> Iterator[Input]:
         If it has no column of paths, or is not CSV.
     """
     path_column, label_column = find_columns(path)
+    # Not `row.get("")` where there is none: so pandas names the column of its row numbers.
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         rows = csv.DictReader(file)
         try:
             yield from _read_named(
-                (path.parent / (row[path_column] or ""), row.get(label_column) or None)
+                (
+                    path.parent / (row[path_column] or ""),
+                    row[label_column] or None if label_column else None,
+                )
                 for row in rows
             )
         except csv.Error as error:

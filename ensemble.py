@@ -1,4 +1,4 @@
-"""Put trained networks together to one that is more often right.
+"""Combine trained networks into one that is more often right.
 
     several networks  -> the mean of their answers -> models/ensemble.pth, the work of all of them
     stages of one run -> the mean of their weights -> one network of the usual size
@@ -118,7 +118,7 @@ def average(checkpoints: Sequence[Checkpoint]) -> DigitNetwork:
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
-        description="Put trained networks together to one that is more often right.",
+        description="Combine trained networks into one that is more often right.",
         epilog=(
             "examples:\n"
             "  python ensemble.py mnist_cnn_best seed1 seed2 --name mine\n"

@@ -33,6 +33,7 @@ from predict import MNISTPredictor
 from strokes import draw_number
 from utils import MAX_SEED, HelpFormatter, report_errors
 
+MAX_ROWS = 1_000_000
 MOST_DIGITS = 12  # in a generated row; rows of each length from 1 on come equally often
 HEIGHTS = (36, 112)  # pixels; of a generated digit
 STRENGTH = 0.7  # of what `degrade.photograph` does
@@ -206,10 +207,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Read all pictures and print what came out."""
-    if args.rows < 1 or not 0 <= args.strength <= 1 or not 0 <= args.seed <= MAX_SEED:
-        raise SettingsError("rows start at 1, strength is from 0 to 1, and the seed is from 0 up")
-    if args.gap is not None and not -0.5 <= args.gap <= 5:
-        raise SettingsError(f"a gap of {args.gap:g} digit heights cannot be read: use -0.5 to 5")
+    limits = {"rows": (1, MAX_ROWS), "strength": (0, 1), "seed": (0, MAX_SEED), "gap": (-0.5, 5)}
+    for flag, (least, most) in limits.items():
+        value = getattr(args, flag)
+        if value is not None and not least <= value <= most:
+            raise SettingsError(f"--{flag} {value:g}: choose {least} to {most:,}")
     pictures: Iterator[tuple[str, str, PictureSource]]
     if args.table:
         table = load_table(args.table)

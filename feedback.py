@@ -39,6 +39,7 @@ import numpy as np
 from PIL import Image
 
 from errors import DataFormatError, DigitError, OutputError, SettingsError
+from labels import NO_DIGIT_FOLDERS
 from picture import PictureSource, open_picture
 from pixels import to_bytes
 from reviews import import_reviews
@@ -53,7 +54,7 @@ RETRY_S = 0.01
 VERSION = 1  # of the tables below
 PAGE_SIZE = 24  # corrections on one page of the list
 NO_DIGIT = "not a digit"
-NO_DIGIT_FOLDER = "not_a_digit"
+NO_DIGIT_FOLDER = NO_DIGIT_FOLDERS[1]
 
 _SCHEMA = (
     # AUTOINCREMENT: the number of a deleted picture is never given to another, which a second

@@ -15,8 +15,11 @@ code, the pictures they are made from, a library or a font.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import multiprocessing
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -144,9 +147,10 @@ def _make(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fill an array chunk by chunk in worker processes, and keep it on disk."""
     path = Path(folder) / "generated" / f"{key[0]}-{_fingerprint(key)}.npz"
-    if path.is_file():
-        with np.load(path) as kept:
-            return kept["images"], kept["labels"]
+    # What was damaged since, or is of an older make, is made anew.
+    damaged = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
+    with contextlib.suppress(*damaged), np.load(path) as kept:
+        return kept["images"], kept["labels"]
     starts = range(0, count, CHUNK)
     seeds = np.random.SeedSequence(seed).spawn(len(starts))
     images = np.empty((count, FIELD, FIELD), np.uint8)

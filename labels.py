@@ -19,6 +19,8 @@ from errors import DataFormatError
 
 LABEL_RULES = ("auto", "names", "none")
 NONE = "none"  # what a table calls a picture of no digit
+NO_DIGIT_WORDS = (NONE, "no", "x", "-", "not a digit")  # that are understood as well
+NO_DIGIT_FOLDERS = (NONE, "not_a_digit")  # the second is that of exported corrections
 HEADER_BYTES = 2**16  # of a table's first line that are looked at for its encoding
 MOST_SHOWN = 200  # characters of a header, shown in a message
 
@@ -35,13 +37,15 @@ _NUMBER = re.compile(r"[0-9]+(?:[\s/]+[0-9]+)*")  # "/" or space between lines
 _NO_FRACTION = re.compile(r"\.0+$")  # pandas writes 7.0 for 7 as soon as one label is missing
 
 
-def find_columns(path: Path) -> tuple[str, str]:
+def find_columns(path: Path) -> tuple[str, str | None]:
     """Find the columns of a CSV that hold paths and labels, whatever the case of their names.
 
     Returns
     -------
-    path_column, label_column : str
-        Their names as the file has them; the second is empty if there are no labels.
+    path_column : str
+        Its name as the file has it.
+    label_column : str or None
+        The same; None if there are no labels.
 
     Raises
     ------
@@ -58,7 +62,7 @@ def find_columns(path: Path) -> tuple[str, str]:
             f"{path}: no column of paths among {list_columns(names)}; "
             f"name one of them {' or '.join(PATH_COLUMNS)}"
         )
-    return path_column, next((known[name] for name in LABEL_COLUMNS if name in known), "")
+    return path_column, next((known[name] for name in LABEL_COLUMNS if name in known), None)
 
 
 def list_columns(names: Sequence[str]) -> str:
@@ -122,9 +126,9 @@ def read_number(text: str) -> str | None:
 
 
 def means_no_digit(text: str) -> bool:
-    """Tell whether a label is the word for a picture of no digit.
+    """Tell whether a label says that a picture shows no digit.
 
-    >>> means_no_digit(" None"), means_no_digit("")
-    (True, False)
+    >>> means_no_digit(" None"), means_no_digit("not a digit"), means_no_digit("")
+    (True, True, False)
     """
-    return text.strip().lower() == NONE
+    return text.strip().lower() in NO_DIGIT_WORDS

@@ -394,6 +394,9 @@ function waitForSample(waiting) {
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
+// With caps lock or shift, keys have the names of capital letters.
+const isLetter = (event, letter) => event.key.toLowerCase() === letter;
+
 function showCursor() {
   cursor.hidden = false;
   cursor.style.left = (100 * spot[0]) / WIDE + "%";
@@ -435,8 +438,8 @@ canvas.addEventListener("keydown", (event) => {
   else if (event.key === "Delete" || event.key === "Backspace") {
     liftKeyPen();
     clear();
-  } else if (event.key === "e") choosePen(true);
-  else if (event.key === "p") choosePen(false);
+  } else if (isLetter(event, "e")) choosePen(true);
+  else if (isLetter(event, "p")) choosePen(false);
   else return;
   event.preventDefault();
 });
@@ -450,7 +453,7 @@ const isForUs = (event) =>
   !(event.target instanceof Element && event.target.closest("textarea, [contenteditable], input:not([type=range])"));
 
 document.addEventListener("keydown", (event) => {
-  const isUndo = (event.ctrlKey || event.metaKey) && !event.shiftKey && event.key === "z";
+  const isUndo = (event.ctrlKey || event.metaKey) && !event.shiftKey && isLetter(event, "z");
   if (!isUndo || !isForUs(event)) return;
   event.preventDefault();
   liftKeyPen();
@@ -468,8 +471,12 @@ function addPicture(value) {
 function takeFile(source) {
   const value = { kind: "picture", name: source.name || "pasted picture", size: source.size, data: "" };
   if (source.size > props.max_bytes) return addPicture(value); // the answer says that it is too large
+  const before = changes;
   const reader = new FileReader();
-  reader.onload = () => addPicture({ ...value, data: String(reader.result) });
+  reader.onload = () => {
+    // What came onto the pad while a large file was read is newer, and stays.
+    if (changes === before) addPicture({ ...value, data: String(reader.result) });
+  };
   reader.onerror = () => say(`${value.name} could not be opened: choose it again.`);
   reader.readAsDataURL(source);
 }

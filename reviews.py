@@ -24,7 +24,7 @@ import numpy as np
 
 from batch_sources import find_archive, open_source
 from errors import DataFormatError, DataNotFoundError, DigitError, OutputError, SettingsError
-from labels import NONE, list_columns, read_digit
+from labels import list_columns, means_no_digit, read_digit
 from picture import PictureSource
 from preprocess import prepare
 
@@ -32,7 +32,6 @@ from preprocess import prepare
 REVIEW_COLUMNS = ("review", "correct", "label")
 _DIGIT_COLUMNS = ("digit", "read_as")
 _VERDICT_COLUMNS = ("verdict", "status")
-NO_DIGIT_WORDS = (NONE, "no", "x", "-", "not a digit")
 
 Found: TypeAlias = "Path | bytes | DigitError"
 
@@ -276,7 +275,7 @@ def _first(values: dict[str, str], names: Sequence[str]) -> str:
 
 def _read_digit(text: str) -> int | None:
     """Read "7" or "7.0"; None for words that mean no digit."""
-    if not text or text in NO_DIGIT_WORDS:
+    if not text or means_no_digit(text):
         return None
     digit = read_digit(text)
     if digit is None:

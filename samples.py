@@ -39,6 +39,7 @@ from hands import EVALUATION_SEED, NOT_A_DIGIT, make_hands, make_non_digits
 from kaggle import is_kaggle
 from labels import (
     LABEL_COLUMNS,
+    NO_DIGIT_FOLDERS,
     NONE,
     find_columns,
     list_columns,
@@ -46,6 +47,7 @@ from labels import (
     read_digit,
 )
 from non_digits import NON_DIGITS
+from utils import count_noun
 
 log = logging.getLogger(__name__)
 
@@ -233,14 +235,17 @@ def _from_files(what: str) -> Iterator[Sample]:
     for item in open_source(what).read():
         label = item.label
         assert not isinstance(label, str)  # only numbers of several digits have such labels
-        if label is None and PurePosixPath(item.path.replace("\\", "/")).parent.name == NONE:
+        folder = PurePosixPath(item.path.replace("\\", "/")).parent.name
+        if label is None and folder in NO_DIGIT_FOLDERS:
             label = NOT_A_DIGIT
         if label is None:
             unlabelled += 1
         else:
             yield Sample(item, label)
     if unlabelled:
-        log.warning("%s: %s files lie in no folder 0 to 9 or none: left out", what, unlabelled)
+        log.warning(
+            "%s: left out %s in no folder 0 to 9 or none", what, count_noun(unlabelled, "file")
+        )
 
 
 def _from_table(path: Path, groups: Sequence[str]) -> Iterator[Sample]:
@@ -250,10 +255,10 @@ def _from_table(path: Path, groups: Sequence[str]) -> Iterator[Sample]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             names = list(reader.fieldnames or ())
-            rows = list(reader)
+            rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataFormatError(f"{path} cannot be read as CSV text ({error})") from error
-    if not label_column:
+    if label_column is None:
         raise DataFormatError(
             f"{path}: no column of labels among {list_columns(names)}; "
             f"name one of them {' or '.join(LABEL_COLUMNS)}"
@@ -262,13 +267,13 @@ def _from_table(path: Path, groups: Sequence[str]) -> Iterator[Sample]:
     for group in groups:
         if group not in columns:
             raise DataFormatError(f"{path}: no column {group!r} among {list_columns(names)}")
-    for line, row in enumerate(rows, start=2):
+    for line, row in rows:
         text = row[label_column] or ""
         label = NOT_A_DIGIT if means_no_digit(text) else read_digit(text)
         if label is None:
             raise DataFormatError(
                 f"{path}, line {line}: the label {text!r} is neither a digit nor {NONE!r}; "
-                "a number of several digits has no place in this table"
+                "for numbers of several digits there is evaluate_numbers.py"
             )
         name = row[file_column] or ""
         item = Input(name, str(path.parent / name), is_listed=True)

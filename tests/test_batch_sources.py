@@ -207,6 +207,12 @@ def test_a_manifest_gives_paths_and_labels_whatever_their_usual_names(tree, head
     assert (item.file, item.label) == (str(tree / "a.png"), 3)
 
 
+def test_the_row_numbers_that_pandas_writes_are_no_labels(tree):
+    (tree / "list.csv").write_text(",path\n0,zero.png\n1,7/seven.png\n", encoding="utf-8")
+
+    assert [item.label for item in open_source(tree / "list.csv").read()] == [None, 7]
+
+
 def test_a_manifest_may_have_no_labels_or_none_that_is_a_digit(tree, caplog):
     (tree / "pictures.csv").write_text("path,label\na.png,none\nb.png,\n", encoding="utf-8")
 

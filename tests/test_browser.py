@@ -170,6 +170,9 @@ def test_everything_is_reached_and_drawn_with_the_keyboard_alone(page: Page):
         page.keyboard.press(key)
     title(page).to_contain_text(" a 1")
 
+    page.keyboard.press("E")  # as with caps lock
+    expect(page.get_by_role("button", name="Eraser")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("P")
     page.keyboard.press("Delete")
     title(page).to_have_text("Draw a digit")
     names = []
@@ -272,6 +275,25 @@ def test_drawing_on_a_picture_starts_a_new_sheet_and_undo_brings_the_picture_bac
     page.get_by_role("button", name="Undo").click()
     title(page).to_contain_text(" a 0")
     expect(page.get_by_alt_text("zero.png")).to_be_visible()
+
+
+def test_a_file_that_is_still_being_opened_does_not_cover_what_was_drawn_since(
+    page: Page, digit_png: Callable[..., Path]
+):
+    page.evaluate("""() => {
+      const read = FileReader.prototype.readAsDataURL;
+      FileReader.prototype.readAsDataURL = function (file) {
+        window.openNow = () => read.call(this, file);
+      };
+    }""")
+    page.locator("#pad .pad-file").set_input_files(digit_png(0, name="large.png"))
+    draw(page, HAND[7])
+    title(page).to_contain_text(" a 7")
+
+    page.evaluate("() => new Promise((done) => { openNow(); setTimeout(done, 300); })")
+
+    expect(page.get_by_alt_text("large.png")).to_have_count(0)
+    title(page).to_contain_text(" a 7")
 
 
 def test_files_that_cannot_be_read_are_answered_with_advice_on_the_page(page: Page, tmp_path: Path):

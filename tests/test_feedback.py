@@ -21,7 +21,9 @@ from PIL import Image
 from batch_sources import open_source
 from errors import DataFormatError, DataNotFoundError, ImageError, OutputError, SettingsError
 from feedback import SIDE, Correction, FeedbackStore, _write_ahead, main
+from hands import NOT_A_DIGIT
 from reviews import import_reviews
+from samples import load_samples
 from utils import PROJECT
 
 RNG = np.random.default_rng(0)
@@ -273,6 +275,21 @@ def test_an_export_has_a_folder_for_each_digit_and_a_manifest(store: FeedbackSto
     assert [parts[0] for parts in files] == ["7", "7", "not_a_digit"]
     assert [item.label for item in manifest] == [7, None, 7]
     assert {Path(item.path) for item in manifest} == set(folder.rglob("*.png"))
+
+
+def test_an_export_can_be_evaluated_as_a_table_and_as_a_folder(
+    store: FeedbackStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    for number, correct in ((1, 7), (2, None)):
+        add(store, number, correct)
+    folder = store.export(tmp_path / "out")
+
+    table = load_samples(str(folder / "corrections.csv"), tmp_path)
+    assert caplog.text == ""  # every label was understood
+    files = load_samples(str(folder), tmp_path)
+
+    for samples in (table, files):
+        assert {each.label for each in samples} == {7, NOT_A_DIGIT}
 
 
 def test_a_zip_holds_what_a_folder_would(store: FeedbackStore, tmp_path: Path):

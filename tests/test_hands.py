@@ -65,6 +65,21 @@ def test_pictures_made_before_are_found_again_and_others_are_not(
         make_hands(20, seed=1, folder=tmp_path, ingredients=("strokes",))
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and nothing more", None])
+def test_kept_pictures_that_were_damaged_are_made_anew(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    images, labels = make_non_digits(4, seed=0, folder=tmp_path, workers=1)
+    [kept] = (tmp_path / "generated").iterdir()
+    kept.write_bytes(kept.read_bytes()[:-200] if content is None else content)
+
+    again = make_non_digits(4, seed=0, folder=tmp_path, workers=1)
+
+    assert np.array_equal(again[0], images)
+    assert np.array_equal(again[1], labels)
+    assert np.load(kept)["images"].shape == images.shape
+
+
 def test_pictures_made_from_others_are_not_taken_for_the_same(
     tmp_path: Path, mnist_like: tuple[np.ndarray, np.ndarray]
 ) -> None:

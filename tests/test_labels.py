@@ -16,12 +16,12 @@ from labels import find_columns, find_label, means_no_digit, read_digit, read_nu
         ("path,label", ("path", "label")),
         ("File, Digit ,writer", ("File", " Digit ")),
         ("\ufefffilename,class", ("filename", "class")),
-        ("file,path", ("path", "")),
+        ("file,path", ("path", None)),
         ('"image","target"', ("image", "target")),
     ],
 )
 def test_columns_are_known_by_any_of_their_usual_names(
-    tmp_path: Path, header: str, columns: tuple[str, str]
+    tmp_path: Path, header: str, columns: tuple[str, str | None]
 ) -> None:
     table = tmp_path / "table.csv"
     table.write_text(header + "\na.png,3\n", encoding="utf-8")
@@ -92,5 +92,6 @@ def test_a_label_is_read_as_a_digit_or_as_a_number(
 
 def test_the_word_for_no_digit_is_known_in_any_case() -> None:
     assert means_no_digit(" None ")
+    assert means_no_digit("Not a digit")
     assert not means_no_digit("")
     assert not means_no_digit("0")

@@ -139,6 +139,7 @@ def test_pictures_in_mnists_form_can_be_had_as_arrays(tmp_path: Path, mnist_fold
         ("file,digits\na.png,3\n", "no column of labels among 'file', 'digits'"),
         ("file,label\na.png,12\n", "line 2: the label '12'"),
         ("file,label\na.png,3\nb.png,\n", "line 3: the label ''"),
+        ("file,label\n\na.png,3\n\n\nb.png,x7\n", "line 6: the label 'x7'"),
         ("file,label\na.png\n", "line 2: the label"),
         ("file,label\n", "no picture in it has a label"),
         (KAGGLE.removeprefix("label,") + ROW + "\n", "has no labels"),
