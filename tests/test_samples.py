@@ -63,7 +63,7 @@ def test_a_folder_is_labelled_by_the_folders_in_it(
         "b.png": 7,
         "c.png": NOT_A_DIGIT,
     }
-    assert "1 files lie in no folder" in caplog.text
+    assert "left out 1 file in no folder" in caplog.text
 
 
 def test_a_table_names_files_beside_it_and_says_what_else_is_known(
