@@ -45,19 +45,16 @@ _ANSWER: dict[str, Any] = {
 @lru_cache(maxsize=1)
 def example_picture() -> str:
     """Draw a seven for the examples, as base64 of a PNG."""
-    import io
-
     import numpy as np
-    from PIL import Image
+
+    from encoding import encode_png
 
     pixels = np.full((28, 28), 255, np.uint8)
     pixels[5:8, 7:21] = 0
     for row in range(8, 24):
         column = 20 - round((row - 7) * 0.55)
         pixels[row, column - 2 : column + 1] = 0
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+    return base64.b64encode(encode_png(pixels)).decode("ascii")
 
 
 class _Input(BaseModel):

@@ -10,19 +10,17 @@ members of archives; rows of Kaggle's files and of addresses cannot be read back
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from PIL import Image
+import numpy as np
 
 from batch_rows import Results, Row
+from encoding import picture_url
 from errors import ImageError
 from picture import open_picture
-from pixels import to_bytes
 from utils import atomic_write
 
 QUEUE_LENGTH = 200  # pictures; about as many as one reviews at a sitting, and 1 MB of HTML
@@ -74,13 +72,12 @@ def write_report(
 def _card(row: Row, seen: bytes | None, pictures: Mapping[str, str] | None) -> dict[str, Any]:
     """Collect what is shown of one picture."""
     path = row["path"]
-    network_saw = Image.frombytes("L", (28, 28), seen) if seen else None
     return {
         **row,
         # A review finds it from anywhere; one of uploads, if it lies beside them.
         "place": str(Path(path).absolute()) if pictures is None else path,
         "picture": _thumbnail(path) if pictures is None else pictures.get(path, ""),
-        "seen": _data_url(network_saw),
+        "seen": picture_url(np.frombuffer(seen, np.uint8).reshape(28, 28)) if seen else "",
     }
 
 
@@ -90,13 +87,4 @@ def _thumbnail(path: str) -> str:
         pixels = open_picture(path, working_side=THUMBNAIL).pixels
     except ImageError:
         return ""
-    return _data_url(Image.fromarray(to_bytes(pixels)))
-
-
-def _data_url(image: Image.Image | None) -> str:
-    """Put a picture into a URL."""
-    if image is None:
-        return ""
-    content = io.BytesIO()
-    image.save(content, "PNG")
-    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
+    return picture_url(pixels)

@@ -7,7 +7,6 @@ The same metrics lie beside it as `metrics.json`, for programs.
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +18,9 @@ import jinja2
 import numpy as np
 
 import plots
+from encoding import data_url, picture_url
 from errors import ImageError
 from picture import PictureSource, open_picture
-from pixels import to_bytes
 from utils import atomic_write
 
 if TYPE_CHECKING:
@@ -134,14 +133,13 @@ def _draw_damage(metrics: Mapping[str, Any]) -> str:
 
 def _show(card: Card) -> dict[str, str]:
     """Put the pictures of a card into URLs."""
-    seen = None if card.seen is None else to_bytes(card.seen)
     return {
         "name": card.name,
         "shows": card.shows,
         "answer": card.answer,
         "note": card.note,
         "picture": _thumbnail(card.source),
-        "seen": "" if seen is None else _picture_url(seen),
+        "seen": "" if card.seen is None else picture_url(card.seen),
     }
 
 
@@ -157,21 +155,11 @@ def _thumbnail(source: PictureSource | None) -> str:
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
     size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
     small = cv2.resize(pixels, size, interpolation=how)
-    blue_first = small if small.ndim == 2 else small[..., ::-1]
-    return _picture_url(to_bytes(blue_first))
-
-
-def _picture_url(pixels: np.ndarray) -> str:
-    """Put pixels, grey or with blue first, into a URL."""
-    return _url(bytes(cv2.imencode(".png", pixels)[1]))
+    return picture_url(small)
 
 
 def _figure_url(figure: Figure) -> str:
     """Put a figure into a URL."""
     content = io.BytesIO()
     figure.savefig(content, format="png")
-    return _url(content.getvalue())
-
-
-def _url(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+    return data_url(content.getvalue(), "png")

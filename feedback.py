@@ -36,8 +36,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
-from PIL import Image
 
+from encoding import encode_png
 from errors import DataFormatError, DigitError, OutputError, SettingsError
 from labels import NO_DIGIT_FOLDERS
 from picture import PictureSource, open_picture
@@ -237,7 +237,7 @@ class FeedbackStore:
                 return replace(earlier[0], is_new=False)
             db.execute(
                 "INSERT OR IGNORE INTO pictures (hash, png) VALUES (?, ?)",
-                (digest, _encode(pixels)),
+                (digest, encode_png(pixels)),
             )
             db.execute(
                 "INSERT INTO corrections (picture, correct, digit, confidence, verdict, model,"
@@ -512,13 +512,6 @@ def _reduce(picture: PictureSource) -> np.ndarray:
 def _hash(pixels: np.ndarray) -> str:
     """Compute a checksum of the pixels: the same for a picture and for its export."""
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
-
-
-def _encode(pixels: np.ndarray) -> bytes:
-    """Encode pixels as PNG."""
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "PNG")
-    return content.getvalue()
 
 
 def _check_seen(seen: np.ndarray) -> np.ndarray:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from encoding import picture_url
 from errors import DigitError, ImageError, ImageTooLargeError
-from panels import picture_url
 from tryouts import pick_example
 from widgets import QUIET
 

@@ -1,6 +1,6 @@
 """The panels that show answers on the page: values in, HTML out.
 
-    Prediction -> render_answer -> HTML        pixels -> picture_url -> what an <img> shows
+    Prediction -> render_answer -> HTML        text -> render_hint -> HTML
 
 A panel is a function, so it can be tested without a browser. How everything looks is in `page.css`.
 
@@ -10,16 +10,13 @@ A panel is a function, so it can be tested without a browser. How everything loo
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterable
 from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
-from pixels import to_bytes
+from encoding import picture_url
 
 if TYPE_CHECKING:
     from reading import Prediction
@@ -30,22 +27,6 @@ CONFIDENCE_WORDS = ((0.99, "very sure"), (0.9, "sure"), (0.6, "fairly sure"), (0
 LEAD = "Read it as a number"
 
 _BLANK = np.zeros((28, 28), np.float32)
-
-
-def picture_url(pixels: np.ndarray, *, photo: bool = False) -> str:
-    """Encode pixels as a data URL, so that a page can show them without a file.
-
-    Parameters
-    ----------
-    pixels : ndarray of shape (height, width) or (height, width, 3)
-        uint8 from 0 to 255, or float from 0.0 to 1.0.
-    photo : bool, default=False
-        Whether to make a JPEG, a tenth as large for photographs, instead of an exact PNG.
-    """
-    buffer = io.BytesIO()
-    kind, options = ("jpeg", {"quality": 85}) if photo else ("png", {"compress_level": 1})
-    Image.fromarray(to_bytes(pixels)).save(buffer, kind, **options)
-    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def percent(share: float) -> str:

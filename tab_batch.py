@@ -11,9 +11,7 @@ What happens in the browser is in `batch_table.js`, and how it looks is in `batc
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import io
 import itertools
 import json
 import os
@@ -27,7 +25,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from batch_answers import Answered, make_rows
 from batch_numbers import make_number_rows, read_numbers
@@ -52,9 +49,9 @@ from batch_sources import (
 from batch_uploads import MAX_BYTES, MAX_FILES, check_uploads, read_uploads
 from batch_workers import Reader, WorkerPool
 from decoding import decoders_for
+from encoding import encode_png, picture_url
 from errors import DataNotFoundError, DigitError, ImageError
 from panels import confidence_words, render_hint, render_notice, short_percent
-from pixels import to_bytes
 from reading import SEVERAL
 from utils import count_noun, count_processors, printable
 from widgets import QUIET
@@ -256,9 +253,7 @@ def make_thumbnail(item: Input, answer: Any) -> str:
         pixels = decoders_for(source).open(source, THUMBNAIL).pixels
     except ImageError:  # the worker could read it: the file has changed since
         return ""
-    buffer = io.BytesIO()
-    Image.fromarray(to_bytes(pixels)).save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return picture_url(pixels, photo=True)
 
 
 def make_examples(*, numbers: bool = False) -> Iterator[Input]:
@@ -271,17 +266,10 @@ def make_examples(*, numbers: bool = False) -> Iterator[Input]:
             pixels, _ = draw_number(str(rng.integers(10, 100_000)), rng, height=64)
         else:
             pixels = draw_digit(place % 10, rng, size=96)
-        yield Input(f"drawn-{place}.png", data=_png(pixels))
+        yield Input(f"drawn-{place}.png", data=encode_png(pixels))
     noise = rng.normal(128, 60, (96, 96)).clip(0, 255).astype(np.uint8)
-    yield Input("noise.png", data=_png(noise))
+    yield Input("noise.png", data=encode_png(noise))
     yield Input("letter.png", data=b"Dear reader, this is no picture.", is_listed=True)
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    """Encode pixels."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 # ------------------------------------------------------------------------------------------------

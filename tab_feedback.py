@@ -21,10 +21,11 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from encoding import picture_url
 from errors import AccessError, DataFormatError, DigitError, OutputError, SettingsError
 from feedback import NO_DIGIT, PAGE_SIZE, Correction, check_digit
 from pad import explain_error, read_picture
-from panels import percent, picture_url, render_empty, render_hint
+from panels import percent, render_empty, render_hint
 from picture import open_picture
 from reading import name_digit
 from utils import PROJECT, count_noun

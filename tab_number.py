@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from decoding import decoders_for
+from encoding import picture_url
 from errors import BlankImageError, DigitError
 from pad import (
     ask_again,
@@ -24,7 +25,7 @@ from pad import (
     offer_samples,
     read_picture,
 )
-from panels import percent, picture_url, render_hint
+from panels import percent, render_hint
 
 if TYPE_CHECKING:
     import gradio as gr

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from encoding import picture_url
 from errors import BlankImageError, DigitError
 from pad import (
     build_pad,
@@ -27,7 +28,7 @@ from pad import (
     pick_sample,
     read_picture,
 )
-from panels import percent, picture_url, render_answer, render_empty, render_message
+from panels import percent, render_answer, render_empty, render_message
 from preprocess import Prepared
 from stress import Damages, as_picture, middle, spoil
 from widgets import QUIET

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from encoding import picture_url
 from errors import BlankImageError, DigitError
 from explain import Explanation, Filters, LayerView, explain, first_filters
 from pad import (
@@ -27,7 +28,7 @@ from pad import (
     pick_sample,
     read_picture,
 )
-from panels import percent, picture_url, render_empty, render_hint, render_notice
+from panels import percent, render_empty, render_hint, render_notice
 from reading import Prediction, name_digit
 from tiles import colour_heat, colour_signs, enlarge, lay_out, lay_over
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import re
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from pad import decode_data_url
-from panels import picture_url, render_answer, render_message, short_percent
+from panels import render_answer, render_message, short_percent
 from reading import SEVERAL, Prediction
 
 
@@ -105,20 +102,3 @@ def test_a_test_picture_is_compared_with_its_label(label: int, words: str):
     html = render_answer(prediction(3, 0.9), label=label, name="MNIST picture 5")
 
     assert f"Labelled {label}: {words} MNIST picture 5" in text_of(html)
-
-
-@pytest.mark.parametrize(
-    "pixels",
-    [
-        np.eye(28, dtype=np.float32),
-        np.eye(28) * 2 - 0.5,  # beyond the range, as rounding leaves it
-        np.eye(28, dtype=np.uint8) * 255,
-        np.zeros((5, 9, 3), np.uint8),
-    ],
-)
-def test_pixels_become_a_picture_in_the_page_without_a_file(pixels: np.ndarray):
-    url = picture_url(pixels)
-
-    shown = np.asarray(Image.open(io.BytesIO(decode_data_url(url))))
-    factor = 1 if pixels.dtype == np.uint8 else 255
-    assert np.abs(shown - np.clip(pixels * factor, 0, 255)).max() <= 0.5

@@ -21,6 +21,7 @@ import tab_batch
 from access import Access
 from batch_rows import RowStore
 from batch_workers import WorkerPool
+from encoding import encode_png
 from errors import OutputError
 from tab_batch import EXAMPLES, Shown, build_batch_tab, read_chosen, read_examples, read_files
 
@@ -394,7 +395,7 @@ def test_the_report_holds_nothing_of_the_server(
     Image.fromarray(noise).save(home / "private" / "plan.png")
     up.mkdir()
     with zipfile.ZipFile(up / "private", "w") as archive:
-        archive.writestr("plan.png", tab_batch._png(np.full((64, 64), 255, np.uint8)))
+        archive.writestr("plan.png", encode_png(np.full((64, 64), 255, np.uint8)))
     monkeypatch.chdir(home)
 
     page, report = read_report(read_files(service, [str(up / "private")]))
