@@ -23,7 +23,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 import torch
@@ -112,13 +112,31 @@ class MNISTPredictor:
         """
         return self.predict_prepared([prepare(source)])[0]
 
+    @overload
+    def predict_batch(
+        self,
+        sources: Sequence[PictureSource],
+        *,
+        errors: Literal["raise"] = "raise",
+        batch_size: int = FORWARD_BATCH,
+    ) -> list[Prediction]: ...
+
+    @overload
+    def predict_batch(
+        self,
+        sources: Sequence[PictureSource],
+        *,
+        errors: Literal["return"],
+        batch_size: int = FORWARD_BATCH,
+    ) -> list[Prediction | DigitError]: ...
+
     def predict_batch(
         self,
         sources: Sequence[PictureSource],
         *,
         errors: Literal["raise", "return"] = "raise",
         batch_size: int = FORWARD_BATCH,
-    ) -> list[Prediction | DigitError]:
+    ) -> list[Prediction] | list[Prediction | DigitError]:
         """Read many pictures, with one forward pass for each `batch_size` of them.
 
         Parameters

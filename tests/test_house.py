@@ -65,6 +65,15 @@ def test_the_table_and_the_files_are_the_same() -> None:
     assert set(FLOORS) == set(FILES), "the table in CONTRIBUTING.md does not list what is there"
 
 
+def test_each_file_has_its_tests_or_is_named_as_one_that_has_none() -> None:
+    tested = {path.stem.removeprefix("test_") for path in (PROJECT / "tests").glob("test_*.py")}
+    paragraph = re.search(r"Each `X.py` has its .*?;", CONTRIBUTING.read_text("utf-8"), re.DOTALL)
+    assert paragraph
+    exceptions = set(re.findall(r"`(\w+)\.py`", paragraph[0])) - {"X"}
+
+    assert set(FILES) - tested == exceptions
+
+
 def test_the_table_goes_from_the_top_floor_down() -> None:
     floors = [*FLOORS.values()]
 
