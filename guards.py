@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from limits import RateLimitItem, parse
+from limits import RateLimitItem, parse_many
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
@@ -164,12 +165,19 @@ def parse_rate(text: str) -> RateLimitItem:
     Raises
     ------
     SettingsError
-        If it is something else.
+        If it is something else, has a 0, or is more than one rate.
     """
     try:
-        return parse(text)
-    except ValueError as error:
-        raise SettingsError(f"rate {text!r}: write it like 10/second or 600/minute") from error
+        rates = parse_many(text)
+    except ValueError:
+        rates = []
+    # The library takes a 0 before the unit for a 1, and we would keep the first rate of several.
+    if len(rates) != 1 or any(int(number) == 0 for number in re.findall("[0-9]+", text)):
+        raise SettingsError(
+            f"rate {text!r}: give --rate (or DIGITS_RATE) one rate of at least 1, like 10/second "
+            "or 600/minute; leave it out for no limit"
+        )
+    return rates[0]
 
 
 class Guard:

@@ -399,7 +399,13 @@ def test_in_ipv6_all_addresses_of_a_household_count_as_one() -> None:
     assert [each.status_code for each in (first, second, stranger)] == [200, 429, 200]
 
 
-@pytest.mark.parametrize("rate", ["many", "10", "10/fortnight", "-1/second", "/"])
+@pytest.mark.parametrize(
+    "rate",
+    [
+        *("many", "10", "10/fortnight", "-1/second", "/", " "),
+        *("0/minute", "00/minute", "10 per 0 minute", "1/0second", "5/second; 9/minute"),
+    ],
+)
 def test_a_rate_that_cannot_be_understood_is_refused_at_the_start(rate: str) -> None:
     with pytest.raises(SettingsError, match="10/second"):
         parse_rate(rate)

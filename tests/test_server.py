@@ -109,7 +109,13 @@ def test_every_flag_can_come_from_the_environment_and_flags_win() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--rate", "often"], ["--allow-origin", "*"], ["--allow-origin", "school"]]
+    "words",
+    [
+        ["--rate", "often"],
+        ["--rate", "0/minute"],
+        ["--allow-origin", "*"],
+        ["--allow-origin", "school"],
+    ],
 )
 def test_flags_that_cannot_work_are_refused_with_advice(words: list[str]) -> None:
     with pytest.raises(SettingsError, match="like"):
