@@ -27,7 +27,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from errors import OverloadedError
+from errors import OverloadedError, SettingsError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -47,10 +47,18 @@ def own_folder(environment: MutableMapping[str, str] = os.environ) -> Iterator[P
     Parameters
     ----------
     environment : mutable mapping, default=os.environ
-        If `GRADIO_TEMP_DIR` is set, that folder is used, and is left to whoever set it.
+        If `GRADIO_TEMP_DIR` is set, that folder is used, and is left to whoever set it. It is made
+        if it is missing.
+
+    Raises
+    ------
+    SettingsError
+        If nothing can be written there.
     """
     if given := environment.get(VARIABLE):
-        yield Path(given)
+        folder = Path(given)
+        _check_writable(folder)
+        yield folder
         return
     # A page that is still open may be writing while the server ends.
     with tempfile.TemporaryDirectory(prefix="digits-page-", ignore_cleanup_errors=True) as name:
@@ -59,6 +67,19 @@ def own_folder(environment: MutableMapping[str, str] = os.environ) -> Iterator[P
             yield Path(name)
         finally:
             del environment[VARIABLE]
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuse a folder that Gradio would fail with: at the start, or at the first upload."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SettingsError(
+            f"{VARIABLE}: cannot write to {folder}: {error.strerror or error}; name a folder in "
+            "which this user may write, or unset it for a new one"
+        ) from error
 
 
 def keep_swept(app: FastAPI, folder: Path) -> None:

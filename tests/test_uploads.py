@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 import uploads
-from errors import OverloadedError
+from errors import OverloadedError, SettingsError
 from uploads import VARIABLE, Room, keep_swept, own_folder, sweep
 
 
@@ -42,6 +42,27 @@ def test_a_folder_that_somebody_chose_is_used_and_left_to_them(tmp_path: Path):
     assert folder == tmp_path
     assert (tmp_path / "seven.png").exists()
     assert environment == {VARIABLE: str(tmp_path)}
+
+
+def test_a_folder_that_somebody_chose_is_made_if_it_is_missing(tmp_path: Path):
+    with own_folder({VARIABLE: str(tmp_path / "new" / "page")}) as folder:
+        made = folder.is_dir()
+
+    assert made
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["file", "file/page", "x" * 300])
+def test_a_folder_in_which_nothing_can_be_written_is_refused_with_its_variable(
+    tmp_path: Path, name: str
+):
+    """GRADIO_TEMP_DIR=/proc/x ended the server with a traceback of forty lines."""
+    (tmp_path / "file").write_bytes(b"in the way")
+
+    with pytest.raises(SettingsError, match=rf"{VARIABLE}: .*{name}.*; name a folder") as caught:
+        own_folder({VARIABLE: str(tmp_path / name)}).__enter__()
+
+    assert "unset it" in str(caught.value)
 
 
 def test_what_is_left_of_broken_uploads_is_deleted_and_nothing_else(tmp_path: Path):
