@@ -14,6 +14,7 @@ checks keep it out: the name in `Host` has to be one of ours (a page may let its
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import re
@@ -54,6 +55,8 @@ UNLIMITED = ("/health", "/ready", "/metrics")  # asked by machines that watch us
 PASSAGE = "digits.passage"  # where the scope of a request tells how many bytes it has had
 SAFE = {"GET", "HEAD", "OPTIONS"}
 
+# Names in other scripts come from browsers as "xn--..."; containers have underscores in theirs.
+_HOST_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
@@ -127,9 +130,9 @@ class Rules:
         Raises
         ------
         SettingsError
-            If an origin or a rate cannot be understood.
+            If a name, an origin or a rate cannot be understood.
         """
-        further = frozenset(name.strip().lower() for name in names if name.strip())
+        further = frozenset(check_host(name) for name in names if name.strip())
         local = is_loopback(host) and all(is_loopback(name) for name in further)
         listed = is_loopback(host) or bool(further)
         if rate:
@@ -143,6 +146,25 @@ class Rules:
         )
 
 
+def check_host(text: str) -> str:
+    """Bring a name of this server to the form in which it is compared; see `name_of_host`.
+
+    Raises
+    ------
+    SettingsError
+        If it is not a name or an address alone, and could never be the one that was asked for.
+    """
+    name = text.strip().lower().rstrip(".")
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(name.strip("[]")))
+    if not _HOST_NAME.fullmatch(name):
+        raise SettingsError(
+            f"host {text!r}: give --allow-host (or DIGITS_ALLOW_HOSTS) a name or address alone, "
+            "without http:// and port, like digits.example"
+        )
+    return name
+
+
 def check_origin(text: str) -> str:
     """Bring an origin to the form in which browsers send it.
 
@@ -151,10 +173,14 @@ def check_origin(text: str) -> str:
     SettingsError
         If it is not scheme and host, or stands for every site.
     """
-    parts = urlsplit(text.strip().lower())
+    try:
+        parts = urlsplit(text.strip().lower())
+    except ValueError:  # one bracket of an address
+        parts = urlsplit("")
     if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path not in {"", "/"}:
         raise SettingsError(
-            f"origin {text!r}: give the scheme and host of one site, like https://school.example"
+            f"origin {text!r}: give --allow-origin (or DIGITS_ALLOW_ORIGINS) the scheme and host "
+            "of one site, like https://school.example"
         )
     return f"{parts.scheme}://{parts.netloc}"
 

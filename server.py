@@ -143,15 +143,32 @@ def open_port(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        socket.getaddrinfo(host, port, family)  # `create_server` hides that this is what failed
         return socket.create_server((host, port), family=family, backlog=1024)
-    except OSError as error:
-        in_use = error.errno == errno.EADDRINUSE
-        reason = "it is in use" if in_use else (error.strerror or str(error)).lower()
-        other = port + 1 if 1024 <= port < MAX_PORT else PORT
+    except (OSError, UnicodeError) as error:  # a name such as "a..b" is never looked up
+        named = host or "''"  # which Python would take for every address of this machine
         raise DigitError(
-            f"cannot serve on port {port} of {host}: {reason}; "
-            f"choose another port, for example: python app.py --port {other}"
+            f"cannot serve on port {port} of {named}: {_explain(error, port)}"
         ) from error
+
+
+def _explain(error: OSError | UnicodeError, port: int) -> str:
+    """Say what is wrong with a host or a port, and what to do about that one of them."""
+    other = port + 1 if 1024 <= port < MAX_PORT else PORT
+    other_port = f"choose another port, for example: python app.py --port {other}"
+    other_host = (
+        f"give --host (or DIGITS_HOST) an address of this machine: {HOST} for itself alone, "
+        "0.0.0.0 for everyone on the network"
+    )
+    if isinstance(error, (socket.gaierror, UnicodeError)):
+        return f"no such host is known; {other_host}"
+    if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+        return f"this machine has no such address; {other_host}"
+    if error.errno == errno.EADDRINUSE:
+        return f"it is in use; {other_port}"
+    if error.errno == errno.EACCES:
+        return f"this user may not take it, as most often below 1024; {other_port}"
+    return f"{(error.strerror or str(error)).lower()}; choose another --host or --port"
 
 
 def address_of(listener: socket.socket) -> str:

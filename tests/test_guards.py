@@ -17,6 +17,7 @@ from guards import (
     UPLOADS,
     Guard,
     Rules,
+    check_host,
     check_origin,
     name_of_host,
     parse_rate,
@@ -98,6 +99,35 @@ def test_on_a_network_every_name_is_allowed_until_some_are_listed() -> None:
     assert listed.get("/x", headers={"host": "anything.example"}).status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        (" Digits.Example. ", "digits.example:8000"),
+        ("digits_page", "digits_page"),
+        ("192.168.0.7", "192.168.0.7:80"),
+        ("[2001:DB8:0::1]", "[2001:db8::1]:80"),
+        ("2001:db8::1", "[2001:db8::1]"),
+    ],
+)
+def test_a_listed_name_may_be_written_as_people_do(given: str, sent: str) -> None:
+    client = client_of(Rules.for_host("127.0.0.1", names=[given]))
+
+    assert client.get("/x", headers={"host": sent}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("http://digits.example", "digits.example/page", "digits.example:443", "[::1]:80"),
+        *("*", "*.example", "digits..example", ".example", "a b", "bücher.example"),
+    ],
+)
+def test_a_name_by_which_no_server_is_called_is_refused_at_the_start(name: str) -> None:
+    """They were taken without a word, and every request by the name that was meant was refused."""
+    with pytest.raises(SettingsError, match=r"like digits\.example"):
+        check_host(name)
+
+
 def test_a_server_for_this_machine_is_not_opened_to_others_by_a_proxy() -> None:
     """A proxy on the same machine comes from 127.0.0.1, and would be taken for its owner."""
     forwarded = {"client": ("203.0.113.9", 4711)}
@@ -160,7 +190,11 @@ def test_a_listed_site_may_use_the_api_and_its_neighbour_may_not() -> None:
 
 
 @pytest.mark.parametrize(
-    "origin", ["*", "null", "school.example", "ftp://a.example", "https://a.example/path", "https:"]
+    "origin",
+    [
+        *("*", "null", "school.example", "ftp://a.example", "https://a.example/path", "https:"),
+        "http://[::1",
+    ],
 )
 def test_an_origin_that_is_no_site_is_refused_at_the_start(origin: str) -> None:
     with pytest.raises(SettingsError, match="of one site"):

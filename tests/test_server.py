@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import http.client
 import signal
 import socket
@@ -113,6 +114,7 @@ def test_every_flag_can_come_from_the_environment_and_flags_win() -> None:
     [
         ["--rate", "often"],
         ["--rate", "0/minute"],
+        ["--allow-host", "http://digits.example"],
         ["--allow-origin", "*"],
         ["--allow-origin", "school"],
     ],
@@ -138,6 +140,43 @@ def test_a_port_in_use_is_told_with_another_one() -> None:
 
         with pytest.raises(DigitError, match=f"port {port} .*: it is in use; .* --port"):
             server.open_port("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(
+    ("problem", "said", "advice"),
+    [
+        (OSError(errno.EADDRINUSE, "In use"), "it is in use", "--port 7971"),
+        (PermissionError(errno.EACCES, "Denied"), "this user may not take it", "--port 7971"),
+        (OSError(errno.EADDRNOTAVAIL, "No"), "this machine has no such address", "--host"),
+        (OSError(errno.EAFNOSUPPORT, "No"), "this machine has no such address", "--host"),
+        (socket.gaierror(-2, "Name or service not known"), "no such host is known", "--host"),
+        (UnicodeError("label empty or too long"), "no such host is known", "--host"),
+        (OSError(errno.ENOBUFS, "No buffer space"), "no buffer space", "another --host or --port"),
+    ],
+)
+def test_the_advice_is_about_what_is_wrong_the_host_or_the_port(
+    monkeypatch: pytest.MonkeyPatch, problem: Exception, said: str, advice: str
+) -> None:
+    """Whoever misspelled the host was told to choose another port."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise problem
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+    with pytest.raises(DigitError, match=f"port 7970 of digits: {said}") as caught:
+        server.open_port("digits", 7970)
+
+    advised = str(caught.value).partition("; ")[2]
+    assert advice in advised
+    assert ("--host" in advised) == ("--host" in advice)
+    assert ("--port" in advised) == ("--port" in advice)
+
+
+@pytest.mark.parametrize("host", ["a..b", "203.0.113.7", ""])
+def test_a_host_that_is_not_here_is_told_as_such(host: str) -> None:
+    with pytest.raises(DigitError, match=f"{host}: .*no such .*--host"):
+        server.open_port(host, 0)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
