@@ -38,7 +38,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from encoding import encode_png
-from errors import DataFormatError, DigitError, OutputError, SettingsError
+from errors import DataFormatError, DataNotFoundError, DigitError, OutputError, SettingsError
 from labels import NO_DIGIT_FOLDERS
 from picture import PictureSource, open_picture
 from pixels import to_bytes
@@ -588,6 +588,13 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Do what was asked for; 1 if some rows of a table could not be taken."""
     store = FeedbackStore(args.database)
+    named = args.database or os.environ.get("DIGITS_FEEDBACK")
+    # A name with a typo would pass as a store without corrections.
+    if named and args.command != "import" and not store.path.exists():
+        raise DataNotFoundError(
+            f"{store.path}: no such file, which the first correction would have made; name another "
+            "one in --database or DIGITS_FEEDBACK"
+        )
     if args.command == "list":
         _print_list(store.list_page(size=args.limit))
     elif args.command == "count":

@@ -25,7 +25,13 @@ from pathlib import Path
 
 import torch
 
-from errors import CheckpointError, ModelNotFoundError, OutputError, SettingsError
+from errors import (
+    CheckpointError,
+    DataNotFoundError,
+    ModelNotFoundError,
+    OutputError,
+    SettingsError,
+)
 from model import IMAGE_SIZE, DigitNetwork, compute_logits, count_parameters, list_models
 from registry import (
     ALIASES,
@@ -37,7 +43,14 @@ from registry import (
     load_file,
     resolve,
 )
-from utils import HelpFormatter, atomic_write, check_name, hold_lock, report_errors
+from utils import (
+    HelpFormatter,
+    atomic_write,
+    check_name,
+    hold_lock,
+    report_errors,
+    shorten_path,
+)
 
 BEST = ALIASES["best"]
 PREVIOUS = "mnist_cnn_previous"  # what "best" was before
@@ -349,6 +362,12 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table."""
     args = build_parser().parse_args(argv)
+    # A name with a typo would pass as a folder without models.
+    if args.models_dir != MODELS_DIR and not args.models_dir.is_dir():
+        raise DataNotFoundError(
+            f"{args.models_dir}: no such folder; name another one in --models-dir, or leave it out "
+            f"for {shorten_path(MODELS_DIR)}"
+        )
     print(tabulate(args.models_dir))
     return 0
 

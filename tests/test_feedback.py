@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import feedback
 from batch_sources import open_source
 from errors import DataFormatError, DataNotFoundError, ImageError, OutputError, SettingsError
 from feedback import SIDE, Correction, FeedbackStore, _write_ahead, main
@@ -584,6 +585,46 @@ def test_the_environment_says_where_the_store_is(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("DIGITS_FEEDBACK", str(tmp_path / "elsewhere.sqlite"))
 
     assert FeedbackStore().path == tmp_path / "elsewhere.sqlite"
+
+
+@pytest.mark.parametrize("by_variable", [False, True])
+@pytest.mark.parametrize("command", [["list"], ["count"], ["export", "out"]])
+def test_a_store_that_was_named_and_is_not_there_is_told_with_its_name(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+    by_variable: bool,
+):
+    """A name with a typo passed as a store without corrections."""
+    monkeypatch.chdir(tmp_path)
+    place = str(tmp_path / "mistyped.sqlite")
+    if by_variable:
+        monkeypatch.setenv("DIGITS_FEEDBACK", place)
+
+    code = main([*([] if by_variable else ["--database", place]), *command])
+
+    printed = capsys.readouterr()
+    assert (code, printed.out, printed.err.count("\n")) == (1, "", 1)
+    assert f"{place}: no such file" in printed.err
+    assert "--database or DIGITS_FEEDBACK" in printed.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_usual_place_may_be_empty_and_a_new_store_may_be_named_to_take_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.delenv("DIGITS_FEEDBACK", raising=False)
+    monkeypatch.setattr(feedback, "PROJECT", tmp_path)
+    Image.fromarray(picture(7)).save(tmp_path / "7.png")
+    (tmp_path / "review.csv").write_text("path,review\n7.png,7\n", encoding="utf-8")
+
+    empty = main(["count"])
+    counted = capsys.readouterr().out
+    taken = main(["--database", str(tmp_path / "new"), "import", str(tmp_path / "review.csv")])
+
+    assert (empty, counted.split()[-2:]) == (0, ["all", "0"])
+    assert (taken, len(FeedbackStore(tmp_path / "new"))) == (0, 1)
 
 
 # --- helpers ----------------------------------------------------------------------------------

@@ -320,6 +320,31 @@ def test_every_model_is_in_the_table_of_the_command_line(
     assert "| mlp | 242,762 | 1.0 | - | 99.00 % | - | - | " in lines[3]
 
 
+@pytest.mark.parametrize("name", ["mistyped", "file"])
+def test_a_folder_that_was_named_and_is_not_there_is_told_with_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """A name with a typo passed as a folder without models."""
+    (tmp_path / "file").touch()
+
+    code = shelf.main(["--models-dir", str(tmp_path / name)])
+
+    printed = capsys.readouterr()
+    assert (code, printed.out, printed.err.count("\n")) == (1, "", 1)
+    assert f"{tmp_path / name}: no such folder" in printed.err
+    assert "--models-dir" in printed.err
+
+
+def test_the_usual_folder_may_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shelf, "MODELS_DIR", tmp_path / "models")
+
+    assert shelf.main([]) == 0
+
+    assert len(capsys.readouterr().out.splitlines()) == 2  # the head of the table
+
+
 @pytest.mark.parametrize(
     ("metrics", "shares"),
     [
