@@ -576,7 +576,7 @@ def build_parser() -> argparse.ArgumentParser:
         "  load_digits                   scikit-learn's digits, enlarged, in both polarities\n"
         "  hands, non-digits             generated pictures\n"
         "  FOLDER, FILE.zip, FILE.tar    pictures in folders named 0 to 9, or none\n"
-        "  FILE.csv                      file,label and more columns; or Kaggle's train.csv\n\n"
+        "  FILE.csv                      path,label and more columns; or Kaggle's train.csv\n\n"
         "examples:\n"
         "  python evaluate.py mnist load_digits --forms --robustness\n"
         "  python evaluate.py pictures.csv --group kind --model last",

@@ -8,7 +8,7 @@ a number counts if nothing has to be changed.
     $ python evaluate_numbers.py
     $ python evaluate_numbers.py --rows 100 --strength 1.0
     $ python evaluate_numbers.py --gap -0.05          # neighbours touch and overlap
-    $ python evaluate_numbers.py numbers.csv          # columns file and label; "/" between lines
+    $ python evaluate_numbers.py numbers.csv          # columns path and label; "/" between lines
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from degrade import photograph
 from errors import DataFormatError, DataNotFoundError, ImageError, SettingsError
+from labels import find_columns, read_number
 from measures import Share
 from picture import PictureSource
 from predict import MNISTPredictor
@@ -110,37 +111,44 @@ def load_table(path: Path) -> list[tuple[str, str, Path]]:
     Parameters
     ----------
     path : Path
-        A CSV file with the columns `file` (relative to the table) and `label`.
+        A CSV file with a column of paths, relative to the table, and one of labels; see
+        `labels.find_columns`.
 
     Returns
     -------
     list of (str, str, Path)
-        The file as it is written there, the label, and where the file is.
+        The path as it is written there, the digits with "/" between lines, and where the file is.
 
     Raises
     ------
     DataNotFoundError
         If there is no such table.
     DataFormatError
-        If it is empty or lacks a column, or a label has anything but digits and "/".
+        If it is empty or lacks a column, or a row names no picture or no number.
     """
+    table = []
     try:
+        path_column, label_column = find_columns(path, labelled=True)
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+            rows = csv.DictReader(file)
+            for row in rows:
+                name, label = row[path_column] or "", row[label_column] or ""
+                number = read_number(label)
+                if not name:
+                    raise DataFormatError(f"{path}, line {rows.line_num}: names no picture")
+                if number is None:
+                    raise DataFormatError(
+                        f"{path}, line {rows.line_num}: label {label!r} is not digits, with / "
+                        "between lines"
+                    )
+                table.append((name, number.replace(" ", "/"), path.parent / name))
     except OSError as error:
         raise DataNotFoundError(f"{path}: cannot be read ({error.strerror})") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataFormatError(f"{path}: is not a CSV table in UTF-8 ({error})") from error
-    if not rows:
-        raise DataFormatError(f"{path}: holds no rows; give each picture one, as file,label")
-    for line, row in enumerate(rows, 2):
-        if not row.get("file") or not row.get("label"):
-            raise DataFormatError(f"{path}, line {line}: needs the columns file and label")
-        if not set(row["label"]) <= set("0123456789/"):
-            raise DataFormatError(
-                f"{path}, line {line}: label {row['label']!r} is not digits, with / between lines"
-            )
-    return [(row["file"], row["label"], path.parent / row["file"]) for row in rows]
+    if not table:
+        raise DataFormatError(f"{path}: holds no rows; give each picture one, as path,label")
+    return table
 
 
 def judge(predictor: MNISTPredictor, name: str, truth: str, source: PictureSource) -> Outcome:
@@ -194,7 +202,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=HelpFormatter,
     )
     add = parser.add_argument
-    add("table", nargs="?", type=Path, help="CSV with file and label; else rows are generated")
+    add("table", nargs="?", type=Path, help="CSV with path and label; else rows are generated")
     add("--rows", type=int, default=200, help="how many to generate, of 1 to 12 digits in turn")
     add("--seed", type=int, default=0, help="of the generated rows")
     add("--strength", type=float, default=STRENGTH, help="how bad the photographs are, 0 to 1")

@@ -37,32 +37,38 @@ _NUMBER = re.compile(r"[0-9]+(?:[\s/]+[0-9]+)*")  # "/" or space between lines
 _NO_FRACTION = re.compile(r"\.0+$")  # pandas writes 7.0 for 7 as soon as one label is missing
 
 
-def find_columns(path: Path) -> tuple[str, str | None]:
+def find_columns(path: Path, *, labelled: bool = False) -> tuple[str, str]:
     """Find the columns of a CSV that hold paths and labels, whatever the case of their names.
+
+    Parameters
+    ----------
+    path : Path
+    labelled : bool, default=False
+        Whether there has to be a column of labels.
 
     Returns
     -------
-    path_column : str
-        Its name as the file has it.
-    label_column : str or None
-        The same; None if there are no labels.
+    path_column, label_column : str
+        Their names as the file has them; the second is empty if there are no labels.
 
     Raises
     ------
     DataFormatError
-        If it has no column of paths, or is not CSV in UTF-8.
+        If it lacks a column that has to be there, or is not CSV in UTF-8.
     OSError
         If it cannot be opened.
     """
     names = _read_header(path)
     known = {name.strip().lower(): name for name in names}
-    path_column = next((known[name] for name in PATH_COLUMNS if name in known), None)
-    if path_column is None:
+    path_column = next((known[name] for name in PATH_COLUMNS if name in known), "")
+    label_column = next((known[name] for name in LABEL_COLUMNS if name in known), "")
+    if not path_column or (labelled and not label_column):
+        kind, choice = ("labels", LABEL_COLUMNS) if path_column else ("paths", PATH_COLUMNS)
         raise DataFormatError(
-            f"{path}: no column of paths among {list_columns(names)}; "
-            f"name one of them {' or '.join(PATH_COLUMNS)}"
+            f"{path}: no column of {kind} among {list_columns(names)}; "
+            f"name one of them {' or '.join(choice)}"
         )
-    return path_column, next((known[name] for name in LABEL_COLUMNS if name in known), None)
+    return path_column, label_column
 
 
 def list_columns(names: Sequence[str]) -> str:

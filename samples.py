@@ -10,7 +10,7 @@
 | `hands` | digits drawn, printed and photographed by `hands.py`, unlike those of training |
 | `non-digits` | letters, scribbles, pairs, halves, noise, made by `hands.py` |
 | a folder, .zip or .tar | the folder next to the picture names its digit: `3/x.png`; `none/x.png` |
-| a .csv | `file,label[,more columns]`; files relative to the table; label `none`: not a digit |
+| a .csv | `path,label[,more columns]`; files relative to the table; label `none`: not a digit |
 | Kaggle's train.csv | `label,pixel0,...,pixel783` |
 
     >>> len(load_samples("load_digits", Path("data")))
@@ -38,7 +38,6 @@ from errors import DataFormatError, SettingsError
 from hands import EVALUATION_SEED, NOT_A_DIGIT, make_hands, make_non_digits
 from kaggle import is_kaggle
 from labels import (
-    LABEL_COLUMNS,
     NO_DIGIT_FOLDERS,
     NONE,
     find_columns,
@@ -117,7 +116,7 @@ def load_samples(
     if not samples:
         raise DataFormatError(
             f"{what}: no picture in it has a label; put pictures into folders named 0 to 9 and "
-            "none, or write a table: file,label"
+            "none, or write a table: path,label"
         )
     if limit and limit < len(samples):
         places = np.linspace(0, len(samples) - 1, limit).round().astype(int)
@@ -251,18 +250,13 @@ def _from_files(what: str) -> Iterator[Sample]:
 def _from_table(path: Path, groups: Sequence[str]) -> Iterator[Sample]:
     """Take the pictures that a table names."""
     try:
-        file_column, label_column = find_columns(path)
+        file_column, label_column = find_columns(path, labelled=True)
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             names = list(reader.fieldnames or ())
             rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataFormatError(f"{path} cannot be read as CSV text ({error})") from error
-    if label_column is None:
-        raise DataFormatError(
-            f"{path}: no column of labels among {list_columns(names)}; "
-            f"name one of them {' or '.join(LABEL_COLUMNS)}"
-        )
     columns = {name.strip(): name for name in names}
     for group in groups:
         if group not in columns:

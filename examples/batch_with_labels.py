@@ -1,6 +1,6 @@
 """Read a folder whose subfolders 0 to 9 say what is right: batch_with_labels.py [folder].
 
-Without a folder it draws one. A table with the columns `file` and `label` would do as well.
+Without a folder it draws one. A table with the columns `path` and `label` would do as well.
 """
 
 import sys

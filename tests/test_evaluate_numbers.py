@@ -53,9 +53,11 @@ def test_the_same_seed_makes_the_same_rows_whatever_the_count():
     assert [digits for _, digits, _ in other] != [digits for _, digits, _ in short]
 
 
-def test_a_table_gives_names_labels_and_places(tmp_path: Path):
+@pytest.mark.parametrize("header", ["path,label,note", "file,label,note", "Image, Target ,x"])
+def test_a_table_gives_names_labels_and_places(tmp_path: Path, header: str):
+    """`path,label` is what examples/make_samples.py writes, and what a batch reads."""
     table = tmp_path / "numbers.csv"
-    table.write_text("file,label,note\nsub/a.png,123,x\nb.png,45/6,\n", encoding="utf-8")
+    table.write_text(f"{header}\nsub/a.png,123,x\nb.png, 45 / 6,\n", encoding="utf-8")
 
     rows = load_table(table)
 
@@ -68,12 +70,18 @@ def test_a_table_gives_names_labels_and_places(tmp_path: Path):
 @pytest.mark.parametrize(
     ("content", "hint"),
     [
-        (b"file,digits\na.png,1\n", "line 2: needs the columns file and label"),
-        (b"file,label\na.png,\n", "line 2: needs the columns file and label"),
+        (b"name,label\na.png,1\n", "bad.csv: no column of paths among 'name', 'label'"),
+        (b"file,digits\na.png,1\n", "bad.csv: no column of labels among 'file', 'digits'"),
+        (b"file,label\na.png,\n", "line 2: label ''"),
+        (b"file,label\na.png\n", "line 2: label ''"),
+        (b"file,label\n,12\n", "line 2: names no picture"),
+        (b"file,label\n\n\na.png,x\n", "line 4: label 'x'"),
+        (b"file,label\na.png,1/\n", "line 2: label '1/'"),
         (b"file,label\na.png,1\nb.png,12a\n", "line 3: label '12a'"),
         (b"file,label\na.png,-5\n", "line 2: label '-5'"),
-        (b"\xff\xfe\x00file", "not a CSV table in UTF-8"),
-        (b"", "holds no rows"),
+        (b"\xff\xfe\x00file", "not CSV in UTF-8"),
+        (b"file,label\n\xff.png,1\n", "not a CSV table in UTF-8"),
+        (b"", "bad.csv: no column of paths among nothing"),
         (b"file,label\n", "holds no rows"),
     ],
 )

@@ -16,12 +16,12 @@ from labels import find_columns, find_label, means_no_digit, read_digit, read_nu
         ("path,label", ("path", "label")),
         ("File, Digit ,writer", ("File", " Digit ")),
         ("\ufefffilename,class", ("filename", "class")),
-        ("file,path", ("path", None)),
+        ("file,path", ("path", "")),
         ('"image","target"', ("image", "target")),
     ],
 )
 def test_columns_are_known_by_any_of_their_usual_names(
-    tmp_path: Path, header: str, columns: tuple[str, str | None]
+    tmp_path: Path, header: str, columns: tuple[str, str]
 ) -> None:
     table = tmp_path / "table.csv"
     table.write_text(header + "\na.png,3\n", encoding="utf-8")
@@ -48,6 +48,14 @@ def test_a_table_without_paths_is_refused_by_name(
 
     assert "table.csv" in str(caught.value)
     assert str(caught.value).encode("utf-8")  # can be shown anywhere
+
+
+def test_a_table_without_labels_is_refused_only_where_they_are_needed(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("path,digits\na.png,3\n", encoding="utf-8")
+
+    assert find_columns(tmp_path / "table.csv") == ("path", "")
+    with pytest.raises(DataFormatError, match="no column of labels among 'path', 'digits'; name"):
+        find_columns(tmp_path / "table.csv", labelled=True)
 
 
 @pytest.mark.parametrize(
