@@ -298,9 +298,11 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=HelpFormatter,
     )
     parser.add_argument("--model", default="best", help="name in models/, or a checkpoint's path")
-    parser.add_argument("--output", type=Path, help="where to write; None: in place of the model")
     parser.add_argument(
-        "--data-dir", type=Path, help="folder of MNIST; None: $DIGITS_DATA or data/"
+        "--output", type=Path, help="where to write; default: in place of the model"
+    )
+    parser.add_argument(
+        "--data-dir", type=Path, help="folder of MNIST; default: $DIGITS_DATA, or data/ here"
     )
     return parser
 

@@ -594,10 +594,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("--limit", type=int, default=0, metavar="N",
         help="take only so many pictures of each set; 0 takes all")
     add("--workers", type=int, metavar="N",
-        help="processes that prepare pictures; None: one for each core")
-    add("--data-dir", type=Path, help="folder of MNIST; None: $DIGITS_DATA, or data/ here")
+        help="processes that prepare pictures; default: one for each core")
+    add("--data-dir", type=Path, help="folder of MNIST; default: $DIGITS_DATA, or data/ here")
     add("--output", type=Path, default=OUTPUTS, help="where the run's folder goes")
-    add("--run", metavar="NAME", help="name of the run's folder; None: model and time")
+    add("--run", metavar="NAME", help="name of the run's folder; default: model and time")
     add("--device", default="auto", help="auto, cpu, cuda or mps")
     # fmt: on
     return parser

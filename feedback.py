@@ -571,16 +571,20 @@ def build_parser() -> argparse.ArgumentParser:
         help="the store (default: DIGITS_FEEDBACK, else feedback/feedback.sqlite)",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    about = "print the newest corrections"
-    listing = commands.add_parser("list", help=about, description=about)
+
+    def add(name: str, about: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name, help=about, description=about, formatter_class=HelpFormatter
+        )
+
+    listing = add("list", "print the newest corrections")
     listing.add_argument("--limit", type=int, default=PAGE_SIZE, metavar="N", help="how many")
-    about = "print how many there are of each digit"
-    commands.add_parser("count", help=about, description=about)
-    about = "write the pictures, a folder for each digit, and corrections.csv"
-    export = commands.add_parser("export", help=about, description=about)
+    add("count", "print how many there are of each digit")
+    export = add("export", "write the pictures, a folder for each digit, and corrections.csv")
     export.add_argument("target", type=Path, help="a new folder, or a name that ends in .zip")
-    about = "take over a reviewed table: review.csv, results.csv or corrections.csv"
-    reviewed = commands.add_parser("import", help=about, description=about)
+    reviewed = add(
+        "import", "take over a reviewed table: review.csv, results.csv or corrections.csv"
+    )
     reviewed.add_argument("table", type=Path, help="CSV with the columns path and review")
     return parser
 

@@ -32,8 +32,25 @@ INTERRUPTED = 130  # what shells report for Ctrl-C
 MOST_PER_PROCESSOR = 16
 
 
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Help text that shows every default and keeps the line breaks of the examples."""
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Help text that shows defaults and keeps the line breaks of the examples.
+
+    A default is left out where there is no value, or where the help says in words what happens
+    then. Of a switch there is none: `--no-recursive (default: True)` would say the opposite.
+    """
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        """Put the default behind the help of an option; argparse calls this for each."""
+        text, default = action.help or "", action.default
+        if isinstance(default, bool):
+            is_pair = isinstance(action, argparse.BooleanOptionalAction)  # --test, --no-test
+            default = ("off", "on")[default] if is_pair else None
+        elif isinstance(default, (list, tuple)):  # as they are written on a command line
+            default = " ".join(map(str, default))
+        if default in (None, "", argparse.SUPPRESS) or "default" in text:
+            return text
+        value = str(default).replace("%", "%%")  # as argparse formats the text
+        return f"{text} (default: {value})"
 
 
 Main = TypeVar("Main", bound=Callable[..., int])

@@ -9,7 +9,7 @@ import shlex
 
 import pytest
 
-from utils import PROJECT
+from utils import PROJECT, HelpFormatter
 
 PROGRAMS = sorted(
     path.stem
@@ -59,6 +59,37 @@ def test_every_flag_says_what_it_does(stem: str) -> None:
 
     assert mute == []
     assert all(parser.description for parser in parsers)
+
+
+@pytest.mark.parametrize("stem", PROGRAMS)
+def test_no_line_of_the_help_shows_a_default_that_says_nothing_or_two(
+    stem: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--no-recursive (default: True)` said the opposite, and `--workers` had two defaults."""
+    monkeypatch.setenv("COLUMNS", "1000")  # each flag in one line
+    commands: list[list[str]] = [[]]
+    for action in _build_parser(stem)._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            commands += [[name] for name in action.choices]
+
+    for command in commands:
+        with pytest.raises(SystemExit):  # by main, where train.py puts a recipe's values
+            importlib.import_module(stem).main([*command, "--help"])
+
+    flags = capsys.readouterr().out
+    assert [line for line in flags.splitlines() if line.count("default:") > 1] == []
+    assert re.findall(r".*(?:default: |; )(?:None|True|False|\[|\(|\)).*", flags) == []
+
+
+@pytest.mark.parametrize("stem", PROGRAMS)
+def test_every_help_text_shows_the_defaults(stem: str) -> None:
+    plain = [
+        parser.prog
+        for parser in _all_parsers(_build_parser(stem))  # of which each has --help
+        if len(parser._actions) > 1 and parser.formatter_class is not HelpFormatter
+    ]
+
+    assert plain == []
 
 
 @pytest.mark.parametrize("stem", PROGRAMS)

@@ -220,11 +220,39 @@ def test_help_shows_defaults_and_keeps_the_lines_of_the_examples() -> None:
         epilog="examples:\n  python a.py\n  python b.py", formatter_class=HelpFormatter
     )
     parser.add_argument("--top", type=int, default=3, help="guesses to print")
+    parser.add_argument("--format", nargs="+", default=["csv", "5 %"], help="files to write")
+    parser.add_argument("--test", action=argparse.BooleanOptionalAction, help="look at the test")
+    parser.set_defaults(test=True)  # as a recipe of train.py does
 
     text = parser.format_help()
 
     assert "guesses to print (default: 3)" in text
+    assert "files to write (default: csv 5 %)" in text
+    assert "look at the test (default: on)" in text
     assert "\n  python a.py\n  python b.py\n" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("--json", {"action": "store_true"}),
+        ("--no-recursive", {"action": "store_false", "dest": "recursive"}),
+        ("--run", {}),
+        ("--rate", {"default": ""}),
+        ("--host", {"action": "append", "default": []}),
+        ("pictures", {"nargs": "*", "default": ()}),
+        ("--workers", {"default": 0, "help": "processes (default: one for each processor)"}),
+    ],
+)
+def test_help_shows_no_default_where_it_would_say_nothing_or_the_opposite(
+    name: str, options: dict[str, Any]
+) -> None:
+    parser = argparse.ArgumentParser(formatter_class=HelpFormatter)
+    parser.add_argument(name, **{"help": "what it does"} | options)
+
+    text = parser.format_help()
+
+    assert text.count("default") == options.get("help", "").count("default")
 
 
 @pytest.mark.parametrize(
