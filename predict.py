@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from errors import DigitError, ImageError, SettingsError
-from model import FORWARD_BATCH, build_for_inference, compute_logits
+from model import CLASSES, FORWARD_BATCH, build_for_inference, compute_logits
 from picture import Picture, PictureSource, open_picture
 from preprocess import Prepared, prepare
 from reading import (
@@ -60,6 +60,7 @@ TURNS = (0, 90, 180, 270)  # degrees, counter-clockwise
 UPRIGHT_FROM, TURNED_FROM = 0.75, 0.9  # parts of all marks that are surely digits
 MOST_CANDIDATES = 64  # in one forward pass
 TURN_FROM, TURN_TO = 6, 200  # digits; fewer say too little, and more would take seconds
+GUESSES = 3  # in a row of the table, the answer included
 ROW = "{name:<{width}}  {digit:>5}  {confidence:>10}  {verdict:<11}  {more}"
 
 
@@ -341,7 +342,8 @@ def build_parser() -> argparse.ArgumentParser:
         description="Read the digit in each picture. Without pictures: a demonstration.",
         epilog="examples:\n"
         "  python predict.py seven.png\n"
-        "  python predict.py a.png b.jpg --top 3 --json\n"
+        "  python predict.py a.png b.jpg --top 5\n"
+        "  python predict.py a.png b.jpg --json\n"
         "  python predict.py --number phone.jpg",
         formatter_class=HelpFormatter,
     )
@@ -352,18 +354,34 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--turn",
         choices=["auto", *map(str, TURNS)],
-        default="auto",
-        help="with --number: degrees to turn the pictures counter-clockwise",
+        help="with --number: degrees to turn the pictures counter-clockwise (default: auto)",
     )
     parser.add_argument("--model", default="best", help="name in models/, or a checkpoint's path")
-    parser.add_argument("--top", type=int, default=3, metavar="N", help="guesses to print")
+    parser.add_argument(
+        "--top", type=int, metavar="N", help=f"guesses in the table, 1 to 10 (default: {GUESSES})"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
 
 
+def _check(args: argparse.Namespace) -> None:
+    """Refuse flags that cannot work, or would have no effect on what is printed."""
+    if args.turn is not None and not args.number:
+        raise SettingsError("--turn is for --number: say that too, or leave it out")
+    if args.top is None:
+        return
+    if args.json:
+        raise SettingsError("--top is for the table: JSON holds all ten probabilities anyway")
+    if args.number:
+        raise SettingsError("--top is for single digits: leave it out with --number")
+    if not 1 <= args.top <= CLASSES:
+        raise SettingsError(f"--top {args.top}: choose 1 to {CLASSES} guesses")
+
+
 def run(args: argparse.Namespace) -> int:
     """Read the pictures and print a table or JSON; 1 if some could not be read."""
+    _check(args)
     predictor = MNISTPredictor(args.model, device=args.device)
     if args.number:
         return _run_numbers(predictor, args)
@@ -377,14 +395,14 @@ def run(args: argparse.Namespace) -> int:
         ]
         print(json.dumps(rows, indent=2))
     else:
-        _print_table(names, answers, top=args.top)
+        _print_table(names, answers, top=args.top or GUESSES)
     return max((a.exit_code for a in answers if isinstance(a, DigitError)), default=0)
 
 
 def _run_numbers(predictor: MNISTPredictor, args: argparse.Namespace) -> int:
     """Read a number from each picture and print a table or JSON; 1 if some could not be read."""
     named = [(name, name) for name in args.pictures] or demonstrate_number()
-    turn = args.turn if args.turn == "auto" else int(args.turn)
+    turn: int | Literal["auto"] = "auto" if args.turn in (None, "auto") else int(args.turn)
     answers: list[tuple[str, Reading | DigitError]] = []
     for name, source in named:
         try:

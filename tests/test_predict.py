@@ -220,6 +220,41 @@ def test_without_pictures_the_command_line_shows_what_it_can(
     assert len(capsys.readouterr().out.splitlines()) == 11
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["--top", "0"], "--top 0: choose 1 to 10"),
+        (["--top", "-1"], "--top -1: choose 1 to 10"),
+        (["--top", "11"], "--top 11: choose 1 to 10"),
+        (["--top", "3", "--json"], "JSON holds all ten"),
+        (["--top", "3", "--number"], "--top is for single digits"),
+        (["--turn", "180"], "--turn is for --number"),
+        (["--turn", "auto", "--json"], "--turn is for --number"),
+    ],
+)
+def test_flags_that_would_have_no_effect_are_refused(
+    words: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They were passed over in silence, and `--top -1` printed eight guesses."""
+    code = main(words)
+
+    printed = capsys.readouterr()
+    assert (code, printed.out) == (2, "")
+    assert hint in printed.err
+    assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "guesses"), [([], 3), (["--top", "1"], 1), (["--top", "10"], 10)]
+)
+def test_as_many_guesses_are_printed_as_were_asked_for(
+    words: list[str], guesses: int, digit_png: DigitFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(digit_png(7)), *words]) == 0
+
+    assert capsys.readouterr().out.count("%") == guesses
+
+
 def test_an_unknown_model_on_the_command_line_is_one_clear_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
