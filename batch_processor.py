@@ -69,6 +69,7 @@ from utils import (
     check_crowd,
     count_noun,
     count_processors,
+    one_line,
     report_errors,
     set_up_logging,
 )
@@ -337,7 +338,7 @@ class BatchProcessor:
                 errors = [row for row in rows if row[status] == "error"]
                 progress.update(len(rows) + len(skipped), len(errors))
                 for row in errors:
-                    diary.info("%s: %s", row[path], row[reason])
+                    diary.info("%s: %s", one_line(row[path]), one_line(row[reason]))
             self.interrupted = stop.is_set()
         if not self.interrupted:
             store.finish()
@@ -533,7 +534,7 @@ def describe(summary: dict[str, Any], folder: Path) -> str:
         lines.append("interrupted: to be able to go on, save the names as a file and read that")
     elif summary["interrupted"]:
         lines.append("interrupted: the same command with --resume goes on from here")
-    return "\n".join([*lines, f"results in {folder}"])
+    return "\n".join(map(one_line, [*lines, f"results in {folder}"]))
 
 
 def build_parser() -> argparse.ArgumentParser:

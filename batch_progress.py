@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from tqdm import tqdm
 
 from batch_sources import Source
+from utils import one_line
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Progress:
     def __init__(self, source: Source, is_shown: bool) -> None:
         is_terminal = sys.stderr.isatty()
         self._bar = tqdm(
-            desc=source.name,
+            desc=one_line(source.name),
             unit=" pictures",
             disable=not is_shown,
             file=sys.stderr if is_terminal else _Lines(),

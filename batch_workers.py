@@ -34,7 +34,7 @@ from batch_sources import Input, is_address, open_store
 from errors import BlankImageError, DigitError, ImageError
 from picture import DAMAGE, MAX_BYTES, SIDEWAYS, read_orientation
 from preprocess import Prepared, prepare
-from utils import printable
+from utils import one_line, printable
 from worker_process import Failure, WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -344,7 +344,7 @@ def _survive(item: Input, answer: Answer | Failure) -> Answer:
     """Make an error of an input that its worker did not survive."""
     if isinstance(answer, Answer):
         return answer
-    log.warning("%s ended a worker process: %s", item.path, answer.reason)
+    log.warning("%s ended a worker process: %s", one_line(item.path), answer.reason)
     return Answer(status="error", reason=answer.reason)
 
 

@@ -33,7 +33,7 @@ from model import MAX_MEMBERS, DigitNetwork, Ensemble, build_model, count_parame
 from registry import ALIASES, MODELS_DIR, SUFFIX, Checkpoint, load_checkpoint, save_checkpoint
 from runs import measure
 from shelf import read_name
-from utils import HelpFormatter, report_errors
+from utils import HelpFormatter, one_line, report_errors
 
 
 def combine(checkpoints: Sequence[Checkpoint]) -> Ensemble:
@@ -160,7 +160,9 @@ def run(args: argparse.Namespace) -> int:
     )
     for checkpoint in checkpoints:
         alone = checkpoint.metrics.get("validation_accuracy")
-        print(f"{checkpoint.name:<24} {'unknown' if alone is None else f'{alone:.2%}':>8}")
+        print(
+            f"{one_line(checkpoint.name):<24} {'unknown' if alone is None else f'{alone:.2%}':>8}"
+        )
     for split in splits:
         print(f"{path.stem:<24} {metrics[f'{split}_accuracy']:>8.2%} of the {split} pictures")
     print(f"{path}: {count_parameters(model):,} parameters; next: calibrate.py --model {path.stem}")

@@ -61,6 +61,7 @@ from utils import (
     check_crowd,
     check_name,
     count_processors,
+    one_line,
     report_errors,
     set_up_logging,
 )
@@ -520,12 +521,13 @@ def evaluate(
 
 def format_metrics(metrics: dict[str, Any]) -> str:
     """Write the most telling numbers as a table for a terminal."""
-    width = max(len(name) for name in [*metrics["sets"], *FORMS, "set"])
+    sets = {one_line(name): found for name, found in metrics["sets"].items()}
+    width = max(len(name) for name in [*sets, *FORMS, "set"])
     lines = [
         f"{'set':<{width}}  {'digits':>7}  {'right':>7}  {'95 % interval':>16}  {'calibration':>11}"
         f"  {'unsure':>7}  {'refused':>7}  {'non-digits':>10}  {'of them ok':>10}"
     ]
-    for name, found in metrics["sets"].items():
+    for name, found in sets.items():
         verdicts, count, others = found["verdicts"], found["digits"], found["non_digits"]
         digits, rest = verdicts["digits"], verdicts["non_digits"]
         lines.append(

@@ -32,7 +32,7 @@ from measures import Share
 from picture import PictureSource
 from predict import MNISTPredictor
 from strokes import draw_number
-from utils import MAX_SEED, HelpFormatter, report_errors
+from utils import MAX_SEED, HelpFormatter, one_line, report_errors
 
 MAX_ROWS = 1_000_000
 MOST_DIGITS = 12  # in a generated row; rows of each length from 1 on come equally often
@@ -255,7 +255,8 @@ def _format(summary: dict[str, Any]) -> str:
         lines.append("\nmistakes (truth -> answer):")
     for mistake in summary["mistakes"]:
         answer = mistake["answer"] or "-"
-        lines.append(f"  {mistake['name']}: {mistake['truth']} -> {answer} ({mistake['verdict']})")
+        name, truth = one_line(mistake["name"]), mistake["truth"]
+        lines.append(f"  {name}: {truth} -> {answer} ({mistake['verdict']})")
     return "\n".join(lines)
 
 

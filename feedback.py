@@ -43,7 +43,7 @@ from labels import NO_DIGIT_FOLDERS
 from picture import PictureSource, open_picture
 from pixels import to_bytes
 from reviews import import_reviews
-from utils import PROJECT, HelpFormatter, atomic_write, report_errors
+from utils import PROJECT, HelpFormatter, atomic_write, one_line, report_errors
 
 SIDE = 320  # pixels of the longer side of a stored picture; in PNG at most some 300 kB
 FIELD = 28  # side of what the network saw, pixels
@@ -618,7 +618,7 @@ def _run_import(store: FeedbackStore, table: Path) -> int:
     """Take over a table, and say what became of its rows."""
     imported = import_reviews(store, table)
     for problem in imported.problems:
-        print(f"error: {problem}", file=sys.stderr)
+        print(f"error: {one_line(problem)}", file=sys.stderr)
     print(
         f"{imported.added:,} corrections added, {imported.known:,} known already, "
         f"{imported.unreviewed:,} rows not reviewed, {len(imported.problems):,} with an error"
@@ -638,8 +638,8 @@ def _print_list(corrections: list[Correction]) -> None:
                 read="-" if each.digit is None else each.digit,
                 sure="-" if each.confidence is None else f"{each.confidence:.1%}",
                 when=each.stored_at[:16].replace("T", " "),
-                model=each.model or "-",
-                source=each.source,
+                model=one_line(each.model) or "-",
+                source=one_line(each.source),
             )
         )
 

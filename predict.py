@@ -45,7 +45,7 @@ from reading import (
 )
 from registry import MODELS_DIR, Checkpoint, load_checkpoint
 from segment import PAGE_SIDE, choose_candidates, find_lines, find_skipped, measure_certainty
-from utils import HelpFormatter, pick_device, report_errors
+from utils import HelpFormatter, one_line, pick_device, report_errors
 
 # Doubt (see `measure_doubt`) above which a picture gets these verdicts, where a checkpoint carries
 # no thresholds of its own; calibrate.py chooses those.
@@ -422,11 +422,12 @@ def _run_numbers(predictor: MNISTPredictor, args: argparse.Namespace) -> int:
 
 def _print_numbers(answers: list[tuple[str, Reading | DigitError]]) -> None:
     """Print one row for each line of digits."""
-    width = max(len(name) for name in [*(name for name, _ in answers), "picture"])
+    names = [one_line(name) for name, _ in answers]
+    width = max(len(name) for name in [*names, "picture"])
     rows = [("picture", "verdict", "least sure", "number", "")]
-    for name, answer in answers:
+    for name, (_, answer) in zip(names, answers, strict=True):
         if isinstance(answer, DigitError):
-            rows.append((name, "error", "-", "-", str(answer)))
+            rows.append((name, "error", "-", "-", one_line(str(answer))))
             continue
         least = min((digit.prediction.confidence for digit in answer.digits), default=None)
         cells = (answer.verdict, "-" if least is None else f"{least:.1%}")
@@ -447,6 +448,7 @@ def _error_row(error: DigitError) -> dict[str, str]:
 
 def _print_table(names: list[str], answers: list[Prediction | DigitError], *, top: int) -> None:
     """Print one row for each picture."""
+    names = [one_line(name) for name in names]
     width = max(len(name) for name in [*names, "picture"])
     print(
         ROW.format(
@@ -460,7 +462,8 @@ def _print_table(names: list[str], answers: list[Prediction | DigitError], *, to
     )
     for name, answer in zip(names, answers, strict=True):
         if isinstance(answer, DigitError):
-            cells = {"digit": "-", "confidence": "-", "verdict": "error", "more": str(answer)}
+            why = one_line(str(answer))
+            cells = {"digit": "-", "confidence": "-", "verdict": "error", "more": why}
         else:
             guesses = ", ".join(f"{digit}: {p:.1%}" for digit, p in answer.top(top)[1:])
             cells = {

@@ -46,7 +46,7 @@ from labels import (
     read_digit,
 )
 from non_digits import NON_DIGITS
-from utils import count_noun
+from utils import count_noun, one_line
 
 log = logging.getLogger(__name__)
 
@@ -243,7 +243,9 @@ def _from_files(what: str) -> Iterator[Sample]:
             yield Sample(item, label)
     if unlabelled:
         log.warning(
-            "%s: left out %s in no folder 0 to 9 or none", what, count_noun(unlabelled, "file")
+            "%s: left out %s in no folder 0 to 9 or none",
+            one_line(what),
+            count_noun(unlabelled, "file"),
         )
 
 

@@ -48,6 +48,7 @@ from utils import (
     atomic_write,
     check_name,
     hold_lock,
+    one_line,
     report_errors,
     shorten_path,
 )
@@ -284,8 +285,8 @@ def tabulate(folder: Path) -> str:
     )
     lines = [f"| {' | '.join(titles)} |", "|---|---|" + "---:|" * (len(titles) - 2)]
     for each in list_checkpoints(folder):
-        cells = [each.problem] if each.checkpoint is None else _describe(each.checkpoint)
-        lines.append(f"| {' | '.join([each.name, *cells])} |")
+        cells = [one_line(each.problem)] if each.checkpoint is None else _describe(each.checkpoint)
+        lines.append(f"| {' | '.join([one_line(each.name), *cells])} |")
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ import io
 import logging
 import os
 import random
+import re
 import secrets
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,9 @@ PROJECT = Path(__file__).resolve().parent
 
 # numpy and torch take seeds of different widths; the narrower one is the limit for both.
 MAX_SEED = 2**32 - 1
+
+# Control characters, ends of lines and of paragraphs, marks of direction.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
 
@@ -77,7 +81,7 @@ def report_errors(main: Main) -> Main:
             try:
                 return main(*args, **options)
             except DigitError as error:
-                print(f"error: {error}", file=sys.stderr)
+                print(f"error: {one_line(str(error))}", file=sys.stderr)
                 return error.exit_code
             except KeyboardInterrupt:
                 print("Stopped.", file=sys.stderr)
@@ -328,3 +332,15 @@ def printable(path: str | os.PathLike[str]) -> str:
     True
     """
     return os.fspath(path).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def one_line(text: str | os.PathLike[str]) -> str:
+    r"""Show a name or a message that holds one in a line of its own, whatever characters it has.
+
+    A file may be called anything: a line break would look like another row of a table, an escape
+    sequence would colour the terminal, and a mark of direction turn round what follows.
+
+    >>> one_line("new\nline.png")
+    'new\\nline.png'
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), printable(text))

@@ -15,6 +15,7 @@ import numpy as np
 from batch_processor import BatchProcessor
 from errors import DigitError
 from strokes import draw_digit
+from utils import one_line
 
 
 def draw_folder(folder: Path) -> Path:
@@ -39,4 +40,6 @@ if __name__ == "__main__":  # needed, because the pictures are read in processes
     processor.print_summary()
     for row in rows:
         if row["digit"] != row["label"]:
-            print(f"{row['path']}: read as {row['digit']}, {row['status']} {row['reason']}")
+            print(
+                f"{one_line(row['path'])}: read as {row['digit']}, {row['status']} {row['reason']}"
+            )

@@ -358,6 +358,17 @@ def test_what_an_interrupted_run_advises_works_for_its_source(processor, picture
     assert hint in text
 
 
+def test_a_name_with_a_line_break_is_no_line_of_the_summary(processor, pictures):
+    (pictures / "empty.png").rename(pictures / "new\nline.png")
+
+    processor.process_folder(pictures)
+
+    lines = describe(processor.summary(), Path("reports")).splitlines()
+    (diary,) = processor.output.rglob("run.log")
+    for written in (lines, diary.read_text(encoding="utf-8").splitlines()):
+        assert any(r"new\nline.png" in line for line in written)
+
+
 def test_known_digits_give_an_accuracy_and_the_worst_mistakes(processor, pictures, digit_png):
     digit_png(2, name="pictures/4/wrong.png", size=60)
 

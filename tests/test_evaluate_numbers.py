@@ -164,6 +164,17 @@ def test_the_command_prints_a_table_with_the_mistakes(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.usefixtures("tiny_reader")
+def test_a_mistake_is_one_line_whatever_its_picture_is_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "t.csv").write_text('path,label\n"new\nline.png",12\n', encoding="utf-8")
+
+    main([str(tmp_path / "t.csv")])
+
+    assert capsys.readouterr().out.splitlines()[-1] == r"  new\nline.png: 12 -> - (error)"
+
+
+@pytest.mark.usefixtures("tiny_reader")
 def test_the_command_reads_pictures_of_a_table_and_prints_json(
     tmp_path: Path, digit_png: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ):

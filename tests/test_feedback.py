@@ -563,6 +563,16 @@ def test_what_is_not_known_of_a_correction_is_a_dash_in_the_list(
     assert (cells[2:4], cells[-2:]) == (["-", "-"], ["-", "import"])
 
 
+def test_each_correction_is_one_line_whatever_a_table_calls_its_model(
+    store: FeedbackStore, capsys: pytest.CaptureFixture[str]
+):
+    store.add(picture(7), Said(7), 7, model="new\nline\x1b", model_version="", source="import")
+
+    assert main(["--database", str(store.path), "list"]) == 0
+
+    assert r"new\nline\x1b" in capsys.readouterr().out.splitlines()[1]
+
+
 def test_a_row_that_could_not_be_taken_makes_the_exit_code_1(
     store: FeedbackStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -195,6 +196,27 @@ def test_the_command_line_prints_one_row_for_each_picture(
     assert len(rows) == 3
     assert "none.png" in rows[2]
     assert "no such file" in rows[2]
+
+
+ODD_NAMES = ["new\nline.png", os.fsdecode(b"bad\xff.png"), "\x1b[2J.png"]
+
+
+@pytest.mark.parametrize("flags", [[], ["--number"]])
+def test_each_picture_has_one_row_in_line_with_the_others_whatever_its_name(
+    flags: list[str], tmp_path: Path, digit_png: DigitFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line break made two lines of a row, and a byte that is no UTF-8 shifted it."""
+    there = digit_png(7).read_bytes()
+    (tmp_path / ODD_NAMES[0]).write_bytes(there)
+
+    main([*flags, *(str(tmp_path / name) for name in ODD_NAMES)])
+
+    titles, *rows = capsys.readouterr().out.split("\n")[:-1]
+    assert len(rows) == len(ODD_NAMES)
+    assert all(row.isprintable() for row in rows)
+    verdicts = [row[titles.index("verdict") :].split()[0] for row in rows]
+    assert verdicts[1:] == ["error", "error"]
+    assert verdicts[0] != "error"
 
 
 def test_the_command_line_prints_json_that_can_be_piped(

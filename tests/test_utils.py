@@ -26,6 +26,7 @@ from utils import (
     check_name,
     count_processors,
     hold_lock,
+    one_line,
     pick_device,
     report_errors,
     set_seed,
@@ -336,6 +337,33 @@ def test_a_name_that_cannot_be_shown_is_shown_with_backslashes(coding: str) -> N
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("\\udce9")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("7.png", "7.png"),
+        ("sept é ７ ٧ \u3000🙂.png", "sept é ７ ٧ \u3000🙂.png"),
+        ("new\nline\r\t.png", r"new\nline\r\t.png"),
+        ("\x1b[31mred\x7f\x9b.png", r"\x1b[31mred\x7f\x9b.png"),
+        ("a\u2028b\u2029c.png", r"a\u2028b\u2029c.png"),
+        ("gnp.\u202e7\u2067", r"gnp.\u202e7\u2067"),
+        (os.fsdecode(b"bad\xff.png"), r"bad\udcff.png"),
+        (Path("a") / "b\n.png", os.path.join("a", r"b\n.png")),  # noqa: PTH118
+    ],
+)
+def test_a_name_is_shown_in_one_line_whatever_is_in_it(name: str | Path, shown: str) -> None:
+    assert one_line(name) == shown
+
+
+def test_an_error_is_one_line_whatever_name_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    @report_errors
+    def main(argv: list[str]) -> int:
+        raise SettingsError("new\nline.png: no such file")
+
+    main([])
+
+    assert capsys.readouterr().err == "error: new\\nline.png: no such file\n"
 
 
 def test_any_other_error_keeps_its_traceback() -> None:
