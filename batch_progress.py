@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 from tqdm import tqdm
 
@@ -21,7 +22,8 @@ log = logging.getLogger(__name__)
 
 # Where there is no terminal to draw a bar on, a line now and then.
 PLAIN_PROGRESS_SECONDS = 10.0
-PLAIN_PROGRESS = "{desc}: {n:,} of {total_fmt}, {rate_noinv_fmt}, {remaining} left{postfix}"
+PLAIN_PROGRESS = "{desc}: {n:,} of {total:,}, {rate_noinv_fmt}, {remaining} left{postfix}"
+PLAIN_PROGRESS_UNCOUNTED = "{desc}: {n:,} so far, {rate_noinv_fmt}{postfix}"
 
 
 @contextlib.contextmanager
@@ -59,7 +61,7 @@ class Progress:
 
     def __init__(self, source: Source, is_shown: bool) -> None:
         is_terminal = sys.stderr.isatty()
-        self._bar = tqdm(
+        self._bar = (tqdm if is_terminal else _PlainBar)(
             desc=one_line(source.name),
             unit=" pictures",
             disable=not is_shown,
@@ -67,7 +69,6 @@ class Progress:
             mininterval=0.2 if is_terminal else PLAIN_PROGRESS_SECONDS,
             miniters=1,
             delay=0 if is_terminal else PLAIN_PROGRESS_SECONDS,
-            bar_format=None if is_terminal else PLAIN_PROGRESS,
         )
         self._errors = 0
         if is_shown:
@@ -89,6 +90,22 @@ class Progress:
         self._errors += errors
         self._bar.set_postfix(errors=self._errors, refresh=False)
         self._bar.update(done)
+
+
+class _PlainBar(tqdm):
+    """A bar in words, which says how much is left only where that is known.
+
+    For tqdm no time is left where it has no total: of a list that was not counted, or where there
+    are more files by now than were counted.
+    """
+
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        """Tell what is to be drawn, and how."""
+        known = super().format_dict
+        is_counted = known["total"] is not None and known["n"] <= known["total"]
+        known["bar_format"] = PLAIN_PROGRESS if is_counted else PLAIN_PROGRESS_UNCOUNTED
+        return known
 
 
 class _Lines:
