@@ -26,9 +26,13 @@ try:
     digit = to_mnist(sys.argv[2] if len(sys.argv) > 2 else drawn)  # (28, 28) float32
 except ImageError as error:  # not there, not a picture, blank: the message says what to do
     sys.exit(f"error: {error}")
-session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+try:
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    doubtful = float(session.get_modelmeta().custom_metadata_map["unsure_above"])
+except Exception as error:  # noqa: BLE001 - what onnxruntime raises has no other base
+    sys.exit(f"error: {model} is no model that `python export.py` wrote ({type(error).__name__})")
 (probabilities,) = session.run(["probabilities"], {"pixels": digit[None, None]})[0]
 print(f"{probabilities.argmax()}, {probabilities.max():.1%} sure")
 doubt = -(probabilities * np.log(probabilities + 1e-12)).sum() / np.log(10)
-if doubt > float(session.get_modelmeta().custom_metadata_map["unsure_above"]):
+if doubt > doubtful:
     print("Look at it: the network is not sure, or this is not a digit.")

@@ -18,14 +18,16 @@ from runs import measure
 from utils import pick_device, set_seed
 
 table = Path(sys.argv[1] if len(sys.argv) > 1 else "train.csv")
-epochs = int(sys.argv[2]) if len(sys.argv) > 2 else 6
+epochs = sys.argv[2] if len(sys.argv) > 2 else "6"
+if not (epochs.isdecimal() and int(epochs)):
+    sys.exit(f"error: {epochs!r} epochs cannot be trained: give a number from 1 on")
 try:
     digits = load_kaggle(table)
 except DigitError as error:  # not there, or not Kaggle's: the message says what is wrong
     sys.exit(f"error: {error}")
 if digits.labels is None:
     sys.exit(f"error: {table} does not say which digits it shows: take Kaggle's train.csv")
-settings = Settings(**RECIPES["fast"] | {"epochs": epochs})
+settings = Settings(**RECIPES["fast"] | {"epochs": int(epochs)})
 set_seed(settings.seed)
 device = pick_device()
 held_out = len(digits) // 10  # Kaggle's file is in no order

@@ -157,7 +157,13 @@ def test_a_server_is_asked_from_python_and_javascript(
         (["read_with_onnx.py"], "python export.py"),
         (["read_with_onnx.py", "missing.onnx"], "missing.onnx"),
         (["read_with_onnx.py", "7-0.png", "missing.png"], "missing.png"),
+        (["read_with_onnx.py", "7-0.png", "7-0.png"], "7-0.png is no model that"),
+        (["read_with_onnx.py", "empty.onnx"], "empty.onnx is no model that"),
         (["train_on_kaggle.py"], "train.csv"),
+        (["train_on_kaggle.py", "train.csv", "0"], "'0' epochs"),
+        (["train_on_kaggle.py", "train.csv", "x"], "'x' epochs"),
+        (["train_on_kaggle.py", "train.csv", "-1"], "'-1' epochs"),
+        (["train_on_kaggle.py", "train.csv", "²"], "'²' epochs"),
         (["train_on_kaggle.py", "missing.csv"], "missing.csv"),
         (["train_on_kaggle.py", "test.csv"], "does not say which digits"),
         (["batch_with_labels.py", "missing"], "missing: no such folder"),
@@ -173,6 +179,7 @@ def test_what_is_missing_is_said_in_one_line(
 ) -> None:
     """A server that was not started, a file, a word on the command line: no traceback."""
     digit_png(7)
+    (tmp_path / "empty.onnx").touch()
     pixels = ",".join(f"pixel{number}" for number in range(784))
     (tmp_path / "test.csv").write_text(f"{pixels}\n{'0,' * 783}0\n", encoding="utf-8")
     example, *rest = (word.format(port=free_port) for word in words)
