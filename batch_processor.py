@@ -595,7 +595,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read the source and write the files; 1 if something could not be read."""
+    """Read the source and write the files; 1 if a picture could not be read, 130 if stopped."""
     if args.number and "submission" in args.format:
         raise SettingsError("a submission has one digit for each picture: read without --number")
     processor = BatchProcessor(
@@ -616,11 +616,13 @@ def run(args: argparse.Namespace) -> int:
         if form != "submission":
             processor.save(form)
     processor.save_report()
-    processor.print_summary()
+    with contextlib.suppress(BrokenPipeError):  # whoever reads no further has the files
+        processor.print_summary()
     if "submission" in args.format:  # last: it is refused where a picture has no digit
         processor.save("submission")
-    summary = processor.summary()
-    return int(bool(summary["error"] or summary["interrupted"]))
+    if processor.interrupted:
+        return INTERRUPTED
+    return int(bool(processor.summary()["error"]))
 
 
 @report_errors

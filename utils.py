@@ -30,6 +30,7 @@ MAX_SEED = 2**32 - 1
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
+CUT_SHORT = 141  # what shells report for a command that ended because nobody read on
 
 # Threads or processes for each processor. More than one helps little; the rest is for commands that
 # were written on a larger machine, and few enough to have room in its memory.
@@ -63,9 +64,10 @@ Main = TypeVar("Main", bound=Callable[..., int])
 def report_errors(main: Main) -> Main:
     """Let a command end with one line on stderr and an exit code where an error of ours is raised.
 
-    So it does where it is stopped (Ctrl-C), and where its results cannot be written to stdout; it
-    says nothing where nobody reads on, as in `python predict.py *.png | head -1`. Names that stdout
-    cannot show are shown with backslashes. Any other error keeps its traceback.
+    So it does where it is stopped (Ctrl-C), and where its results cannot be written to stdout. It
+    says nothing where nobody reads on, as in `python predict.py *.png | head -1`: the exit code is
+    that of the work if this was done, and `CUT_SHORT` if it ended there. Names that stdout cannot
+    show are shown with backslashes. Any other error keeps its traceback.
 
     Parameters
     ----------
@@ -77,15 +79,19 @@ def report_errors(main: Main) -> Main:
     def report(*args: Any, **options: Any) -> int:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
+        code = CUT_SHORT
         try:
             try:
-                return main(*args, **options)
+                code = main(*args, **options)
             except DigitError as error:
                 print(f"error: {one_line(str(error))}", file=sys.stderr)
-                return error.exit_code
+                code = error.exit_code
             except KeyboardInterrupt:
                 print("Stopped.", file=sys.stderr)
-                return INTERRUPTED
+                code = INTERRUPTED
+            except SystemExit as end:  # of argparse: help was printed, or the usage is wrong
+                code = end.code if isinstance(end.code, int) else 0
+                raise
             finally:
                 print(end="", flush=True)  # here, not at the end of Python, where it is too late
         except OSError as error:
@@ -93,7 +99,8 @@ def report_errors(main: Main) -> Main:
                 raise
             if not isinstance(error, BrokenPipeError):
                 print(f"error: cannot write to stdout: {error.strerror}", file=sys.stderr)
-            return OutputError.exit_code
+                return OutputError.exit_code
+        return code
 
     return cast("Main", report)
 

@@ -401,7 +401,7 @@ def test_ctrl_c_finishes_the_rows_in_flight_and_says_how_to_go_on(
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
 
-    assert process.returncode == 1, errors
+    assert process.returncode == 130, errors
     assert "--resume goes on" in output
     assert "stopping" in errors
     (results_csv,) = tmp_path.glob("out/reports/*/results.csv")
@@ -435,6 +435,29 @@ def test_the_command_line_writes_everything_and_reports_errors_by_its_exit_code(
     assert str(folder) in printed.out
     (pictures / "empty.png").unlink()
     assert main([str(pictures), *options]) == 0
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(("has_empty", "code"), [(False, 0), (True, 1)])
+def test_a_summary_that_nobody_reads_is_no_failure(
+    pictures, models_folder, tmp_path, has_empty, code, unbuffered
+):
+    """`batch_processor.py my_digits | head -1` ended with 1 after a whole batch."""
+    if not has_empty:
+        (pictures / "empty.png").unlink()
+    command = [sys.executable, str(PROJECT / "batch_processor.py"), str(pictures), "--quiet"]
+    command += ["--model", str(models_folder / "mnist_cnn_best.pth"), "--workers", "0"]
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    done = subprocess.run(
+        command, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
+
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert list(tmp_path.glob("predictions/reports/*/results.csv"))
 
 
 @pytest.mark.parametrize(

@@ -289,18 +289,29 @@ def show(line: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True, **options)
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("count", [1, 100_000])
-def test_a_command_is_silent_where_nobody_reads_on(count: int, unbuffered: str) -> None:
+@pytest.mark.parametrize(
+    ("line", "unbuffered", "code"),
+    [
+        ("print('seven.png 7')", "", 0),
+        ("print('seven.png 7'); return 1", "", 1),
+        ("print('usage'); sys.exit(2)", "", 2),
+        ("print('seven.png 7')", "1", 141),
+        ("print('seven.png 7\\n' * 100_000)", "", 141),
+        ("print('seven.png 7\\n' * 100_000)", "1", 141),
+    ],
+)
+def test_a_command_is_silent_where_nobody_reads_on_and_its_code_tells_how_far_it_came(
+    line: str, unbuffered: str, code: int
+) -> None:
     """`predict.py *.png | head -1` ended with a traceback, or with a warning of Python's."""
     reader, writer = os.pipe()
     os.close(reader)
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
 
-    done = show(f"print('seven.png 7\\n' * {count})", stdout=writer, env=environment)
+    done = show(line, stdout=writer, env=environment)
 
     os.close(writer)
-    assert (done.returncode, done.stderr) == (1, "")
+    assert (done.returncode, done.stderr) == (code, "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
