@@ -21,7 +21,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -214,6 +214,7 @@ class Lane:
         self.name = name
         self.capacity = capacity
         self._count = 0
+        self._counting = threading.Lock()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
     def __len__(self) -> int:
@@ -226,14 +227,30 @@ class Lane:
         Raises
         ------
         OverloadedError
-            If too many wait already.
+            If too many wait already, or this has waited for too long. What has begun may end.
         """
         if self._count >= self.capacity:
             raise OverloadedError(_busy(self._count, self.name))
-        self._count += 1
+        with self._counting:
+            self._count += 1
+        work = self._pool.submit(function, *args)
+        work.add_done_callback(self._leave)
+        done = asyncio.wrap_future(work)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
-        finally:
+            await asyncio.wait({done}, timeout=MAX_WAIT_S)
+        except asyncio.CancelledError:
+            done.cancel()
+            raise
+        # Only what has not begun can be taken out of the line.
+        if not done.done() and work.cancel():
+            raise OverloadedError(
+                f"this waited for {MAX_WAIT_S} s behind other {self.name}; try again in a moment"
+            )
+        return await done
+
+    def _leave(self, _: Future[Any]) -> None:
+        """Count one less once its work has ended, which nobody may have waited for."""
+        with self._counting:
             self._count -= 1
 
     def close(self) -> None:

@@ -296,3 +296,36 @@ def test_a_lane_runs_in_threads_and_refuses_more_than_it_holds() -> None:
 
     assert all("long jobs" in name for name in names)
     assert left == 0
+
+
+def test_what_has_waited_for_long_enough_leaves_the_lane_and_what_has_begun_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without an end to waiting, a few pages of 28 seconds each held up everybody behind them."""
+    release, began, done = threading.Event(), threading.Event(), []
+
+    async def ask() -> tuple[str, Any]:
+        lane = Lane("long jobs", threads=1)
+
+        def work(name: str) -> str:
+            began.set()
+            release.wait(60)
+            done.append(name)
+            return name
+
+        first = asyncio.ensure_future(lane.run(work, "first"))
+        await until(began.is_set)
+        monkeypatch.setattr(micro_batch, "MAX_WAIT_S", 0)
+        second = await asyncio.gather(lane.run(work, "second"), return_exceptions=True)
+        release.set()
+        answer = await first
+        await until(lambda: len(lane) == 0)
+        lane.close()
+        return answer, second[0]
+
+    answer, refused = asyncio.run(ask())
+
+    assert answer == "first"
+    assert isinstance(refused, OverloadedError)
+    assert "waited for 0 s behind other long jobs" in str(refused)
+    assert done == ["first"]
