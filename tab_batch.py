@@ -15,6 +15,7 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections import Counter
@@ -115,16 +116,12 @@ def read_files(
     Shown
         How far it is; at last the table, or why there is none.
     """
-    uploads = [(Path(file), Path(file).stat()) for file in files or ()]
-    paths = [path for path, _ in uploads]
     try:
-        name = printable(paths[0].name) if len(paths) == 1 else f"{len(paths)} files"
-        yield from _read(service, read_uploads(paths), check_uploads(paths), name, numbers)
+        with _keep([Path(file) for file in files or ()]) as paths:
+            name = printable(paths[0].name) if len(paths) == 1 else f"{len(paths)} files"
+            yield from _read(service, read_uploads(paths), check_uploads(paths), name, numbers)
     except DigitError as error:
         yield _explain(service, error)
-    finally:
-        for path, before in uploads:
-            _remove(path, before)
 
 
 def read_examples(service: Service, *, numbers: bool = False) -> Generator[Shown]:
@@ -150,9 +147,48 @@ def _explain(service: Service, error: DigitError) -> Shown:
     return Shown(render_notice(f"Nothing was read: {service.explain(error)}."))
 
 
+@contextlib.contextmanager
+def _keep(uploads: Sequence[Path]) -> Iterator[list[Path]]:
+    """Give each upload a second name that no other batch knows; at the end both are removed.
+
+    Gradio names uploads by their content: two visitors with the same file share one path, and
+    whoever is done first removes it.
+    """
+    with contextlib.ExitStack() as stack:
+        paths = []
+        for upload in uploads:
+            try:
+                before = upload.stat()
+                # Beside the upload: it is the same disk, and goes with the folder of all uploads.
+                folder = stack.enter_context(
+                    tempfile.TemporaryDirectory(
+                        prefix="batch-", dir=upload.parent, ignore_cleanup_errors=True
+                    )
+                )
+                paths.append(Path(folder) / upload.name)
+                _link(upload, paths[-1])
+                stack.callback(_remove, upload, before)
+            except FileNotFoundError as error:
+                raise DataNotFoundError(
+                    f"{printable(upload.name)}: it was deleted after another batch with the same "
+                    "file; hand it over again"
+                ) from error
+        yield paths
+
+
+def _link(path: Path, name: Path) -> None:
+    """Give a file another name, or copy it where a disk knows only one for each."""
+    try:
+        os.link(path, name)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copy2(path, name)
+
+
 def _remove(path: Path, before: os.stat_result) -> None:
     """Remove an uploaded file, unless another visitor has uploaded the same in the meantime."""
-    # Gradio names uploads by their content, and puts a new file in the place of an equal one.
+    # Gradio puts a new file in the place of an equal one.
     try:
         now = path.stat()
         if (now.st_ino, now.st_mtime_ns) == (before.st_ino, before.st_mtime_ns):

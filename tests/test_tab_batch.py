@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import gradio as gr
 import numpy as np
@@ -153,6 +154,36 @@ def test_what_another_visitor_uploads_meanwhile_stays(service: Service, uploads:
     finish(steps)
 
     assert [Path(file).exists() for file in uploads] == [True, False, False]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_two_visitors_with_the_same_file_both_get_their_rows(
+    service: Service, uploads: list[str], monkeypatch: pytest.MonkeyPatch, links: bool
+):
+    """Gradio gives them one path, and the first to end had removed it from under the other."""
+    if not links:
+        monkeypatch.setattr(tab_batch.os, "link", Mock(side_effect=PermissionError))
+    other = read_files(service, uploads)
+    assert next(other).is_running
+
+    first = finish(read_files(service, uploads))[2]
+    second = finish(other)[2]
+
+    assert [row["digit"] for row in first] == [3, None, 7, None]
+    assert [row["digit"] for row in second] == [3, None, 7, None]
+    folders = {Path(file).parent for file in uploads}
+    assert [path for folder in folders for path in folder.rglob("*") if path.is_file()] == []
+
+
+def test_a_file_that_is_gone_before_its_batch_begins_is_a_message(
+    service: Service, uploads: list[str]
+):
+    finish(read_files(service, uploads[:1]))
+
+    (shown,) = read_files(service, uploads)
+
+    assert "three.png: it was deleted after another batch" in text_of(shown.page)
+    assert not shown.is_running
 
 
 def test_two_visitors_at_once_get_their_own_rows(
