@@ -90,48 +90,60 @@ def find_paths(ink: np.ndarray, stroke: float) -> tuple[np.ndarray, np.ndarray]:
     width = ink.shape[1]
     margin = 0.12 * HEIGHT
     middles = np.arange(margin, width - margin, STEP * HEIGHT)
-    paths = np.concatenate([_paths_of_slant(ink, stroke, middles, slant) for slant in SLANTS])
+    paths = _best_paths(ink, stroke, middles)
     padded = np.pad(ink, ((0, 0), (1, 1)))  # there is no ink outside
     crossed = padded[np.arange(len(ink)), np.clip(paths + 1, 0, width + 1)]  # (paths, height)
     entries = np.maximum(0, np.diff(crossed, axis=1, prepend=0)).sum(axis=1)
     return paths, (crossed.sum(axis=1) / stroke + ENTRY * entries) / (1 + ENTRY)
 
 
-def _paths_of_slant(
-    ink: np.ndarray, stroke: float, middles: np.ndarray, slant: float
-) -> np.ndarray:
-    """Find the best path in a slanted band around each middle, by dynamic programming."""
+def _best_paths(ink: np.ndarray, stroke: float, middles: np.ndarray) -> np.ndarray:
+    """Find the best path in a band around each middle, for one slant after the other.
+
+    Dynamic programming, row by row, for all bands at once: there are many, and each is small.
+    """
     height, width = ink.shape
     reach = round(BAND * HEIGHT)
     band = np.arange(-reach, reach + 1)
-    lean = np.round(slant * (height / 2 - np.arange(height))).astype(int)
-    columns = np.rint(middles[:, None, None]).astype(int) + lean[:, None] + band
+    lean = np.round(np.outer(height / 2 - np.arange(height), SLANTS)).astype(int)
+    lean = lean.repeat(len(middles), axis=1)  # (height, bands)
+    centres = np.tile(np.rint(middles).astype(int), len(SLANTS))
+    columns = (centres + lean)[:, :, None] + band  # (height, bands, band)
     padded = np.pad(ink, ((0, 0), (1, 1)))  # there is no ink outside
-    inside = padded[np.arange(height)[:, None], np.clip(columns + 1, 0, width + 1)]
-    # inside: (middles, height, band)
+    # How much ink is entered at each place from above it, and from either side of that.
+    above = np.pad(padded, ((1, 0), (1, 1)))[:-1]
+    beside = np.stack([above[:, start : start + width + 2] for start in range(3)])
+    entries = ENTRY * stroke * np.maximum(0, padded - beside)  # (moves, height, width + 2)
+    places = np.clip(columns + 1, 0, width + 1) + (width + 2) * np.arange(height)[:, None, None]
+    inside = padded.ravel()[places]
+    entries = entries.reshape(3, -1)[:, places]  # (moves, height, bands, band)
+    # The band moves with the slant: to stay in a column is to move against the band. Two columns
+    # beyond it are walls: one for the slant, and one for a step aside.
+    shift = np.diff(lean, axis=0, prepend=lean[:1])
+    walled = np.full((len(centres), len(band) + 4), np.inf)
+    moves = np.array([-1, 0, 1])[:, None, None]
+    sources = np.arange(2, len(band) + 2) + (len(band) + 4) * np.arange(len(centres))[:, None]
+    sources = sources + moves  # (moves, bands, band), places in all that is walled
+    detours = DETOUR * np.abs(moves)
     steps = np.zeros(inside.shape, np.int8)
-    total = inside[:, 0]
-    # Two columns beyond the band are walls: one for the slant, and one for a step aside.
-    around = np.pad(inside, ((0, 0), (0, 0), (2, 2)))
-    walled = np.full((len(middles), len(band) + 4), np.inf)
-    moves = np.array([-1, 0, 1])
+    total = inside[0]
     for row in range(1, height):
-        # The band moves with the slant: to stay in a column is to move against the band.
-        sources = np.arange(len(band)) + (lean[row] - lean[row - 1]) + moves[:, None] + 2
         walled[:, 2:-2] = total
-        above = around[:, row - 1][:, sources]
-        entry = np.maximum(0, inside[:, row, None] - above)
-        options = walled[:, sources] + DETOUR * np.abs(moves)[:, None] + ENTRY * stroke * entry
-        # options: (middles, moves, band)
-        best = options.argmin(axis=1)
-        steps[:, row] = moves[best]
-        total = options.min(axis=1) + inside[:, row]
-    each, place = np.arange(len(middles)), total.argmin(axis=1)
-    paths = np.zeros((len(middles), height), int)
+        options = walled.take(sources + shift[row][:, None])
+        options += detours
+        options += entries[:, row]
+        left, straight, right = options
+        least = np.minimum(left, straight)
+        np.less(straight, left, out=steps[row], casting="unsafe")
+        steps[row][right < least] = 2
+        total = np.minimum(least, right) + inside[row]
+    steps -= 1  # a move is from -1 to 1
+    each, place = np.arange(len(centres)), total.argmin(axis=1)
+    paths = np.zeros((len(centres), height), int)
     for row in range(height - 1, -1, -1):
-        paths[:, row] = columns[each, row, place]
+        paths[:, row] = columns[row, each, place]
         if row:
-            place = place + (lean[row] - lean[row - 1]) + steps[each, row, place]
+            place = place + shift[row] + steps[row, each, place]
     return paths
 
 
