@@ -18,7 +18,13 @@ from typing import Any
 from calibrate import calibrate
 from corrections import find_corrections
 from dataset import Digits
-from errors import CheckpointError, ModelNotFoundError, OutputError, SettingsError
+from errors import (
+    CheckpointError,
+    DataFormatError,
+    ModelNotFoundError,
+    OutputError,
+    SettingsError,
+)
 from hands import NOT_A_DIGIT, VALIDATION_COUNT
 from promotion import promote
 from recipes import Settings
@@ -256,7 +262,9 @@ def offer(
 ) -> dict[str, Any]:
     """Put a finished run's best weights on the shelf under a name of their own.
 
-    They are calibrated first, so that their confidence and verdicts can be relied on.
+    They are calibrated first, so that their confidence and verdicts can be relied on. What is told
+    besides may be lost while a run learns for hours, as others delete models and withdraw
+    corrections; the summary says so then, and the weights are on the shelf all the same.
 
     Parameters
     ----------
@@ -273,21 +281,19 @@ def offer(
     Returns
     -------
     dict
-        `candidate`, `metrics`, `corrections` (how many are read right now, and were before),
-        `promotion` (see `promotion.Comparison.to_dict`) and `summary`, in words.
+        `candidate`, `metrics`, `corrections` (how many are read right now, and were before; None
+        what cannot be counted), `promotion` (see `promotion.Comparison.to_dict`) and `summary`, in
+        words.
     """
-    before = load_checkpoint(settings.start, models_folder) if settings.start else None
     best = load_checkpoint(folder / "best.pth")
+    before = _find_start(best, settings, models_folder)  # now: the candidate may have its name
     calibrate(best, data_folder, count=settings.limit or VALIDATION_COUNT)
     publish(best.path, models_folder / f"{candidate}.pth")
     result: dict[str, Any] = {"candidate": candidate, "metrics": best.metrics}
     summary = [f"{best.metrics['validation_accuracy']:.2%} of the validation pictures right."]
-    corrections = find_corrections(settings.corrections)
-    if corrections:
-        result["corrections"] = _count_corrected(corrections, best, before)
-        summary.append(
-            "Of {count} corrected digits {right} are read right.".format(**result["corrections"])
-        )
+    if settings.corrections:
+        result["corrections"], words = _compare_corrected(settings, best, before)
+        summary.append(words)
     if promoting:
         comparison = promote(candidate, models_folder, data_folder)
         promoted = comparison.is_not_worse
@@ -296,6 +302,39 @@ def offer(
         summary.append(f"{verdict} ({comparison.text}).")
     result["summary"] = " ".join([*summary, f"The new weights are {candidate!r}."])
     return result
+
+
+def _find_start(best: Checkpoint, settings: Settings, models_folder: Path) -> Checkpoint | None:
+    """Find the weights that a run began with; None if there were none, or they are gone."""
+    if not settings.start:
+        return None
+    try:
+        start = load_checkpoint(settings.start, models_folder)
+    except (ModelNotFoundError, CheckpointError):
+        return None
+    # Other weights may have that name by now: "best" is whatever was promoted last.
+    return start if start.reference == best.settings.get("start") else None
+
+
+def _compare_corrected(
+    settings: Settings, new: Checkpoint, old: Checkpoint | None
+) -> tuple[dict[str, int | None] | None, str]:
+    """Count the corrected digits that are read right, as far as that can be; say it in words.
+
+    The words are shown to everybody, so they name no file.
+    """
+    try:
+        corrections = find_corrections(settings.corrections)
+    except SettingsError:
+        return None, "The corrections are not counted: all have been withdrawn meanwhile."
+    except (DataFormatError, OutputError):
+        return None, "The corrections are not counted: they cannot be read any more."
+    assert corrections is not None
+    counts = _count_corrected(corrections, new, old)
+    words = "Of {count} corrected digits {right} are read right.".format(**counts)
+    if settings.start and old is None:
+        words += " Before is not counted: the model that it began with is gone, or another now."
+    return counts, words
 
 
 def _count_corrected(

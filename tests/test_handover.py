@@ -6,19 +6,23 @@ import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 import calibrate
 import ensemble
 from errors import OutputError, SettingsError
+from feedback import FeedbackStore
 from handover import Wishes, check_wishes, hand_over, offer
 from model import DigitNetwork, build_model
 from recipes import Settings
 from registry import MODELS_DIR, load_checkpoint, save_checkpoint
 from runs import publish
+from tests.conftest import Handwriting
 
 THRESHOLDS = {"unsure_above": 0.2, "not_a_digit_above": 0.8}
 
@@ -33,12 +37,14 @@ def save_result(
     hands: float | None = None,
     pictures: int = 5_000,
     refusal: dict[str, Any] | None = None,
+    start: str = "",
 ) -> None:
     """Save a network with what it reached, as a run does."""
     measured = {"validation_accuracy": mnist, "hands_accuracy": hands}
     save_checkpoint(
         path,
         model,
+        settings={"start": start},
         metrics={key: value for key, value in measured.items() if value is not None},
         data={"validation_pictures": pictures, "hands_validation_pictures": 3_000 if hands else 0},
         refusal=refusal,
@@ -308,13 +314,18 @@ def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def offer_mine(
-    tmp_path: Path, data_folder: Path, model: DigitNetwork, **options: Any
+    tmp_path: Path,
+    data_folder: Path,
+    model: DigitNetwork,
+    settings: dict[str, Any] | None = None,
+    start: str = "",
+    **options: Any,
 ) -> dict[str, Any]:
-    """Put a network on the shelf as "mine"."""
-    leave_run(tmp_path, model, mnist=0.9)
+    """Put a network on the shelf as "mine"; `start` is name@version of what it began with."""
+    leave_run(tmp_path, model, mnist=0.9, start=start)
     return offer(
         tmp_path / "run",
-        Settings(limit=100),
+        Settings(limit=100, **(settings or {})),
         "mine",
         models_folder=tmp_path / "models",
         data_folder=data_folder,
@@ -356,3 +367,67 @@ def test_a_candidate_becomes_the_best_only_if_it_is_not_worse_and_that_is_said(
     assert (best == first) != is_better
     words = "It is the best model now" if is_better else "The best model stays as it was"
     assert f"{words} (MNIST: " in result["summary"]
+
+
+def correct_a_digit(tmp_path: Path, handwriting: Handwriting) -> str:
+    """Store what somebody corrected, and return the store's file."""
+    image = next(iter(handwriting.images))
+    answer = SimpleNamespace(digit=0, confidence=0.6, verdict="ok", image=image)
+    png = cv2.imencode(".png", np.rint(255 - image * 255))[1].tobytes()
+    store = FeedbackStore(tmp_path / "corrections.sqlite")
+    store.add(png, answer, int(handwriting.labels[0]), model="best", model_version="abc")
+    return str(store.path)
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "is_counted"), [("nothing", True), ("deleted", False), ("another", False)]
+)
+def test_a_run_ends_well_although_the_model_that_it_began_with_is_gone(
+    tmp_path: Path,
+    mnist_folder: Path,
+    tiny_model: DigitNetwork,
+    handwriting: Handwriting,
+    meanwhile: str,
+    is_counted: bool,
+) -> None:
+    """After hours of training there once was no candidate, for want of a number to compare."""
+    first = tmp_path / "models" / "first.pth"
+    start = f"first@{save_checkpoint(first, build_model('mlp'))}"
+    if meanwhile == "deleted":
+        first.unlink()
+    elif meanwhile == "another":
+        save_checkpoint(first, tiny_model)
+    settings = {"start": "first", "corrections": correct_a_digit(tmp_path, handwriting)}
+
+    result = offer_mine(tmp_path, mnist_folder, tiny_model, settings, start)
+
+    assert load_checkpoint("mine", tmp_path / "models").refusal is not None
+    assert result["corrections"]["count"] == result["corrections"]["right"] == 1
+    assert (result["corrections"]["before"] is not None) == is_counted
+    assert ("Before is not counted" in result["summary"]) == (not is_counted)
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"), [(None, "withdrawn"), (b"no store" * 1000, "cannot be read")]
+)
+def test_a_candidate_is_promoted_although_the_corrections_are_gone(
+    tmp_path: Path,
+    mnist_folder: Path,
+    tiny_model: DigitNetwork,
+    content: bytes | None,
+    hint: str,
+) -> None:
+    """The candidate was there, and the promotion that had been asked for was left out."""
+    save_checkpoint(tmp_path / "models" / "mnist_cnn_best.pth", build_model("mlp"))
+    store = tmp_path / "corrections.sqlite"
+    if content:
+        store.write_bytes(content)
+    settings = {"corrections": str(store)}
+
+    result = offer_mine(tmp_path, mnist_folder, tiny_model, settings, promoting=True)
+
+    assert result["corrections"] is None
+    assert result["promotion"]["promoted"]
+    assert "The corrections are not counted" in result["summary"]
+    assert hint in result["summary"]
+    assert str(tmp_path) not in result["summary"]  # strangers may read it
