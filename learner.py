@@ -198,6 +198,8 @@ def build_learner(
     device: torch.device,
     models_folder: Path = MODELS_DIR,
     team: Team = ALONE,
+    *,
+    with_start: bool = True,
 ) -> Learner:
     """Put together what the settings ask for, before the first step.
 
@@ -210,6 +212,9 @@ def build_learner(
         Where teachers, and the weights to start from, are looked up.
     team : Team, default=ALONE
         The processes that train the same network.
+    with_start : bool, default=True
+        Load the weights to start from. A run that goes on has others already, and the file may be
+        gone by then.
 
     Returns
     -------
@@ -224,7 +229,8 @@ def build_learner(
     """
     scaling = build_model(settings.model).scaling
     model = build_model(settings.model, softened(scaling, settings))
-    start = load_checkpoint(settings.start, models_folder) if settings.start else None
+    is_begun = with_start and settings.start
+    start = load_checkpoint(settings.start, models_folder) if is_begun else None
     if start:
         copy_weights(start.model, model)
     prepare_network(model, device, dropout=settings.dropout, pool_first=settings.pool_first)

@@ -107,12 +107,12 @@ def train(
     Raises
     ------
     SettingsError
-        If a setting or a wish cannot work, there is nothing to resume, or the folder holds another
-        run.
+        If a setting or a wish cannot work, there is nothing to resume, the folder holds another
+        run, or a teacher of a resumed run is another model now.
     DataNotFoundError, DataFormatError
         If MNIST cannot be read.
     ModelNotFoundError
-        If there is no such teacher.
+        If there is no such teacher, or no such model to start from.
     BusyError
         If another process trains in the folder.
     OutputError
@@ -129,14 +129,14 @@ def train(
     device = device or pick_device()
     data = load_data(settings, data_dir(wishes.data_dir), device)
     team.hand_out("the data lie ready")  # the others find there what is made only once
-    learner = build_learner(settings, device, wishes.models_dir, team)
+    learner = build_learner(settings, device, wishes.models_dir, team, with_start=not resume)
     state = learner.state
     with run.alone():
         if not resume:  # once more: another may have begun it while the data were read
             run.check_new()
+        if resume and (folder / "resume.pt").is_file():  # otherwise `run.resume` says what to do
+            _take_up_sources(learner, folder / "last.pth")
         first_epoch = run.resume(state) if resume else run.start()
-        if resume:  # by now, other weights may have the name of those that it once began with
-            learner.sources["start"] = load_checkpoint(folder / "last.pth").settings["start"]
         team.hand_out((first_epoch, state.state_dict()))
         print(
             f"{settings.model}, {count_parameters(learner.model):,} parameters, on {device.type} "
@@ -163,6 +163,27 @@ def train(
             ) from error
         metrics = load_checkpoint(folder / "best.pth").metrics
         return Outcome(folder, best_path, run.history, metrics, interrupted)
+
+
+def _take_up_sources(learner: Learner, last: Path) -> None:
+    """Let a resumed run say what it once began with, and refuse other teachers of the same name.
+
+    By now other weights may bear these names. A teacher that was named anew beside --resume is
+    what somebody wants.
+    """
+    before = load_checkpoint(last).settings
+    learner.sources["start"] = before["start"]
+    known = set(before["teachers"])
+    names = {each.rpartition("@")[0] for each in known}
+    for reference in learner.sources["teachers"]:
+        name, _, version = reference.rpartition("@")
+        if name in names and reference not in known:
+            once = ", ".join(sorted(each for each in known if each.rpartition("@")[0] == name))
+            raise SettingsError(
+                f"the teacher {name!r} is another model now (version {version}; this run learns "
+                f"from {once}); put that one back, or name this one otherwise and give its name "
+                "with --teachers"
+            )
 
 
 def _learn(
@@ -212,12 +233,13 @@ def assist(
     team: Team,
     *,
     device: torch.device | None = None,
+    resume: bool = False,
 ) -> None:
     """Do this process's part of a training that another one leads with `train`; write nothing.
 
     Parameters
     ----------
-    settings, wishes, device
+    settings, wishes, device, resume
         As for `train`, and the same as there.
     team : Team
     """
@@ -225,7 +247,7 @@ def assist(
     device = device or pick_device()
     team.hand_out("")
     data = load_data(settings, data_dir(wishes.data_dir), device)
-    learner = build_learner(settings, device, wishes.models_dir, team)
+    learner = build_learner(settings, device, wishes.models_dir, team, with_start=not resume)
     first_epoch, state = team.hand_out((1, learner.state.state_dict()))
     learner.state.load_state_dict(state)
     # Other pictures need other changes and other dropout than the leader's.
@@ -436,7 +458,7 @@ def run(args: argparse.Namespace, settings: Settings) -> Outcome | None:
     wishes = Wishes(**{field.name: getattr(args, field.name) for field in fields})
     with join_team("cpu" if args.no_cuda else args.device) as (team, device):
         if not team.is_leader:
-            assist(settings, wishes, team, device=device)
+            assist(settings, wishes, team, device=device, resume=args.resume is not None)
             return None
         return train(
             settings,

@@ -350,6 +350,52 @@ def test_a_resumed_run_still_says_which_weights_it_began_with(tmp_path, places, 
     assert (settings["start"], settings["epochs"]) == (f"first@{version}", 2)
 
 
+def test_a_run_goes_on_although_the_weights_that_it_began_with_are_gone(
+    tmp_path, places, tiny_model
+):
+    """It has weights of its own by then."""
+    first = tmp_path / "models" / "first.pth"
+    version = save_checkpoint(first, tiny_model)
+    main([*QUICK, *places, "--no-test", "--epochs", "1", "--start", "first"])
+    first.unlink()
+
+    code = main(["--resume", str(tmp_path / "outputs" / "one"), *places, "--epochs", "2"])
+
+    assert code == 0
+    assert load_checkpoint("mlp", tmp_path / "models").settings["start"] == f"first@{version}"
+
+
+@pytest.mark.parametrize(
+    ("flags", "code"),
+    [([], 2), (["--teachers", "teacher"], 2), (["--teachers", "new"], 0), (["--teachers"], 0)],
+)
+def test_a_resumed_run_learns_from_no_other_model_with_the_name_of_its_teacher(
+    tmp_path, places, tiny_model, capsys, flags, code
+):
+    """Only whoever names another teacher wants another one."""
+    models = tmp_path / "models"
+    version = save_checkpoint(models / "teacher.pth", tiny_model)
+    main([*QUICK, *places, "--no-test", "--epochs", "1", "--teachers", "teacher"])
+    for name in ("teacher", "new"):
+        save_checkpoint(models / f"{name}.pth", build_model("mlp"))
+    folder = tmp_path / "outputs" / "one"
+    before = (folder / "config.json").read_text()
+
+    resumed = main(["--resume", str(folder), *places, "--epochs", "2", *flags])
+
+    assert resumed == code
+    if code:
+        assert f"learns from teacher@{version}" in capsys.readouterr().err
+        assert (folder / "config.json").read_text() == before
+
+
+def test_a_resumed_run_goes_on_with_the_teacher_that_it_had(tmp_path, places, tiny_model):
+    save_checkpoint(tmp_path / "models" / "teacher.pth", tiny_model)
+    main([*QUICK, *places, "--no-test", "--epochs", "1", "--teachers", "teacher"])
+
+    assert main(["--resume", str(tmp_path / "outputs" / "one"), *places, "--epochs", "2"]) == 0
+
+
 @pytest.mark.parametrize("failing", ["_report", "hand_over"])
 @pytest.mark.parametrize("error", [OutputError("no room"), KeyboardInterrupt()])
 def test_what_failed_after_the_last_epoch_is_done_by_resuming(
