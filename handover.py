@@ -30,7 +30,7 @@ from promotion import promote
 from recipes import Settings
 from registry import ALIASES, MODELS_DIR, SUFFIX, Checkpoint, load_checkpoint
 from runs import measure, publish
-from shelf import PLACES, find_shares, is_taken, read_name
+from shelf import PLACES, find_shares, is_taken, put, read_name, read_version
 from utils import shorten_path
 
 ALL_PICTURES = 5_000  # of the validation split
@@ -62,6 +62,9 @@ class Wishes:
         Measure the best weights on the test pictures at the end. Leave it off in experiments.
     hand_on : bool, default=True
         Copy the weights to `models_dir`; otherwise they stay in the run's folder.
+    own : str, default=""
+        Version of CANDIDATE.pth if the run itself has left it there before; it may be replaced.
+        Found by `check_wishes`.
     """
 
     data_dir: Path | None = None
@@ -72,6 +75,7 @@ class Wishes:
     replace: bool = False
     test: bool = True
     hand_on: bool = True
+    own: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Give what was asked for as plain values; what was left as it is may change its place."""
@@ -95,7 +99,7 @@ def check_wishes(wishes: Wishes, folder: Path) -> Wishes:
     Returns
     -------
     Wishes
-        The same, with names that files can have.
+        The same, with names that files can have, and `own`.
 
     Raises
     ------
@@ -106,16 +110,19 @@ def check_wishes(wishes: Wishes, folder: Path) -> Wishes:
     """
     name = _clean_name("--name", wishes.name)
     candidate = _clean_name("--candidate", wishes.candidate)
+    own = ""
     if candidate and is_taken(candidate, wishes.models_dir) and not wishes.replace:
-        own = _read_version(folder / "best.pth")
-        if own is None or own != _read_version(wishes.models_dir / f"{candidate}{SUFFIX}"):
+        # What it left may be older than its best weights, if it went on and was stopped again.
+        known = {read_version(folder / "best.pth"), wishes.own or None} - {None}
+        own = read_version(wishes.models_dir / f"{candidate}{SUFFIX}") or ""
+        if own not in known:
             raise SettingsError(
                 f"--candidate {candidate}: there is a model {candidate!r} already; choose another "
                 "name, or let it be replaced with --replace"
             )
     if wishes.hand_on:
         _check_writable(wishes.models_dir)
-    return dataclasses.replace(wishes, name=name, candidate=candidate)
+    return dataclasses.replace(wishes, name=name, candidate=candidate, own=own)
 
 
 def _clean_name(flag: str, text: str) -> str:
@@ -127,14 +134,6 @@ def _clean_name(flag: str, text: str) -> str:
             "(--promote makes a candidate the best model)"
         )
     return name
-
-
-def _read_version(path: Path) -> str | None:
-    """Say which weights a file holds; None if there are none."""
-    try:
-        return load_checkpoint(path).version
-    except (ModelNotFoundError, CheckpointError):
-        return None
 
 
 def _check_writable(folder: Path) -> None:
@@ -258,6 +257,8 @@ def offer(
     *,
     models_folder: Path,
     data_folder: Path,
+    own: str = "",
+    replace: bool = False,
     promoting: bool = False,
 ) -> dict[str, Any]:
     """Put a finished run's best weights on the shelf under a name of their own.
@@ -275,20 +276,26 @@ def offer(
     candidate : str
         The weights become `models_folder`/CANDIDATE.pth.
     models_folder, data_folder : Path
+    own : str, default=""
+        Version of a model of that name that may be replaced. If somebody has added another one
+        while the run learned, both stay: the weights become CANDIDATE-2.pth then.
+    replace : bool, default=False
+        Replace whatever has that name.
     promoting : bool, default=False
         Make them the best model, if they are not worse by `promotion.RULE`.
 
     Returns
     -------
     dict
-        `candidate`, `metrics`, `corrections` (how many are read right now, and were before; None
-        what cannot be counted), `promotion` (see `promotion.Comparison.to_dict`) and `summary`, in
-        words.
+        `candidate` (the name that it got), `metrics`, `corrections` (how many are read right now,
+        and were before; None what cannot be counted), `promotion` (see
+        `promotion.Comparison.to_dict`) and `summary`, in words.
     """
     best = load_checkpoint(folder / "best.pth")
     before = _find_start(best, settings, models_folder)  # now: the candidate may have its name
     calibrate(best, data_folder, count=settings.limit or VALIDATION_COUNT)
-    publish(best.path, models_folder / f"{candidate}.pth")
+    wanted = candidate
+    candidate = put(best.path, wanted, models_folder, own=own, replace=replace).stem
     result: dict[str, Any] = {"candidate": candidate, "metrics": best.metrics}
     summary = [f"{best.metrics['validation_accuracy']:.2%} of the validation pictures right."]
     if settings.corrections:
@@ -300,7 +307,10 @@ def offer(
         result["promotion"] = {**comparison.to_dict(), "promoted": promoted}
         verdict = "It is the best model now" if promoted else "The best model stays as it was"
         summary.append(f"{verdict} ({comparison.text}).")
-    result["summary"] = " ".join([*summary, f"The new weights are {candidate!r}."])
+    summary.append(f"The new weights are {candidate!r}.")
+    if candidate != wanted:
+        summary.append(f"Another model got the name {wanted!r} while they were learned.")
+    result["summary"] = " ".join(summary)
     return result
 
 

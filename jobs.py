@@ -120,7 +120,8 @@ class Job:
     started : str
         ISO 8601, local time.
     candidate : str
-        Name of the checkpoint in `models/` once there is one; until then what it will be.
+        Name of the checkpoint in `models/` once there is one; until then what it will be, unless
+        another model gets the name meanwhile.
     history : list of dict
         One row for each epoch that has ended; see `runs.Run.add_epoch`.
     left_s : float or None
@@ -249,7 +250,7 @@ class TrainingJobs:
             state=state,
             message=_describe(state, settings, history, text, outcome, folder),
             started=started,
-            candidate=candidate,
+            candidate=str(outcome.get("candidate") or candidate),
             history=history,
             left_s=_estimate_left(folder, history) if state == "running" else None,
             log=text,

@@ -163,6 +163,62 @@ def add(content: bytes, name: str, folder: Path) -> Checkpoint:
     return load_file(target)
 
 
+def put(source: Path, name: str, folder: Path, *, own: str = "", replace: bool = False) -> Path:
+    """Put a finished model on the shelf; if its name is taken, then under the next one that is not.
+
+    Nothing is replaced by surprise, and nothing is lost: NAME becomes NAME-2, NAME-3, and so on.
+
+    Parameters
+    ----------
+    source : Path
+        A checkpoint; it stays where it is.
+    name : str
+        Clean.
+    folder : Path
+        The models folder.
+    own : str, default=""
+        Version of a model of that name that may be replaced; "" for none.
+    replace : bool, default=False
+        Replace whatever has the name.
+
+    Returns
+    -------
+    Path
+        The new file.
+
+    Raises
+    ------
+    BusyError
+        If others change the shelf all the time.
+    OutputError
+        If it cannot be written.
+    """
+    with _alone(folder):
+        target = folder / f"{name}{SUFFIX}"
+        if not (replace or (own and own == read_version(target))):
+            target = folder / f"{_find_free(name, folder)}{SUFFIX}"
+        with atomic_write(target) as temporary:
+            shutil.copyfile(source, temporary)
+    return target
+
+
+def _find_free(name: str, folder: Path) -> str:
+    """Add the lowest number to a name that makes it free, if it is not."""
+    number, free = 1, name
+    while is_taken(free, folder):
+        number += 1
+        free = f"{name[: LONGEST_NAME - len(f'-{number}')]}-{number}"
+    return free
+
+
+def read_version(path: Path) -> str | None:
+    """Say which weights a file holds; None if there are none that can be used."""
+    try:
+        return load_file(path).version
+    except CheckpointError:
+        return None
+
+
 def delete(name: str, folder: Path, *, in_use: str) -> None:
     """Take a model off the shelf for good.
 

@@ -271,6 +271,8 @@ def _finish(run: Run, settings: Settings, wishes: Wishes) -> Path:
             wishes.candidate,
             models_folder=wishes.models_dir,
             data_folder=data_dir(wishes.data_dir),
+            own=wishes.own,
+            replace=wishes.replace,
             promoting=wishes.promote,
         )
         print(outcome["summary"], flush=True)

@@ -351,6 +351,42 @@ def test_a_candidate_is_calibrated_and_replaces_nothing(
     assert json.loads(json.dumps(result)) == result
 
 
+def test_a_model_that_was_added_under_the_candidate_s_name_meanwhile_stays(
+    tmp_path: Path, mnist_folder: Path, tiny_model: DigitNetwork
+) -> None:
+    """The name is looked at before hours of training, and was written over after them."""
+    models = tmp_path / "models"
+    leave_run(tmp_path, tiny_model, mnist=0.9)
+    check_wishes(Wishes(models_dir=models, candidate="mine"), tmp_path / "run")
+    added = save_checkpoint(models / "mine.pth", build_model("mlp"))
+
+    result = offer_mine(tmp_path, mnist_folder, tiny_model, promoting=True)
+
+    assert load_checkpoint("mine", models).version == added
+    assert result["candidate"] == result["promotion"]["candidate"] == "mine-2"
+    best, new = (load_checkpoint(name, models).version for name in ("best", "mine-2"))
+    assert best == new != added
+    assert "The new weights are 'mine-2'. Another model got the name 'mine'" in result["summary"]
+
+
+def test_a_run_that_goes_on_replaces_what_it_left_before(
+    tmp_path: Path, mnist_folder: Path, tiny_model: DigitNetwork
+) -> None:
+    """Also if it was stopped once more in between, and has better weights by now."""
+    models, run = tmp_path / "models", tmp_path / "run"
+    leave_run(tmp_path, build_model("mlp"), mnist=0.8)
+    publish(run / "best.pth", models / "mine.pth")
+    wishes = check_wishes(Wishes(models_dir=models, candidate="mine"), run)
+    leave_run(tmp_path, tiny_model, mnist=0.9)
+
+    again = check_wishes(wishes, run)
+    result = offer_mine(tmp_path, mnist_folder, tiny_model, own=again.own)
+
+    assert again == wishes
+    assert result["candidate"] == "mine"
+    assert load_checkpoint("mine", models).metrics["validation_accuracy"] == 0.9
+
+
 @pytest.mark.parametrize("is_better", [True, False])
 def test_a_candidate_becomes_the_best_only_if_it_is_not_worse_and_that_is_said(
     tmp_path: Path, mnist_folder: Path, tiny_model: DigitNetwork, is_better: bool

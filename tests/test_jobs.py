@@ -138,6 +138,18 @@ def test_a_finished_run_says_what_it_came_to(
     assert (jobs.latest().state, jobs.latest().message) == ("finished", "All went well.")
 
 
+def test_a_finished_run_tells_the_name_that_its_model_got(
+    jobs: TrainingJobs, stand_in: Callable[[str], None]
+) -> None:
+    """Another model may have got the one that was meant for it."""
+    stand_in(FINISH.replace('{"summary"', '{"candidate": "mine-2", "summary"'))
+
+    begin(jobs, name="mine")
+    wait_until(lambda: jobs.current() is None)
+
+    assert jobs.latest().candidate == "mine-2"
+
+
 def test_the_trainer_gets_what_was_chosen(
     tmp_path: Path,
     models_folder: Path,

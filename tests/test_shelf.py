@@ -137,6 +137,52 @@ def test_what_comes_in_replaces_nothing(folder: Path, name: str) -> None:
     assert version("other", folder) == kept
 
 
+@pytest.mark.parametrize(
+    ("there", "options", "name"),
+    [
+        ([], {}, "mine"),
+        (["mine"], {}, "mine-2"),
+        (["mine", "mine-2", "mine-3"], {}, "mine-4"),
+        (["mine"], {"own": "0123456789ab"}, "mine-2"),  # it is another one by now
+        (["mine"], {"own": "OTHER"}, "mine"),
+        (["mine"], {"replace": True}, "mine"),
+    ],
+)
+def test_a_finished_model_gets_its_name_or_the_next_one_that_is_free(
+    folder: Path, there: list[str], options: dict[str, object], name: str
+) -> None:
+    for each in there:
+        shutil.copy(folder / "other.pth", folder / f"{each}.pth")
+    before = set(list_names(folder))
+    if options.get("own") == "OTHER":
+        options = {"own": version("other", folder)}
+
+    path = shelf.put(folder / "mnist_cnn.pth", "mine", folder, **options)
+
+    assert path == folder / f"{name}.pth"
+    assert version(name, folder) == version("mnist_cnn", folder)
+    assert set(list_names(folder)) == before | {name}
+    assert all(version(each, folder) == version("other", folder) for each in {*there} - {name})
+
+
+def test_a_damaged_file_is_nobody_s_own_and_stays(folder: Path) -> None:
+    (folder / "mine.pth").write_bytes(b"damaged")
+
+    path = shelf.put(folder / "mnist_cnn.pth", "mine", folder)
+
+    assert path.stem == "mine-2"
+    assert (folder / "mine.pth").read_bytes() == b"damaged"
+
+
+def test_the_longest_name_stays_one_when_it_gets_a_number(folder: Path) -> None:
+    longest = "x" * shelf.LONGEST_NAME
+    shutil.copy(folder / "other.pth", folder / f"{longest}.pth")
+
+    path = shelf.put(folder / "other.pth", longest, folder)
+
+    assert path.stem == shelf.clean_name(path.stem) == f"{longest[:-2]}-2"
+
+
 # --- deleting -------------------------------------------------------------------------------------
 
 
@@ -281,11 +327,12 @@ def test_many_changes_at_once_leave_whole_models(folder: Path) -> None:
     "change",
     [
         lambda folder: shelf.add((folder / "other.pth").read_bytes(), "new", folder),
+        lambda folder: shelf.put(folder / "other.pth", "new", folder),
         lambda folder: shelf.delete("other", folder, in_use=""),
         lambda folder: shelf.make_best("other", folder),
         shelf.roll_back,
     ],
-    ids=["add", "delete", "make_best", "roll_back"],
+    ids=["add", "put", "delete", "make_best", "roll_back"],
 )
 def test_a_change_waits_for_another_and_says_so(
     folder: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object]

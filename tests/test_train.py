@@ -590,6 +590,19 @@ def test_a_candidate_that_is_not_worse_is_promoted_and_that_is_said(
     assert "It is the best model now (MNIST: " in capsys.readouterr().out
 
 
+def test_a_resumed_run_leaves_its_candidate_under_the_same_name(
+    tmp_path, places, quick_calibration
+):
+    main([*QUICK, *places, "--no-test", "--candidate", "mine"])
+    first = load_checkpoint("mine", tmp_path / "models").metrics["epoch"]
+
+    code = main(["--resume", str(tmp_path / "outputs" / "one"), "--epochs", "4"])
+
+    assert code == 0
+    assert [path.stem for path in (tmp_path / "models").glob("*.pth")] == ["mine"]
+    assert load_checkpoint("mine", tmp_path / "models").metrics["epoch"] > first
+
+
 def test_an_interrupted_run_offers_no_candidate(tmp_path, places, monkeypatch):
     monkeypatch.setattr("train.format_row", lambda row: (_ for _ in ()).throw(KeyboardInterrupt))
 
