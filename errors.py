@@ -105,6 +105,10 @@ class BusyError(DigitError, RuntimeError):
     http_status = 409
 
 
+class OvertakenError(BusyError):
+    """Somebody else has changed what a decision rests on, before it was carried out."""
+
+
 class OverloadedError(DigitError, RuntimeError):
     """More is waiting than can be answered soon; the same request may work in a moment."""
 

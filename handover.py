@@ -26,7 +26,7 @@ from errors import (
     SettingsError,
 )
 from hands import NOT_A_DIGIT, VALIDATION_COUNT
-from promotion import promote
+from promotion import is_best, promote
 from recipes import Settings
 from registry import ALIASES, MODELS_DIR, SUFFIX, Checkpoint, load_checkpoint
 from runs import measure, publish
@@ -289,7 +289,8 @@ def offer(
     dict
         `candidate` (the name that it got), `metrics`, `corrections` (how many are read right now,
         and were before; None what cannot be counted), `promotion` (see
-        `promotion.Comparison.to_dict`) and `summary`, in words.
+        `promotion.Comparison.to_dict`; `promoted` says whether it is the best model now) and
+        `summary`, in words.
     """
     best = load_checkpoint(folder / "best.pth")
     before = _find_start(best, settings, models_folder)  # now: the candidate may have its name
@@ -302,16 +303,25 @@ def offer(
         result["corrections"], words = _compare_corrected(settings, best, before)
         summary.append(words)
     if promoting:
-        comparison = promote(candidate, models_folder, data_folder)
-        promoted = comparison.is_not_worse
-        result["promotion"] = {**comparison.to_dict(), "promoted": promoted}
-        verdict = "It is the best model now" if promoted else "The best model stays as it was"
-        summary.append(f"{verdict} ({comparison.text}).")
+        result["promotion"], words = _promote(candidate, models_folder, data_folder)
+        summary.append(words)
     summary.append(f"The new weights are {candidate!r}.")
     if candidate != wanted:
         summary.append(f"Another model got the name {wanted!r} while they were learned.")
     result["summary"] = " ".join(summary)
     return result
+
+
+def _promote(candidate: str, models_folder: Path, data_folder: Path) -> tuple[dict[str, Any], str]:
+    """Make the candidate the best model, if it is not worse; say in words what came of it."""
+    new = load_checkpoint(candidate, models_folder, allow_paths=False)
+    if is_best(new, models_folder):  # the run was stopped right after it had done this
+        return {"candidate": candidate, "promoted": True}, "It is the best model already."
+    comparison = promote(candidate, models_folder, data_folder)
+    promoted = comparison.is_not_worse
+    verdict = "It is the best model now" if promoted else "The best model stays as it was"
+    words = f"{verdict} ({comparison.text})."
+    return {**comparison.to_dict(), "promoted": promoted}, words
 
 
 def _find_start(best: Checkpoint, settings: Settings, models_folder: Path) -> Checkpoint | None:

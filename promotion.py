@@ -10,6 +10,7 @@ nothing is replaced without saying so.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from dataset import load_mnist
-from errors import CheckpointError, ModelNotFoundError
+from errors import CheckpointError, ModelNotFoundError, OvertakenError, SettingsError
 from hands import VALIDATION_COUNT, VALIDATION_SEED, make_hands
 from model import compute_logits
 from registry import Checkpoint, load_checkpoint
@@ -133,10 +134,33 @@ def _measure(checkpoint: Checkpoint, images: np.ndarray, labels: np.ndarray) -> 
     )
 
 
+def is_best(candidate: Checkpoint, folder: Path) -> bool:
+    """Whether a model is the best one already, under whatever name, its doubt included."""
+    standing = _find_best(folder)
+    return standing is not None and _are_same(candidate, standing)
+
+
+def _are_same(one: Checkpoint, other: Checkpoint) -> bool:
+    """Whether two files give the same answers, with the same doubt."""
+    keys = ("version", "temperature", "refusal")
+    return all(getattr(one, key) == getattr(other, key) for key in keys)
+
+
+def _find_best(folder: Path) -> Checkpoint | None:
+    """Load the present best model; None if there is none that can be used."""
+    try:
+        return load_checkpoint(BEST, folder, allow_paths=False)
+    except (ModelNotFoundError, CheckpointError):
+        return None
+
+
 def promote(
     name: str, folder: Path, data_folder: Path, *, count: int = VALIDATION_COUNT
 ) -> Comparison:
     """Make a model the best one, if it is not worse than the present one by `RULE`.
+
+    Measuring takes a minute, in which the shelf is open to others. If another model becomes the
+    best one meanwhile, the two are compared anew.
 
     Parameters
     ----------
@@ -159,18 +183,25 @@ def promote(
     ------
     ModelNotFoundError, CheckpointError
         If the model cannot be used.
+    SettingsError
+        If it is the best one already; `shelf.roll_back` would have nothing to go back to.
     DataNotFoundError, DataFormatError
         If MNIST cannot be read.
     OutputError
         If a file cannot be written.
     """
-    candidate = load_checkpoint(name, folder, allow_paths=False)
-    try:
-        standing = load_checkpoint(BEST, folder, allow_paths=False)
-    except (ModelNotFoundError, CheckpointError):
-        comparison = Comparison(candidate.name, "", {})
-    else:
-        comparison = compare(candidate, standing, data_folder, count=count)
-    if comparison.is_not_worse:
-        make_best(name, folder)
-    return comparison
+    while True:
+        candidate = load_checkpoint(name, folder, allow_paths=False)
+        standing = _find_best(folder)
+        if standing and _are_same(candidate, standing):
+            raise SettingsError(f"{candidate.name} is the best model already")
+        if standing is None:
+            comparison = Comparison(candidate.name, "", {})
+        else:
+            comparison = compare(candidate, standing, data_folder, count=count)
+        if not comparison.is_not_worse:
+            return comparison
+        versions = candidate.version, standing.version if standing else None
+        with contextlib.suppress(OvertakenError):
+            make_best(name, folder, measured=versions)
+            return comparison

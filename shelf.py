@@ -30,6 +30,7 @@ from errors import (
     DataNotFoundError,
     ModelNotFoundError,
     OutputError,
+    OvertakenError,
     SettingsError,
 )
 from model import IMAGE_SIZE, DigitNetwork, compute_logits, count_parameters, list_models
@@ -254,8 +255,20 @@ def delete(name: str, folder: Path, *, in_use: str) -> None:
             raise OutputError(f"cannot delete {path}: {error.strerror or error}") from error
 
 
-def make_best(name: str, folder: Path) -> Checkpoint:
+def make_best(
+    name: str, folder: Path, *, measured: tuple[str, str | None] | None = None
+) -> Checkpoint:
     """Let "best" mean another model from now on, and keep the one before.
+
+    Parameters
+    ----------
+    name : str
+        Of a file in the folder, never a path.
+    folder : Path
+        The models folder.
+    measured : (str, str or None), optional
+        Versions of this model and of the present best one (None if there is none that can be
+        used) that the decision rests on. Without them it is carried out in any case.
 
     Returns
     -------
@@ -268,14 +281,21 @@ def make_best(name: str, folder: Path) -> Checkpoint:
         If there is no such model, or it cannot be used; nothing has changed then.
     SettingsError
         If it is the best one already.
+    OvertakenError
+        If one of the two is not what was `measured` any more.
     OutputError
         If a file cannot be written.
     """
     with _alone(folder):
-        source = load_checkpoint(name, folder, allow_paths=False).path
-        if source.stem == BEST:
+        source = load_checkpoint(name, folder, allow_paths=False)
+        if source.name == BEST:
             raise SettingsError(f"{BEST} is the best model already")
-        return _replace_best(source, folder)
+        now = source.version, read_version(folder / f"{BEST}{SUFFIX}")
+        if measured is not None and measured != now:
+            raise OvertakenError(
+                f"{source.name} or the best model was replaced while they were compared; try again"
+            )
+        return _replace_best(source.path, folder)
 
 
 def roll_back(folder: Path) -> Checkpoint:

@@ -40,6 +40,7 @@ def test_every_error_has_one_base_and_a_way_out_of_each_door(error: type[DigitEr
         ("OutputError", OSError),
         ("AccessError", PermissionError),
         ("BusyError", RuntimeError),
+        ("OvertakenError", RuntimeError),
     ],
 )
 def test_an_error_is_also_the_builtin_that_callers_expect(

@@ -405,6 +405,23 @@ def test_a_candidate_becomes_the_best_only_if_it_is_not_worse_and_that_is_said(
     assert f"{words} (MNIST: " in result["summary"]
 
 
+def test_what_was_promoted_before_the_run_was_stopped_stays_the_best(
+    tmp_path: Path, mnist_folder: Path, tiny_model: DigitNetwork
+) -> None:
+    """--resume does all that follows the last epoch once more."""
+    models = tmp_path / "models"
+    first = save_checkpoint(models / "mnist_cnn_best.pth", build_model("mlp"))
+    offer_mine(tmp_path, mnist_folder, tiny_model, promoting=True)
+    mine = load_checkpoint("mine", models).version
+
+    again = offer_mine(tmp_path, mnist_folder, tiny_model, own=mine, promoting=True)
+
+    assert again["promotion"]["promoted"]
+    assert "It is the best model already." in again["summary"]
+    assert load_checkpoint("best", models).version == mine
+    assert load_checkpoint("mnist_cnn_previous", models).version == first
+
+
 def correct_a_digit(tmp_path: Path, handwriting: Handwriting) -> str:
     """Store what somebody corrected, and return the store's file."""
     image = next(iter(handwriting.images))

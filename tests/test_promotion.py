@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import promotion
+from errors import SettingsError
 from model import DigitNetwork, build_model
 from promotion import Comparison, Result, promote
-from registry import list_names, load_checkpoint, save_checkpoint
+from registry import Checkpoint, list_names, load_checkpoint, save_checkpoint
+from shelf import make_best
 
 
 @pytest.fixture
@@ -93,9 +95,12 @@ def test_a_better_model_becomes_the_best_and_the_one_before_is_kept(
 
 
 def test_both_are_measured_on_the_same_held_out_pictures(
-    folder: Path, mnist_folder: Path, other_hands: list[int]
+    folder: Path, mnist_folder: Path, other_hands: list[int], tiny_model: DigitNetwork
 ) -> None:
-    comparison = promote("mnist_cnn", folder, mnist_folder, count=50)
+    doubt = {"unsure_above": 0.2, "not_a_digit_above": 0.8}  # of this, measuring knows nothing
+    save_checkpoint(folder / "doubtful.pth", tiny_model, refusal=doubt)
+
+    comparison = promote("doubtful", folder, mnist_folder, count=50)
 
     assert {name: pair[0].count for name, pair in comparison.sets.items()} == {
         "MNIST": 100,  # the validation split of the 1,200 pictures, and never the test pictures
@@ -114,6 +119,51 @@ def test_confidence_is_compared_as_visitors_see_it(
 
     assert not comparison.is_not_worse  # it reads as many, and is far too sure of its mistakes
     assert "before" in comparison.text
+
+
+@pytest.mark.parametrize("is_worse_then", [True, False])
+def test_a_model_that_became_the_best_meanwhile_is_compared_as_well(
+    folder: Path,
+    mnist_folder: Path,
+    tiny_model: DigitNetwork,
+    monkeypatch: pytest.MonkeyPatch,
+    is_worse_then: bool,
+) -> None:
+    """Measuring takes a minute: somebody's good model was written over by a worse one."""
+    save_checkpoint(folder / "mnist_cnn_best.pth", build_model("mlp"))
+    save_checkpoint(folder / "poor.pth", build_model("cnn1"))
+    save_checkpoint(folder / "good.pth", tiny_model)
+    mine, other = ("poor", "good") if is_worse_then else ("good", "poor")
+    true_compare, compared_with = promotion.compare, []
+
+    def compare(candidate: Checkpoint, standing: Checkpoint, *data: Path, count: int) -> Comparison:
+        compared_with.append(standing.version)
+        if len(compared_with) == 1:
+            make_best(other, folder)
+            result = Result(10, 9, 0.1), Result(10, 8, 0.1)
+            return Comparison(candidate.name, standing.name, {"MNIST": result})
+        return true_compare(candidate, standing, *data, count=count)
+
+    monkeypatch.setattr(promotion, "compare", compare)
+    comparison = promote(mine, folder, mnist_folder, count=50)
+
+    version = {name: load_checkpoint(name, folder).version for name in ("best", mine, other)}
+    assert compared_with[1:] == [version[other]]
+    assert comparison.is_not_worse != is_worse_then
+    assert version["best"] == version["good"]
+
+
+@pytest.mark.parametrize("name", ["best", "mnist_cnn_best", "mnist_cnn_best.pth", "copy"])
+def test_the_best_model_is_not_promoted_again(folder: Path, tmp_path: Path, name: str) -> None:
+    """Both were measured first; and with a copy of it, nothing was left to go back to."""
+    make_best("fresh", folder)
+    shutil.copy(folder / "fresh.pth", folder / "copy.pth")
+    before = load_checkpoint("mnist_cnn_previous", folder).version
+
+    with pytest.raises(SettingsError, match="is the best model already"):
+        promote(name, folder, tmp_path / "no data are needed")
+
+    assert load_checkpoint("mnist_cnn_previous", folder).version == before
 
 
 @pytest.mark.parametrize("damage", [b"", b"no checkpoint", None])

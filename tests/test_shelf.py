@@ -22,6 +22,7 @@ from errors import (
     DigitError,
     ModelNotFoundError,
     OutputError,
+    OvertakenError,
     SettingsError,
 )
 from model import build_model
@@ -303,6 +304,37 @@ def test_the_best_cannot_become_the_best(folder: Path) -> None:
         shelf.make_best("best", folder)
 
     assert "mnist_cnn_previous" not in list_names(folder)
+
+
+@pytest.mark.parametrize("changed", ["other", "mnist_cnn_best"])
+@pytest.mark.parametrize("change", ["deleted", "damaged", "replaced"])
+def test_what_was_measured_becomes_the_best_in_the_place_of_what_was_measured(
+    folder: Path, changed: str, change: str
+) -> None:
+    measured = version("other", folder), version("best", folder)
+    path = folder / f"{changed}.pth"
+    path.unlink()
+    if change != "deleted":
+        path.write_bytes(b"damaged")
+    if change == "replaced":
+        save_checkpoint(path, build_model("mlp"))
+    before = sorted(folder.glob("*.pth"))
+
+    with pytest.raises((OvertakenError, ModelNotFoundError, CheckpointError), match="other"):
+        shelf.make_best("other", folder, measured=measured)
+
+    assert sorted(folder.glob("*.pth")) == before
+
+
+def test_the_first_best_model_is_made_if_there_is_still_none(folder: Path) -> None:
+    other, first = version("other", folder), version("best", folder)
+
+    with pytest.raises(OvertakenError, match="try again"):
+        shelf.make_best("other", folder, measured=(other, None))
+    (folder / "mnist_cnn_best.pth").unlink()
+    shelf.make_best("other", folder, measured=(other, None))
+
+    assert version("best", folder) == other != first
 
 
 def test_where_there_is_no_best_there_is_one_then(folder: Path) -> None:
