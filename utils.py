@@ -238,7 +238,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Raises
     ------
     OutputError
-        If the folder cannot be made or the file cannot be written there.
+        If the folder cannot be made, the file cannot be written there, or the system refuses
+        another file that the block needs, which is named then. Errors of ours go through.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -252,10 +253,23 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield temporary
         _sync(temporary)
         temporary.replace(path)
+    except DigitError:  # some are an OSError as well, and say themselves what was wrong
+        raise
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        culprit = _name_other_file(error, temporary)
+        raise OutputError(f"cannot write {path}: {culprit}{error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _name_other_file(error: OSError, own: Path) -> str:
+    """Name the file that a system call failed on, with a colon, unless it is our own or unknown."""
+    # Copying to a full disk names both files: the room is missing on our side.
+    given = (error.filename, error.filename2)  # or a number, or nothing
+    names = {os.fsdecode(each) for each in given if isinstance(each, (str, bytes, os.PathLike))}
+    if not names or os.fspath(own) in names:
+        return ""
+    return f"{', '.join(sorted(names))}: "
 
 
 def save_tensors(content: Any, path: Path) -> None:

@@ -242,6 +242,11 @@ def test_a_row_stands_under_its_title():
         assert line[: ROW_TITLE.index(title) + len(title)].endswith(value)
 
 
+def test_a_file_that_is_to_be_published_and_is_not_there_is_named(tmp_path):
+    with pytest.raises(OutputError, match=r"target\.pth: .*missing\.pth: No such file"):
+        publish(tmp_path / "missing.pth", tmp_path / "target.pth")
+
+
 def test_a_published_file_replaces_the_old_one(tmp_path):
     (tmp_path / "new").write_text("new")
     (tmp_path / "old").write_text("old and longer")

@@ -181,6 +181,39 @@ def test_a_full_disk_is_reported_with_the_files_name(tmp_path: Path) -> None:
     assert path.read_text() == "old"
 
 
+@pytest.mark.parametrize(
+    "error", [ModelNotFoundError("no model 'foo'"), OutputError("cannot write other.csv: no room")]
+)
+def test_an_error_of_ours_says_itself_what_was_wrong(tmp_path: Path, error: DigitError) -> None:
+    """Some are an OSError as well, and were called a failure to write the file."""
+    path = tmp_path / "result.csv"
+
+    with pytest.raises(type(error)) as caught, atomic_write(path):
+        raise error
+
+    assert caught.value is error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "hint"),
+    [
+        ((), "result.csv: no room"),
+        (("/a/source.png",), "result.csv: /a/source.png: no room"),
+        ((b"/a/source.png",), "result.csv: /a/source.png: no room"),
+        (("OWN",), "result.csv: no room"),
+        (("/a/source.png", None, "OWN"), "result.csv: no room"),  # copying to a full disk
+        (("/a/one", None, "/a/two"), "result.csv: /a/one, /a/two: no room"),
+        ((7,), "result.csv: no room"),  # an open file by its number
+    ],
+)
+def test_the_file_that_failed_is_named(tmp_path: Path, names: tuple[Any, ...], hint: str) -> None:
+    with pytest.raises(OutputError) as caught, atomic_write(tmp_path / "result.csv") as temporary:
+        raise OSError(5, "no room", *(str(temporary) if each == "OWN" else each for each in names))
+
+    assert str(caught.value) == f"cannot write {tmp_path / hint}"
+
+
 @pytest.mark.parametrize("name", ["file/result.csv", "folder"])
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("in the way")
