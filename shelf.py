@@ -33,7 +33,14 @@ from errors import (
     OvertakenError,
     SettingsError,
 )
-from model import IMAGE_SIZE, DigitNetwork, compute_logits, count_parameters, list_models
+from model import (
+    DEFAULT_ARCHITECTURE,
+    IMAGE_SIZE,
+    DigitNetwork,
+    compute_logits,
+    count_parameters,
+    list_models,
+)
 from registry import (
     ALIASES,
     MODELS_DIR,
@@ -57,7 +64,8 @@ from utils import (
 BEST = ALIASES["best"]
 PREVIOUS = "mnist_cnn_previous"  # what "best" was before
 PLACES = frozenset({*ALIASES, BEST, PREVIOUS})  # models come and go there; none is added there
-SHIPPED = frozenset({*ALIASES.values(), *list_models()})
+# The default network is shipped as "best" and "last": a model called mnistnet is somebody's own.
+SHIPPED = frozenset({*ALIASES.values(), *list_models(), "ensemble"} - {DEFAULT_ARCHITECTURE})
 MAX_UPLOAD_BYTES = 32_000_000  # our largest network takes 4 MB
 LONGEST_NAME = 64
 LOCK_WAIT_S = 30

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import subprocess
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ from errors import (
 )
 from model import build_model
 from registry import list_names, load_checkpoint, save_checkpoint
+from utils import PROJECT
 
 
 @pytest.fixture
@@ -234,6 +236,16 @@ def test_a_model_that_cannot_be_deleted_is_told_with_the_reason(
 
     with pytest.raises(error, match=hint):
         shelf.delete("other", folder, in_use="mnist_cnn_best")
+
+
+def test_what_came_with_the_program_is_what_belongs_to_it() -> None:
+    """The ensemble could be deleted from the page: it is no network that `list_models` names."""
+    if not shutil.which("git") or not (PROJECT / ".git").exists():
+        pytest.skip("only git knows which models came with the program, and which were added")
+    command = ["git", "-C", str(PROJECT), "ls-files", "models/*.pth"]
+    files = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+    assert {Path(file).stem for file in files} == shelf.SHIPPED
 
 
 # --- the best one ---------------------------------------------------------------------------------
