@@ -220,10 +220,12 @@ class Service:
             if self._jobs is None:
                 from jobs import TrainingJobs
 
+                store = self._feedback
                 self._jobs = TrainingJobs(
                     models=self.models_folder,
                     data=self.data_folder,
-                    corrections=self._feedback.path if self._feedback else None,
+                    # Not `if store`: one that is still empty counts as false.
+                    corrections=None if store is None else store.path,
                     on_end=self.follow_promotion,
                 )
             return self._jobs

@@ -11,6 +11,7 @@ import pytest
 
 from access import Access
 from errors import CheckpointError, DataFormatError, ModelNotFoundError, OutputError
+from feedback import FeedbackStore
 from jobs import Job, JobSettings
 from model import build_model
 from registry import save_checkpoint
@@ -128,6 +129,16 @@ def test_a_new_best_model_reads_from_then_on_where_the_former_one_did(
     assert (service.predictor is not before) == changes
     if changes:
         assert service.predictor.checkpoint.architecture == "cnn1"
+
+
+def test_trainings_learn_from_the_store_that_the_service_was_given(folder: Path, tmp_path: Path):
+    """An empty one was taken for none, and the corrections of the project were learned instead."""
+    store = FeedbackStore(tmp_path / "own.sqlite")
+
+    service = Service(models_folder=folder, device="cpu", feedback=store)
+
+    assert service.jobs.corrections == store.path
+    assert not store.path.exists()  # it is opened when somebody needs it
 
 
 @pytest.mark.parametrize("kind", [OutputError, DataFormatError])
