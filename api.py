@@ -89,6 +89,11 @@ class Engine:
     lane: Lane
     metrics: Metrics
 
+    def start(self) -> None:
+        """Work again after `close`; an application may live more than once."""
+        self.reader.start()
+        self.lane.start()
+
     def close(self) -> None:
         """Finish what waits, and end the threads."""
         self.reader.close()
@@ -484,6 +489,8 @@ def build_api(
 
     @asynccontextmanager
     async def live(app: FastAPI) -> AsyncIterator[None]:
+        engine.start()
+        app.state.stopping = False
         yield
         await asyncio.to_thread(engine.close)
 

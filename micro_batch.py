@@ -40,6 +40,7 @@ MOST = 16  # pictures in one pass; a picture costs a third of a pass of its own 
 CAPACITY = 256  # pictures that may wait; about a second of work for two cores
 MAX_WAIT_S = 20  # who has waited for longer is told to come back
 SLOW_CAPACITY = 32
+STOPPING = "the server is stopping; try again in a moment"
 
 
 @dataclass(frozen=True)
@@ -86,15 +87,11 @@ class MicroBatcher:
         self._on_batch = on_batch
         self._line: deque[_Waiting] = deque()
         self._changed = threading.Condition()
-        self._closed = False
+        self._closed = True
         self._quick = quick or shared(QUICK)
         self._slow = Lane("large pictures", threads=1)
-        self._threads = [
-            threading.Thread(target=self._work, name=f"read {number}", daemon=True)
-            for number in range(self._quick.most)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+        self.start()
 
     def __len__(self) -> int:
         """Count the pictures that wait."""
@@ -127,6 +124,19 @@ class MicroBatcher:
                 f"this picture waited for {MAX_WAIT_S} s; try again in a moment"
             ) from error
 
+    def start(self) -> None:
+        """Read again after `close`; nothing happens if it reads already."""
+        if not self._closed:
+            return
+        self._closed = False
+        self._slow.start()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"read {number}", daemon=True)
+            for number in range(self._quick.most)
+        ]
+        for thread in self._threads:
+            thread.start()
+
     def close(self) -> None:
         """Refuse what comes from now on, read what waits, and end the threads."""
         with self._changed:
@@ -140,7 +150,9 @@ class MicroBatcher:
         """Put a picture at the end of the line."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         with self._changed:
-            if self._closed or len(self._line) >= self.capacity:
+            if self._closed:
+                raise OverloadedError(STOPPING)
+            if len(self._line) >= self.capacity:
                 raise OverloadedError(_busy(len(self._line), "pictures"))
             self._line.append(_Waiting(content, future))
             self._changed.notify()
@@ -214,8 +226,10 @@ class Lane:
         self.name = name
         self.capacity = capacity
         self._count = 0
-        self._counting = threading.Lock()
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._changing = threading.Lock()
+        self._most = threads
+        self._pool: ThreadPoolExecutor | None = None
+        self.start()
 
     def __len__(self) -> int:
         """Count what waits or runs."""
@@ -227,13 +241,16 @@ class Lane:
         Raises
         ------
         OverloadedError
-            If too many wait already, or this has waited for too long. What has begun may end.
+            If too many wait already, or this has waited for too long, or the lane is closed. What
+            has begun may end.
         """
-        if self._count >= self.capacity:
-            raise OverloadedError(_busy(self._count, self.name))
-        with self._counting:
+        with self._changing:
+            if self._pool is None:
+                raise OverloadedError(STOPPING)
+            if self._count >= self.capacity:
+                raise OverloadedError(_busy(self._count, self.name))
+            work = self._pool.submit(function, *args)
             self._count += 1
-        work = self._pool.submit(function, *args)
         work.add_done_callback(self._leave)
         done = asyncio.wrap_future(work)
         try:
@@ -246,16 +263,26 @@ class Lane:
             raise OverloadedError(
                 f"this waited for {MAX_WAIT_S} s behind other {self.name}; try again in a moment"
             )
+        if work.cancelled():
+            raise OverloadedError(STOPPING)
         return await done
 
     def _leave(self, _: Future[Any]) -> None:
         """Count one less once its work has ended, which nobody may have waited for."""
-        with self._counting:
+        with self._changing:
             self._count -= 1
 
+    def start(self) -> None:
+        """Run again after `close`; nothing happens if it runs already."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._most, thread_name_prefix=self.name)
+
     def close(self) -> None:
-        """Let what runs end, and drop what waits."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Let what runs end, and refuse what waits and what comes from now on."""
+        with self._changing:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _busy(count: int, what: str) -> str:

@@ -834,6 +834,27 @@ def test_an_application_that_ends_lets_its_threads_go(folder: Path, tmp_path: Pa
     assert not any(thread.is_alive() for thread in threads)
 
 
+def test_an_application_may_live_again_and_says_between_its_lives_that_it_stopped(
+    folder: Path, tmp_path: Path, seven: bytes
+) -> None:
+    """It was closed for good, and said that 0 pictures were more than could be read."""
+    client = TestClient(build_api(make_service(folder, tmp_path)), base_url=HERE)
+    image = {"image": base64_of(seven)}
+
+    def ask() -> list[Any]:
+        return [client.post(path, json=image) for path in ("/predict", "/read")]
+
+    with client:
+        first = ask()
+    between = ask()
+    with client:
+        second = ask()
+
+    codes = [[answer.status_code for answer in life] for life in (first, between, second)]
+    assert codes == [[200, 200], [503, 503], [200, 200]]
+    assert all("the server is stopping" in answer.json()["detail"] for answer in between)
+
+
 def test_the_documentation_needs_no_other_host(client: TestClient) -> None:
     page = client.get("/docs")
 
