@@ -36,7 +36,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 import api_models as models
-from api_bodies import Sent, check_json, decode_base64, read_json, read_pictures
+from api_bodies import Sent, check_json, decode_base64, read_json, read_pictures, require_json
 from api_errors import answer_digit_error, answer_http_error, answer_invalid, name_error
 from errors import DigitError, ImageError, OverloadedError
 from guards import Guard, Rules
@@ -362,6 +362,7 @@ feedback = APIRouter(tags=["Correct"], responses=_PROBLEMS)
 )
 async def add_correction(request: Request, engine: Working) -> models.StoredCorrection:
     """Store a picture with the digit that it shows. To say the same twice changes nothing."""
+    require_json(request)
     opinion, content = await asyncio.to_thread(_read_opinion, await request.body())
     answer = await read_one(engine, Sent("image", content))
     store = partial(engine.service.add_correction, source="api")

@@ -106,12 +106,23 @@ async def read_json(request: Request, schema: type[Schema]) -> Schema:
     RequestError, SettingsError
         As `check_json` does.
     """
+    require_json(request)
+    return check_json(await request.body(), schema, advice=_OBJECT)
+
+
+def require_json(request: Request) -> None:
+    """Refuse a body that does not say that it is JSON.
+
+    Raises
+    ------
+    ContentTypeError
+        If it says something else, or nothing.
+    """
     kind = kind_of(request)
     if not is_json(kind):
         raise ContentTypeError(
             f"Content-Type: {kind[:80] or 'none'} is not read here; {_OBJECT}; with curl: --json"
         )
-    return check_json(await request.body(), schema, advice=_OBJECT)
 
 
 def kind_of(request: Request) -> str:

@@ -614,6 +614,20 @@ def test_a_picture_of_no_digit_can_be_corrected_too(
     assert client.get("/feedback").json()["counts"]["none"] == 1
 
 
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_a_correction_has_to_say_that_it_is_json(
+    client: TestClient, seven: bytes, kind: str
+) -> None:
+    """Anything was stored, also what a form of another site may send unasked."""
+    body = json.dumps({"image": base64_of(seven), "correct": 7})
+
+    answer = client.post("/feedback", content=body, headers={"content-type": kind})
+
+    assert (answer.status_code, answer.json()["error"]) == (415, "content_type")
+    assert "curl: --json" in answer.json()["detail"]
+    assert client.get("/feedback").json()["total"] == 0
+
+
 @pytest.mark.parametrize("correct", [10, -1, 7.5, "7", True, [7]])
 def test_only_a_digit_or_null_is_a_correction(
     client: TestClient, seven: bytes, correct: object
