@@ -424,12 +424,15 @@ def delete_correction(
 operation = APIRouter(tags=["Operate"], responses=_PROBLEMS)
 
 
+# FastAPI does not answer HEAD by itself, which load balancers and monitors like to send.
+@operation.head("/health", include_in_schema=False)
 @operation.get("/health", summary="Whether the server is alive")
 async def health() -> models.Health:
     """Answer as long as the server does."""
     return models.Health()
 
 
+@operation.head("/ready", include_in_schema=False)
 @operation.get("/ready", summary="Whether the server can read")
 async def ready(request: Request, engine: Working) -> models.Ready:
     """Answer 503 while the server is stopping or the line is full: send requests elsewhere."""

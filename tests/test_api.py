@@ -831,6 +831,16 @@ def test_health_readiness_and_numbers_are_told(client: TestClient, seven: bytes)
     assert 'digits_model_info{architecture="mlp",name="mnist_cnn_best"' in numbers.text
 
 
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+def test_who_asks_only_for_the_head_gets_what_get_would_say(client: TestClient, path: str) -> None:
+    """Load balancers do, and were told that the method is wrong."""
+    whole, head = client.get(path), client.head(path)
+
+    assert head.status_code == whole.status_code == 200
+    assert head.headers["content-length"] == whole.headers["content-length"]
+    assert head.content == b""
+
+
 def test_a_stopping_server_is_alive_but_not_ready(fresh: Callable[..., TestClient]) -> None:
     client = fresh()
     client.app.state.stopping = True  # type: ignore[attr-defined]
