@@ -53,6 +53,7 @@ BUSY_S = 30.0  # how long one writer waits for another
 RETRY_S = 0.01
 VERSION = 1  # of the tables below
 PAGE_SIZE = 24  # corrections on one page of the list
+LARGEST = 2**63 - 1  # number that SQLite knows
 NO_DIGIT = "not a digit"
 NO_DIGIT_FOLDER = NO_DIGIT_FOLDERS[1]
 
@@ -276,9 +277,16 @@ class FeedbackStore:
             Corrections on a page.
         correct : int, None or "all", default="all"
             Only those of this digit; None for pictures without a digit.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such page, or one that SQLite could not count to.
         """
         if page < 1 or size < 1:
             raise SettingsError(f"page {page} of {size} corrections: both begin at 1")
+        if max(page, size, size * page) > LARGEST:
+            raise SettingsError(f"page {page} of {size} corrections: that is more than can be kept")
         if not self.path.exists():
             return []
         chosen = (correct == "all", None if correct == "all" else correct)
@@ -600,6 +608,8 @@ def run(args: argparse.Namespace) -> int:
             "one in --database or DIGITS_FEEDBACK"
         )
     if args.command == "list":
+        if not 1 <= args.limit <= LARGEST:
+            raise SettingsError(f"--limit {args.limit}: choose a number from 1 to {LARGEST:,}")
         _print_list(store.list_page(size=args.limit))
     elif args.command == "count":
         for digit, count in store.count_by_digit().items():

@@ -204,9 +204,12 @@ def test_a_list_may_hold_one_digit_only(
     assert (len(found) if correct == "all" else [each.id for each in found]) == expected
 
 
-@pytest.mark.parametrize(("page", "size"), [(0, 24), (-1, 24), (1, 0)])
-def test_pages_begin_at_one(store: FeedbackStore, page: int, size: int):
-    with pytest.raises(SettingsError, match="begin at 1"):
+@pytest.mark.parametrize(
+    ("page", "size"),
+    [(0, 24), (-1, 24), (1, 0), (2**63, 1), (1, 2**63), (2**40, 2**40), (10**30, 24)],
+)
+def test_a_page_that_cannot_be_is_refused(store: FeedbackStore, page: int, size: int) -> None:
+    with pytest.raises(SettingsError, match=f"page {page} of {size} corrections"):
         store.list_page(page, size=size)
 
 
@@ -659,3 +662,14 @@ def _integrity(store: FeedbackStore) -> str:
     answer: str = connection.execute("PRAGMA integrity_check").fetchone()[0]
     connection.close()
     return answer
+
+
+@pytest.mark.parametrize("limit", [0, -1, 2**63, 99999999999999999999])
+def test_a_list_of_an_impossible_length_is_refused_by_the_name_of_its_flag(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], limit: int
+) -> None:
+    """More than SQLite can count to ended in a traceback."""
+    code = main(["--database", str(tmp_path / "f.sqlite"), "list", "--limit", str(limit)])
+
+    assert code == 2
+    assert f"--limit {limit}: choose a number from 1" in capsys.readouterr().err
