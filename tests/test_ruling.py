@@ -212,9 +212,9 @@ def test_what_looks_like_a_side_is_judged_in_its_own_window(monkeypatch: pytest.
     """A page of 1,280 pixels with 1,200 such strokes was labelled 2,400 times: 28 seconds."""
     mask, label, sizes = full_page(), cv2.connectedComponentsWithStats, []
 
-    def count(image: np.ndarray, **options: int) -> object:
+    def count(image: np.ndarray, *, connectivity: int) -> object:
         sizes.append(image.size)
-        return label(image, **options)
+        return label(image, connectivity=connectivity)
 
     monkeypatch.setattr(cv2, "connectedComponentsWithStats", count)
     clean(mask)
@@ -250,9 +250,9 @@ def test_a_side_is_judged_in_its_window_as_on_the_whole_page(monkeypatch: pytest
         for row in range(0, 241, 60):
             mask[row : row + 2] = 1
         for column in rng.integers(0, 318, 12):
-            row, wide, low = rng.integers(0, 180), rng.integers(2, 120), rng.integers(1, 60)
-            mask[row - row % 60 :, column : column + 2][:62] = 1
-            mask[row : row + low, column : column + wide] |= rng.random() < 0.4
+            top, wide, low = rng.integers(0, 180), rng.integers(2, 120), rng.integers(1, 60)
+            mask[top - top % 60 :, column : column + 2][:62] = 1
+            mask[top : top + low, column : column + wide] |= rng.random() < 0.4
         remove_ruling(mask, stroke=2.0)
 
     assert 30 < sum(told) < len(told) - 30
