@@ -75,10 +75,6 @@ class Rule:
         """The row of its middle."""
         return self.slope * (self.left + self.right) / 2 + self.start
 
-    def is_at(self, column: float, row: float, within: float) -> bool:
-        """Tell whether a point is on it."""
-        return abs(self.slope * column + self.start - row) <= within
-
 
 def remove_ruling(mask: np.ndarray, *, stroke: float) -> np.ndarray:
     """Take away ruled lines, squares and boxes, and leave the strokes that cross them.
@@ -295,15 +291,21 @@ def find_rules(
             if ink >= THIN * (right - left):
                 found.append((ink, slope, row - slope * width / 2, left, right))
     rules: list[Rule] = []
+    known = np.empty((0, 3))  # slope, start and thickness of each: there may be thousands to ask
+    near = 2 / scale + 1
     for _, slope, start, left, right in sorted(found, reverse=True):
         ends = [(column / scale, (slope * column + start) / scale) for column in (left, right)]
-        near = 2 / scale + 1
-        if any(all(rule.is_at(*end, near + rule.thickness) for end in ends) for rule in rules):
+        slopes_of, starts_of, thickness_of = known.T
+        is_known = np.ones(len(known), bool)
+        for column, row in ends:
+            is_known &= np.abs(slopes_of * column + starts_of - row) <= near + thickness_of
+        if is_known.any():
             continue
         first = Rule(slope, start / scale, round(left / scale), round(right / scale), thickest)
         rule = _fit(thin, first, near)
         if rule is not None:
             rules.append(rule)
+            known = np.vstack((known, (rule.slope, rule.start, rule.thickness)))
             _erase(thin, rule)
     return rules
 
@@ -364,9 +366,14 @@ def _frame(mask: np.ndarray, rule: Rule, reach: float) -> tuple[tuple[slice, sli
 def _fit(thin: np.ndarray, rule: Rule, near_px: float) -> Rule | None:
     """Lay a line exactly through the thin ink within `near_px` of it; None if there is little."""
     window, middle = _frame(thin, rule, 4 * rule.thickness)
-    rows, columns = np.nonzero(thin[window])
-    offset = rule.slope, float(middle[0])
+    strip = thin[window]
     length = rule.right - rule.left
+    # Most of thousands of lines that lie beside others are given up here, before the ink is listed.
+    beside = np.abs(np.arange(len(strip))[:, None] - middle) <= near_px + 1
+    if np.count_nonzero((strip.view(bool) & beside).any(axis=0)) < THIN * length:
+        return None
+    rows, columns = np.nonzero(strip)
+    offset = rule.slope, float(middle[0])
     reach, thickness = near_px, rule.thickness
     before = None
     for _ in range(4):
