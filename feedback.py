@@ -600,6 +600,8 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Do what was asked for; 1 if some rows of a table could not be taken."""
     store = FeedbackStore(args.database)
+    if args.command == "list" and not 1 <= args.limit <= LARGEST:
+        raise SettingsError(f"--limit {args.limit}: choose a number from 1 to {LARGEST:,}")
     named = args.database or os.environ.get("DIGITS_FEEDBACK")
     # A name with a typo would pass as a store without corrections.
     if named and args.command != "import" and not store.path.exists():
@@ -608,8 +610,6 @@ def run(args: argparse.Namespace) -> int:
             "one in --database or DIGITS_FEEDBACK"
         )
     if args.command == "list":
-        if not 1 <= args.limit <= LARGEST:
-            raise SettingsError(f"--limit {args.limit}: choose a number from 1 to {LARGEST:,}")
         _print_list(store.list_page(size=args.limit))
     elif args.command == "count":
         for digit, count in store.count_by_digit().items():
