@@ -37,6 +37,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from batch_sources import LARGEST
 from encoding import encode_png
 from errors import DataFormatError, DataNotFoundError, DigitError, OutputError, SettingsError
 from labels import NO_DIGIT_FOLDERS
@@ -53,7 +54,6 @@ BUSY_S = 30.0  # how long one writer waits for another
 RETRY_S = 0.01
 VERSION = 1  # of the tables below
 PAGE_SIZE = 24  # corrections on one page of the list
-LARGEST = 2**63 - 1  # number that SQLite knows
 NO_DIGIT = "not a digit"
 NO_DIGIT_FOLDER = NO_DIGIT_FOLDERS[1]
 

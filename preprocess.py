@@ -45,9 +45,9 @@ BOX = 20  # the digit's longer side in it
 SIDES, LEGIBLE = (160, WORKING_SIDE, 2 * WORKING_SIDE), 32
 WORKING_MIN = 112  # pixels; smaller pictures are enlarged to this, so that masks have smooth edges
 
-# A shadow as narrow as this much of the picture is none of the digit's strokes. Without it, a digit
-# has at most so much of the box, and is so many times as dark as the rest was.
-FINE_WINDOW, SHADOW, DARKER = 0.12, 0.6, 1.4
+# The look below a shadow: what is wider than this share of the picture is ground. What is found then
+# has at most so much of the first one's box, and is so many times as dark as the rest of that was.
+FINE_WINDOW, SMALLER, DARKER = 0.12, 0.6, 1.4
 
 SOLID = 0.5  # of its box; what has so much ink may be a sheet
 
@@ -253,7 +253,7 @@ def _look_below_shadow(grey: np.ndarray, found: _Found) -> _Found:
     except BlankImageError:
         return found
     sizes = [(right - left) * (lower - top) for left, top, right, lower in (found.box, again.box)]
-    if again.is_doubtful or sizes[1] > SHADOW * sizes[0]:
+    if again.is_doubtful or sizes[1] > SMALLER * sizes[0]:
         return found
     written, rest = again.alone > 0.5, (found.alone > 0) & (again.alone == 0)
     if not (written.any() and rest.any()):
