@@ -45,7 +45,7 @@ BOX = 20  # the digit's longer side in it
 SIDES, LEGIBLE = (160, WORKING_SIDE, 2 * WORKING_SIDE), 32
 WORKING_MIN = 112  # pixels; smaller pictures are enlarged to this, so that masks have smooth edges
 
-# The look below a shadow: what is wider than this share of the picture is ground. What is found then
+# The look below a shadow: what is wider than this share of the picture is ground. What it finds
 # has at most so much of the first one's box, and is so many times as dark as the rest of that was.
 FINE_WINDOW, SMALLER, DARKER = 0.12, 0.6, 1.4
 
