@@ -36,8 +36,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 import api_models as models
-from api_bodies import Sent, check_json, decode_base64, read_json, read_pictures, require_json
+from api_bodies import Sent, check_json, read_json, read_pictures, require_json
 from api_errors import answer_digit_error, answer_http_error, answer_invalid, name_error
+from encoding import decode_base64
 from errors import DigitError, ImageError, OverloadedError
 from guards import Guard, Rules
 from micro_batch import MOST, Answer, Lane, MicroBatcher

@@ -14,14 +14,13 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from errors import ContentTypeError, EncodingError, ImageError, RequestError, SettingsError
+from encoding import decode_base64
+from errors import ContentTypeError, ImageError, RequestError, SettingsError
 
 if TYPE_CHECKING:
     from fastapi import Request
@@ -31,7 +30,6 @@ Schema = TypeVar("Schema", bound=BaseModel)
 
 FIELDS = {"image", "images", "file"}  # of a form
 LARGE = 2**18  # bytes from which on a body is decoded in a thread: it takes a millisecond
-LONGEST_HEAD = 200  # characters of a data URL before its content
 MAX_PARTS = 100
 _WAYS = (
     'send application/json with {"image": "<base64>"}, multipart/form-data with a file called '
@@ -177,47 +175,6 @@ def try_base64(text: str, field: str) -> bytes | ImageError:
         return decode_base64(text, field)
     except ImageError as error:
         return error
-
-
-def decode_base64(text: object, field: str) -> bytes:
-    """Decode base64 or a data URL.
-
-    Parameters
-    ----------
-    text : str
-        Line breaks and spaces in it are passed over, as MIME has them. Through the page's doors
-        anything may come.
-    field : str
-        For messages.
-
-    Raises
-    ------
-    EncodingError
-        If it is something else, or empty.
-    """
-    if not isinstance(text, str):
-        raise EncodingError(f"{field}: it is no text; send the file of a picture as base64")
-    if text[:5].lower() == "data:":
-        head, comma, text = text.partition(",")
-        if not (comma and len(head) < LONGEST_HEAD and head.lower().endswith(";base64")):
-            raise EncodingError(f"{field}: a data URL has to begin like data:image/png;base64,")
-    try:
-        content = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        content = _decode_broken_lines(text, field)
-    if not content:
-        raise EncodingError(f"{field}: it is empty; send the file of a picture as base64")
-    return content
-
-
-def _decode_broken_lines(text: str, field: str) -> bytes:
-    """Decode base64 with line breaks in it."""
-    try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise EncodingError(
-            f"{field}: not base64 ({error}); send the file of a picture as base64, or a data URL"
-        ) from error
 
 
 async def _from_form(request: Request, most: int) -> list[Sent]:

@@ -29,8 +29,9 @@ from fastapi import Request, Response
 from PIL import Image
 
 from api import build_api
-from api_bodies import decode_base64, read_pictures
+from api_bodies import read_pictures
 from api_models import Answer, PictureIn, describe_answer
+from encoding import decode_base64
 from errors import DigitError
 from load import Outcome, compose, drive
 from micro_batch import Answer as Read

@@ -1,6 +1,7 @@
-"""Pixels as the content of a file, and as a data URL that a page shows without a file.
+"""Pixels as the content of a file, and the content of a file as text: base64 or a data URL.
 
 pixels -> encode_png, encode_jpeg -> bytes -> data_url -> "data:image/png;base64,..."
+                                     bytes <- decode_base64 <-
 
 >>> picture_url(np.zeros((28, 28), np.uint8))[:22]
 'data:image/png;base64,'
@@ -9,15 +10,18 @@ pixels -> encode_png, encode_jpeg -> bytes -> data_url -> "data:image/png;base64
 from __future__ import annotations
 
 import base64
+import binascii
 import io
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from errors import EncodingError
 from pixels import to_bytes
 
 JPEG_QUALITY = 85
+LONGEST_HEAD = 200  # characters of a data URL before its content
 QUICK = 1  # the level of compression that costs hardly any time
 
 
@@ -68,3 +72,44 @@ def data_url(content: bytes, kind: str) -> str:
     'data:image/gif;base64,R0lGODlh'
     """
     return f"data:image/{kind};base64," + base64.b64encode(content).decode("ascii")
+
+
+def decode_base64(text: object, field: str) -> bytes:
+    """Decode base64 or a data URL.
+
+    Parameters
+    ----------
+    text : str
+        Line breaks and spaces in it are passed over, as MIME has them. Through the page's doors
+        anything may come.
+    field : str
+        For messages.
+
+    Raises
+    ------
+    EncodingError
+        If it is something else, or empty.
+    """
+    if not isinstance(text, str):
+        raise EncodingError(f"{field}: it is no text; send the file of a picture as base64")
+    if text[:5].lower() == "data:":
+        head, comma, text = text.partition(",")
+        if not (comma and len(head) < LONGEST_HEAD and head.lower().endswith(";base64")):
+            raise EncodingError(f"{field}: a data URL has to begin like data:image/png;base64,")
+    try:
+        content = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        content = _decode_broken_lines(text, field)
+    if not content:
+        raise EncodingError(f"{field}: it is empty; send the file of a picture as base64")
+    return content
+
+
+def _decode_broken_lines(text: str, field: str) -> bytes:
+    """Decode base64 with line breaks in it."""
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise EncodingError(
+            f"{field}: not base64 ({error}); send the file of a picture as base64, or a data URL"
+        ) from error

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from api_bodies import decode_base64
+from encoding import decode_base64
 from errors import DigitError
 
 if TYPE_CHECKING:

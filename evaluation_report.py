@@ -21,6 +21,7 @@ import plots
 from encoding import data_url, picture_url
 from errors import ImageError
 from picture import PictureSource, open_picture
+from pixels import rescale
 from utils import atomic_write
 
 if TYPE_CHECKING:
@@ -152,10 +153,8 @@ def _thumbnail(source: PictureSource | None) -> str:
     except ImageError:
         return ""
     scale = THUMBNAIL / max(pixels.shape[:2])
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
-    size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
-    small = cv2.resize(pixels, size, interpolation=how)
-    return picture_url(small)
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
+    return picture_url(rescale(pixels, scale, method=method))
 
 
 def _figure_url(figure: Figure) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 from errors import SettingsError
 from fonts import find_fonts, print_text
 from pen import SIZE, Stroke, crop, draw_lines, random_hand, read_template, trace, warp
+from pixels import rescale
 from stroke_shapes import GREEK, LETTERS, SHAPES, SIGNS
 from strokes import draw_digit, draw_number
 
@@ -197,10 +198,10 @@ def _fit(ink: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
     """Scale a picture to fit a square and put it at a place of its own."""
     ink = crop(ink)
     scale = rng.uniform(0.7, 0.95) * size / max(ink.shape)
-    width, height = (max(1, round(scale * side)) for side in ink.shape[::-1])
+    small = rescale(ink, scale)
+    height, width = small.shape
     picture = np.zeros((size, size), np.uint8)
     top, left = rng.integers(0, [size - height + 1, size - width + 1])
-    small = cv2.resize(ink, (width, height), interpolation=cv2.INTER_AREA)
     picture[top : top + height, left : left + width] = small
     return picture
 

@@ -8,8 +8,6 @@ does in the browser is in `pad.js`, and how it looks is in `page.css`.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -18,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from encoding import picture_url
-from errors import DigitError, ImageError, ImageTooLargeError
+from encoding import LONGEST_HEAD, decode_base64, picture_url
+from errors import DigitError, EncodingError, ImageError, ImageTooLargeError
 from tryouts import pick_example
 from widgets import QUIET
 
@@ -31,7 +29,6 @@ HERE = Path(__file__).resolve().parent
 
 # A photograph from a phone has 2 to 12 MB. More would be slow to send as text and is not needed.
 MAX_PICTURE_BYTES = 20 * 2**20
-LONGEST_HEAD = 200  # characters of a data URL before its content
 MAX_NAME = 80  # characters of a file name that are shown
 
 SHEET = 280  # the pad's own unit: its sheet is so many high
@@ -358,21 +355,17 @@ def decode_data_url(url: object, name: str = "the picture") -> bytes:
     ImageError
         If it is not a data URL, not base64, or empty.
     """
-    if not isinstance(url, str):
-        raise ImageError(f"{name} did not arrive as a picture; try again")
-    head, comma, body = url[:LONGEST_HEAD].partition(",")
-    is_empty = url == "data:" or (comma and not body)  # the first is what Chromium sends
-    if url != "data:" and not (comma and head.startswith("data:") and head.endswith(";base64")):
+    if not isinstance(url, str) or not url.startswith("data:"):
         raise ImageError(f"{name} did not arrive as a picture; try again")
     if len(url) > 4 * MAX_PICTURE_BYTES // 3 + LONGEST_HEAD:
         raise ImageTooLargeError(
             f"{name} has more than {MAX_PICTURE_BYTES // 2**20} MB; save a smaller copy"
         )
-    if is_empty:
+    if url == "data:" or url.endswith(","):  # the first is what Chromium sends
         raise ImageError(f"{name} is an empty file; save or copy it again")
     try:
-        content = base64.b64decode(url[len(head) + 1 :], validate=True)
-    except (binascii.Error, ValueError) as error:
+        content = decode_base64(url, name)
+    except EncodingError as error:
         raise ImageError(f"{name} arrived damaged; try again") from error
     if len(content) > MAX_PICTURE_BYTES:
         raise ImageTooLargeError(

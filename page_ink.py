@@ -16,7 +16,7 @@ import numpy as np
 from errors import BlankImageError
 from ink import BLURRED_FACTOR, MIN_CONTRAST, NOISE_FACTOR, full_ink
 from masks import stroke_width
-from pixels import DEVIATION
+from pixels import DEVIATION, rescale
 from ruling import remove_paper_lines, weighted_median
 
 PAGE_BLUR = 2.0  # pixels, deviations; where noise hides the ink
@@ -87,8 +87,7 @@ def _is_minority_dark(grey: np.ndarray) -> bool:
 def _stand_out(bright: np.ndarray, window: float, least: float) -> np.ndarray:
     """Tell how far each pixel stands out from its ground, in parts of full ink."""
     scale = min(1.0, GROUND_WINDOW / window)
-    size = (max(1, round(bright.shape[1] * scale)), max(1, round(bright.shape[0] * scale)))
-    small = cv2.resize(bright, size, interpolation=cv2.INTER_AREA)
+    small = rescale(bright, scale)
     side = max(3, round(window * scale))
     ground = cv2.morphologyEx(small, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
     ground = cv2.blur(ground, (5, 5))

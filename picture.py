@@ -32,6 +32,7 @@ from PIL.IcoImagePlugin import IcoFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from errors import ImageError, ImageNotFoundError, ImageTooLargeError
+from pixels import rescale
 
 if TYPE_CHECKING:
     import torch
@@ -523,14 +524,12 @@ def _check_effort(image: Image.Image, count: int, name: str) -> None:
 
 def _reduce(values: np.ndarray, working_side: int) -> np.ndarray:
     """Shrink to working size; by more than half by averaging, so that noise shrinks too."""
-    height, width = values.shape[:2]
-    scale = working_side / max(height, width)
+    scale = working_side / max(values.shape[:2])
     if scale >= 1:
         return values
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
     # Down to a half, interpolation misses no pixel, and takes a fifth of the time of averaging.
     method = cv2.INTER_LINEAR if scale >= 0.5 else cv2.INTER_AREA
-    return cv2.resize(values, size, interpolation=method)
+    return rescale(values, scale, method=method)
 
 
 def _to_pixels(values: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Planes of brightness: as bytes, as a smaller copy, and what lies in the middle of their values.
+"""Planes of brightness: as bytes, in another size, and what lies in the middle of their values.
 
 >>> to_bytes(np.array([0.0, 0.5, 1.0]))
 array([  0, 128, 255], dtype=uint8)
@@ -32,10 +32,29 @@ def to_bytes(values: np.ndarray) -> np.ndarray:
 def shrink(grey: np.ndarray, side: int) -> np.ndarray:
     """Reduce a plane, or several, to at most `side` pixels on the longer side."""
     scale = side / max(grey.shape[:2])
-    if scale >= 1:
-        return grey
-    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
-    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    return grey if scale >= 1 else rescale(grey, scale)
+
+
+def rescale(values: np.ndarray, scale: float, *, method: int | None = None) -> np.ndarray:
+    """Multiply the sides of a plane, or of several, by a number.
+
+    Parameters
+    ----------
+    values : ndarray of shape (height, width) or (height, width, channels)
+    scale : float
+        Above 0; each side keeps at least one pixel.
+    method : int, optional
+        One of OpenCV's `INTER_...`; averages where it shrinks and interpolates where it enlarges
+        if not given.
+
+    Returns
+    -------
+    ndarray of the same type
+    """
+    if method is None:
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    height, width = (max(1, round(side * scale)) for side in values.shape[:2])
+    return cv2.resize(values, (width, height), interpolation=method)
 
 
 def median(values: np.ndarray) -> np.float32:

@@ -33,7 +33,7 @@ from errors import BlankImageError
 from ink import STROKE_WINDOW, WEAK, find_ink, full_ink, ink_mask, to_grey
 from masks import bounding_box, stroke_width
 from picture import WORKING_SIDE, Picture, PictureSource, load_picture
-from pixels import median, to_bytes
+from pixels import median, rescale, to_bytes
 from printed import remove_boxes, remove_printed_lines
 from ruling import remove_paper_lines
 from sheet import cut_out, find_sheet
@@ -350,10 +350,7 @@ def as_mnist_form(grey: np.ndarray) -> np.ndarray | None:
 def _enlarge(grey: np.ndarray) -> np.ndarray:
     """Bring small pictures to working size, so that masks have smooth edges."""
     scale = WORKING_MIN / max(grey.shape)
-    if scale <= 1:
-        return grey
-    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
-    return cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR)
+    return grey if scale <= 1 else rescale(grey, scale)
 
 
 def scale_to_box(ink: np.ndarray) -> np.ndarray:
@@ -368,7 +365,7 @@ def scale_to_box(ink: np.ndarray) -> np.ndarray:
     -------
     ndarray of at most (20, 20), float32, 0.0..1.0
     """
-    share = _resize(ink, FINE * BOX)
+    share = rescale(ink, FINE * BOX / max(ink.shape))
     share = share / full_ink(share)
     fine = _stretch(share, *FULL_RANGE)
     if _mnist_stroke_width(fine) > BROAD:
@@ -380,7 +377,8 @@ def scale_to_box(ink: np.ndarray) -> np.ndarray:
     elif width > THICK:
         fine = cv2.erode(fine, _disc((width - THICK) * FINE))
     left, top, right, bottom = bounding_box((fine > WEAK).astype(np.uint8))
-    return np.clip(_resize(fine[top:bottom, left:right], BOX), 0, 1)
+    tight = fine[top:bottom, left:right]
+    return np.clip(rescale(tight, BOX / max(tight.shape)), 0, 1)
 
 
 def _stretch(share: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -397,13 +395,6 @@ def _disc(diameter: float) -> np.ndarray:
     """Build a round kernel that widens a stroke by `diameter` pixels."""
     size = round(diameter) + 1
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-
-
-def _resize(ink: np.ndarray, side: int) -> np.ndarray:
-    """Scale so that the longer side is `side` pixels."""
-    scale = side / max(ink.shape)
-    size = (max(1, round(ink.shape[1] * scale)), max(1, round(ink.shape[0] * scale)))
-    return cv2.resize(ink, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
 def centre_by_mass(digit: np.ndarray) -> np.ndarray:

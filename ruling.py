@@ -28,6 +28,7 @@ import cv2
 import numpy as np
 
 from masks import bounding_box, stroke_width
+from pixels import rescale
 
 COPY_SIDE = 640  # pixels of the reduced copy in which lines are looked for
 SPAN = 0.86  # of the picture: what runs through so much of it is printed
@@ -427,9 +428,7 @@ def _reduce(mask: np.ndarray, scale: float) -> np.ndarray:
     """Shrink a mask; thin lines stay."""
     if scale >= 1:
         return mask
-    size = (max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale)))
-    share = cv2.resize(mask * np.uint8(255), size, interpolation=cv2.INTER_AREA)
-    return (share > 40).astype(np.uint8)
+    return (rescale(mask * np.uint8(255), scale) > 40).astype(np.uint8)
 
 
 def _drop_bars(mask: np.ndarray) -> np.ndarray:

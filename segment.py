@@ -32,6 +32,7 @@ from masks import stroke_width
 from page_ink import find_page_ink
 from picture import Picture
 from pieces import SMALL, USUAL_HEIGHT, WIDEST, Piece, divide_into_lines
+from pixels import rescale
 from preprocess import Prepared, centre_by_mass, scale_to_box
 from printed import remove_cells
 from ruling import remove_paper_lines, remove_ruling
@@ -143,10 +144,7 @@ def find_lines(picture: Picture, *, turn: int = 0) -> tuple[Line, ...]:
 def _enlarge(grey: np.ndarray) -> np.ndarray:
     """Bring small pictures to working size."""
     scale = min(SMALLEST_SIDE / min(grey.shape), PAGE_SIDE / max(grey.shape))
-    if scale <= 1:
-        return grey
-    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
-    return cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR)
+    return grey if scale <= 1 else rescale(grey, scale)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from pixels import DEVIATION, median, shrink
+from pixels import DEVIATION, median, rescale, shrink
 
 SIDE = 128  # pixels; longer side of the copy in which sheets are looked for
 LEAST_STEP = 10  # of 255 levels, from darkest to brightest: less is no edge
@@ -100,9 +100,8 @@ def cut_out(pixels: np.ndarray, sheet: np.ndarray) -> tuple[np.ndarray, tuple[in
 def _continue_ground(plane: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """Guess the ground around a sheet: near it as there, farther away as on the whole sheet."""
     scale = min(1.0, GROUND_SIDE / max(plane.shape))
-    size = (max(1, round(plane.shape[1] * scale)), max(1, round(plane.shape[0] * scale)))
     share, some = (
-        cv2.GaussianBlur(cv2.resize(each, size, interpolation=cv2.INTER_AREA), (0, 0), GROUND_BLUR)
+        cv2.GaussianBlur(rescale(each, scale), (0, 0), GROUND_BLUR)
         for each in (inside.astype(np.float32), np.where(inside, plane, np.float32(0)))
     )
     usual = 0.05  # so much the whole sheet counts

@@ -48,7 +48,7 @@ def test_a_huge_data_url_is_refused_before_it_is_decoded(monkeypatch: pytest.Mon
         decode_data_url("data:image/png;base64," + "A" * 1_000_000)
 
 
-def test_a_data_url_without_an_end_of_its_head_is_not_searched_for_one():
+def test_a_data_url_with_an_endless_head_is_refused():
     with pytest.raises(ImageError):
         decode_data_url("data:" + "x" * 1_000_000 + ";base64,AAAA")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pixels import median, quantile, shrink, to_bytes
+from pixels import median, quantile, rescale, shrink, to_bytes
 
 
 def test_brightness_becomes_the_nearest_byte() -> None:
@@ -48,3 +48,22 @@ def test_the_longer_side_of_a_small_copy_is_as_asked(
     shape: tuple[int, ...], wanted: tuple[int, ...]
 ):
     assert shrink(np.ones(shape, np.float32), 20).shape == wanted
+
+
+@pytest.mark.parametrize("scale", [0.001, 0.1, 1, 1.5])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_rescaled_plane_keeps_its_type_and_at_least_one_pixel(scale: float, dtype: type):
+    plane: np.ndarray = np.full((40, 9), 7).astype(dtype)
+
+    scaled = rescale(plane, scale)
+
+    assert scaled.shape == tuple(max(1, round(side * scale)) for side in plane.shape)
+    assert scaled.dtype == dtype
+    assert (scaled == 7).all()
+
+
+def test_shrinking_averages_so_that_no_pixel_is_missed():
+    dots = np.zeros((40, 40), np.float32)
+    dots[::10, ::10] = 1
+
+    assert rescale(dots, 0.1).mean() == pytest.approx(dots.mean())
