@@ -278,11 +278,13 @@ def find_rules(
     run = max(3, round(length * scale * (1 - GAP)))
     found: list[tuple[int, float, float, int, int]] = []
     for slope in np.arange(slopes[0], slopes[1] + 1e-9, SLOPE_STEP / width).tolist():
-        rows, thin_rows = (_shear(each, slope) for each in (small, small_thin))
         # Few rows have so much ink; only these are looked at closely.
-        inked = np.flatnonzero(
-            (rows.sum(axis=1) >= 0.8 * run) & (thin_rows.sum(axis=1) >= THIN * run)
-        )
+        rows = _shear(small, slope)
+        is_inked = _sum_along(rows) >= 0.8 * run
+        if not is_inked.any():
+            continue
+        thin_rows = _shear(small_thin, slope)
+        inked = np.flatnonzero(is_inked & (_sum_along(thin_rows) >= THIN * run))
         for row, runs in zip(inked.tolist(), _runs_along(rows[inked], run, hole), strict=True):
             columns = np.flatnonzero(runs)
             if not columns.size:
@@ -405,6 +407,11 @@ def _shear(mask: np.ndarray, slope: float) -> np.ndarray:
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     level = cv2.warpAffine(mask, matrix, mask.shape[::-1], flags=flags)
     return cv2.dilate(level, np.ones((3, 1), np.uint8))
+
+
+def _sum_along(mask: np.ndarray) -> np.ndarray:
+    """Count the ink of each row."""
+    return cv2.reduce(mask, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[:, 0]
 
 
 def _runs_along(rows: np.ndarray, length: int, hole: int) -> np.ndarray:
