@@ -58,7 +58,6 @@ TURNS = (0, 90, 180, 270)  # degrees, counter-clockwise
 # after turning. Measured on 40 generated pages, seed 3, in all four positions: upright at least
 # 83 % of digits are read surely, sideways mostly 40 %, and short numbers may read either way.
 UPRIGHT_FROM, TURNED_FROM = 0.75, 0.9  # parts of all marks that are surely digits
-MOST_CANDIDATES = 64  # in one forward pass
 TURN_FROM, TURN_TO = 6, 200  # digits; fewer say too little, and more would take seconds
 GUESSES = 3  # in a row of the table, the answer included
 ROW = "{name:<{width}}  {digit:>5}  {confidence:>10}  {verdict:<11}  {more}"
@@ -225,11 +224,7 @@ class MNISTPredictor:
         """Read the digits of a picture in one position."""
         lines = find_lines(picture, turn=turn)
         prepared = [candidate.prepared for line in lines for candidate in line.candidates]
-        # PyTorch keeps a plan of some megabytes for every size of batch that it meets: 250 sizes
-        # took 1.7 GB. Filled up to powers of two they are seven.
-        batch = min(MOST_CANDIDATES, 1 << (len(prepared) - 1).bit_length())
-        filled = prepared + prepared[-1:] * (-len(prepared) % batch)
-        predictions = iter(self.predict_prepared(filled))
+        predictions = iter(self.predict_prepared(prepared))
         rows, skipped, certainties = [], [], []
         for line in lines:
             answers = [next(predictions) for _ in line.candidates]
@@ -247,14 +242,28 @@ class MNISTPredictor:
             )
         return sum_up(rows, skipped, certainties, turn)
 
-    def predict_prepared(self, prepared: Sequence[Prepared]) -> list[Prediction]:
-        """Read pictures that `preprocess.prepare` has brought to MNIST's form already."""
+    def predict_prepared(
+        self, prepared: Sequence[Prepared], *, pad_to: int | None = None
+    ) -> list[Prediction]:
+        """Read pictures that `preprocess.prepare` has brought to MNIST's form already.
+
+        Parameters
+        ----------
+        prepared : sequence of Prepared
+        pad_to : int, optional
+            Fill the forward pass up with empty pictures to so many. The last decimals of an answer
+            depend on how many pictures share the pass; with one size for all, they do not. If not
+            given, the next power of two.
+        """
         if not prepared:
             return []
         # Of the ways to say the same in NumPy and PyTorch, those that run the least of their code:
         # for one picture, most of the time goes into fetching that code into the cache again.
         digits = np.array([each.digit for each in prepared])
-        logits = compute_logits(self.network, torch.from_numpy(digits)[:, None])
+        missing = (pad_to or round_up_batch(len(digits))) - len(digits)
+        if missing > 0:
+            digits = np.pad(digits, ((0, missing), (0, 0), (0, 0)))
+        logits = compute_logits(self.network, torch.from_numpy(digits)[:, None])[: len(prepared)]
         probabilities = (logits / self.checkpoint.temperature).softmax(dim=1).numpy()
         doubts = measure_doubt(probabilities).tolist()
         best = (-probabilities).argsort(axis=1, kind="stable")[:, :2].tolist()
@@ -286,6 +295,20 @@ class MNISTPredictor:
             )
         confidence = float(probabilities[digit])
         return Prediction(digit, confidence, probabilities, verdict, reason, prepared.digit)
+
+
+def round_up_batch(count: int) -> int:
+    """Round the size of a batch up, so that few different sizes occur.
+
+    PyTorch keeps a plan of some megabytes for every size that it meets: 250 sizes took 1.7 GB.
+    Rounded up to powers of two, up to `model.FORWARD_BATCH` and in what remains above it, there
+    are nine.
+
+    >>> round_up_batch(5), round_up_batch(256), round_up_batch(256 + 3)
+    (8, 256, 260)
+    """
+    full, rest = divmod(count, FORWARD_BATCH)
+    return full * FORWARD_BATCH + (1 << (rest - 1).bit_length() if rest else 0)
 
 
 def measure_doubt(probabilities: np.ndarray) -> np.ndarray:

@@ -22,8 +22,8 @@ import predict
 from degrade import photograph
 from errors import BlankImageError, DigitError, ImageError, ModelNotFoundError, SettingsError
 from pen import Hand, crop
-from predict import MNISTPredictor, main, measure_doubt
-from preprocess import Prepared
+from predict import MNISTPredictor, main, measure_doubt, round_up_batch
+from preprocess import Prepared, prepare
 from reading import Prediction, Reading
 from registry import save_checkpoint
 from strokes import draw_digit
@@ -109,6 +109,33 @@ def test_a_batch_with_an_impossible_option_is_refused_by_its_name(
     """A batch size of -1 gave no answers at all."""
     with pytest.raises(SettingsError, match=next(iter(options))):
         tiny_predictor.predict_batch([digit_png(1), digit_png(2)], **options)
+
+
+@pytest.mark.parametrize(
+    ("count", "size"), [(1, 1), (2, 2), (3, 4), (129, 256), (256, 256), (257, 257), (261, 264)]
+)
+def test_a_batch_is_rounded_up_to_one_of_few_sizes(count: int, size: int):
+    assert round_up_batch(count) == size
+
+
+@pytest.mark.parametrize("pad_to", [None, 2, 7, 64])
+def test_the_pictures_that_fill_up_a_batch_are_not_in_its_answers(
+    tiny_predictor: MNISTPredictor, pad_to: int | None
+):
+    prepared = [prepare(draw_digit(digit, np.random.default_rng(digit))) for digit in (1, 5, 7)]
+    sizes: list[int] = []
+    hook = tiny_predictor.network.register_forward_pre_hook(
+        lambda _, inputs: sizes.append(len(inputs[0]))
+    )
+
+    answers = tiny_predictor.predict_prepared(prepared, pad_to=pad_to)
+
+    hook.remove()
+    assert sizes == [max(3, pad_to or 4)]
+    alone = [tiny_predictor.predict_prepared([each])[0] for each in prepared]
+    assert [each.digit for each in answers] == [each.digit for each in alone]
+    for together, single in zip(answers, alone, strict=True):
+        assert together.confidence == pytest.approx(single.confidence, abs=1e-5)
 
 
 def test_an_empty_batch_gives_an_empty_list(tiny_predictor: MNISTPredictor) -> None:
