@@ -9,6 +9,8 @@
 let answer = null; // where the page shows it
 let seen = ""; // of it, when it was looked at last
 let kept = null; // the number of the picture about which something was said
+let askedAbout = null; // what was on the pad when something was said last
+let lostFocus = false; // since a button was pressed that is closed now
 const receipts = []; // for all that was said here and may be taken back
 const find = (name) => element.querySelector(".teach-" + name);
 const buttons = [find("yes"), ...element.querySelectorAll("[data-said]")];
@@ -22,15 +24,33 @@ function readAnswer() {
   return Number(panel.querySelector(".answer-digit").textContent);
 }
 
+// Which drawing or picture is on the pad; the same while strokes are added to it.
+function findSubject() {
+  return document.querySelector("#pad [data-begun]")?.dataset.begun;
+}
+
 function isTestPicture() {
   return answer.querySelector(".answer-right, .answer-wrong") !== null;
 }
 
 function tell(text, { closed, again = false }) {
+  lostFocus ||= element.contains(document.activeElement);
   find("text").textContent = text;
   find("hint").hidden = text !== "";
   find("again").hidden = !again;
   for (const button of buttons) button.disabled = closed;
+  giveFocusBack();
+}
+
+// A button that was pressed may be closed or gone now, and the focus of a keyboard with it.
+function giveFocusBack() {
+  const next = [find("again"), ...buttons].find((button) => !button.hidden && !button.disabled);
+  if (!lostFocus || !next) return;
+  lostFocus = false;
+  const focused = document.activeElement;
+  if (focused === document.body || (element.contains(focused) && (focused.disabled || focused.hidden))) {
+    next.focus();
+  }
 }
 
 function open() {
@@ -39,6 +59,7 @@ function open() {
 }
 
 function ask(event, about) {
+  askedAbout = findSubject();
   props.value = { ...about, at: Date.now() }; // the same twice is two questions
   trigger(event);
 }
@@ -60,8 +81,9 @@ find("again").addEventListener("click", () => {
 watch("value", () => {
   const value = props.value;
   if (!value || !("text" in value)) return;
-  kept = value.id;
   if (value.receipt) receipts.push(value.receipt);
+  if (askedAbout !== findSubject()) return; // something else is on the pad by now
+  kept = value.id;
   tell(value.text, { closed: value.kept || readAnswer() === undefined, again: value.kept });
 });
 

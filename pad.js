@@ -1,5 +1,6 @@
 // The drawing pad. Gradio runs this file once for each pad, as the body of a function of
-// (element, trigger, props, watch); `pad.build_pad` makes the elements that are looked up here.
+// (element, trigger, props, watch), after `answers.js`; `pad.build_pad` makes the elements that are
+// looked up here.
 //
 // What the pad shows is the end of a list of deeds: strokes, pictures and clears. Undo drops the
 // last deed and shows the rest, so it also brings back what was cleared or replaced.
@@ -46,6 +47,7 @@ let latest = null; // when the value that the pad has now came onto it
 let asked = 0; // the number of the latest question
 let begun = 0; // the first question about what is on the pad now; those before were about others
 let subject; // the deed with which that began
+const awaitAnswer = watchAnswers(props, said, { isEmpty, isDrawing: () => stroke !== null });
 let spot = null; // where the keyboard's pen is
 let keyStroke = false; // whether it is down
 
@@ -99,9 +101,10 @@ function ask(value, again = false) {
   const head = deeds[startOfScene()];
   if (again || head !== subject) begun = asked;
   subject = head;
+  stage.dataset.begun = begun; // for who speaks about what is on the pad
   props.value = { ...value, asked };
   trigger("input");
-  markAnswer();
+  awaitAnswer(asked, begun);
 }
 
 function sendSoon() {
@@ -114,88 +117,6 @@ function add(deed) {
   deeds.push(deed);
   while (deeds.length > MOST_DEEDS && startOfScene() > 0) deeds.shift();
   show();
-}
-
-// ---- The answer ---------------------------------------------------------------------------------
-//
-// It is shown elsewhere on the page, by the elements that `props.answers` names, and says to which
-// question it belongs. Until the one to the latest question is there, what is shown is marked: by
-// `aria-busy`, and by `data-late` with words for people if it takes its time. An empty pad needs no
-// answer: `props.blank` is shown at once, also in place of an answer that comes too late.
-//
-// What is made anew together with its words is mostly not read out to who cannot see. So the words
-// of an answer, its elements with `data-told`, are repeated in one that stays.
-
-const READING_MS = 300;
-const LOST_MS = 8_000;
-const LOST = "No answer yet: the server is busy, or cannot be reached.";
-
-let clocks = []; // since the latest sign of the server, while an answer is waited for
-const watched = new WeakSet(); // answers that are looked at when they change
-
-const findAnswers = () =>
-  (props.answers || []).map((id) => document.getElementById(id)).filter(Boolean);
-const findNumber = (answer) => Number(answer.querySelector("[data-asked]")?.dataset.asked || 0);
-
-function markAnswer(isNew = false) {
-  const answers = findAnswers();
-  for (const answer of answers) {
-    watchAnswer(answer);
-    if (isEmpty()) showBlank(answer);
-  }
-  const shown = Math.min(...answers.map(findNumber));
-  const isWaiting = answers.length > 0 && shown !== asked && !isEmpty();
-  for (const answer of answers) answer.setAttribute("aria-busy", String(isWaiting));
-  // An answer to an earlier question about the same, as while a stroke grows, is a sign of life.
-  if (!isWaiting || (isNew && shown >= begun)) stopClocks();
-  if (!isWaiting && !stroke) sayAnswer();
-  if (isWaiting && !clocks.length) {
-    clocks = [setTimeout(tellLate, READING_MS, "Reading …"), setTimeout(tellLate, LOST_MS, LOST)];
-  }
-}
-
-// The model in use may be another by now, chosen on another page: what names it should know.
-function checkModel(answer) {
-  const version = answer.querySelector("[data-model]")?.dataset.model;
-  if (version) document.dispatchEvent(new CustomEvent("answered", { detail: { version } }));
-}
-
-function watchAnswer(answer) {
-  if (watched.has(answer)) return;
-  watched.add(answer);
-  const changes = { childList: true, subtree: true, attributeFilter: ["data-asked"] };
-  const look = () => {
-    markAnswer(true);
-    checkModel(answer);
-  };
-  new MutationObserver(look).observe(answer, changes);
-}
-
-function showBlank(answer) {
-  const content = answer.querySelector("[data-asked]"); // at first there is none, and all is blank
-  if (!content || findNumber(answer) === asked) return;
-  content.innerHTML = props.blank;
-  content.dataset.asked = asked;
-}
-
-function sayAnswer() {
-  const words = findAnswers()
-    .flatMap((answer) => [...answer.querySelectorAll("[data-told] > *")])
-    .filter((part) => !part.hidden && !part.ariaHidden && part.innerText.trim())
-    .map((part) => part.innerText.trim())
-    .join(". ");
-  if (said.textContent !== words) said.textContent = words;
-}
-
-function stopClocks() {
-  clocks.forEach(clearTimeout);
-  clocks = [];
-  for (const answer of findAnswers()) delete answer.dataset.late;
-}
-
-function tellLate(words) {
-  for (const answer of findAnswers()) answer.dataset.late = words;
-  said.textContent = words;
 }
 
 // ---- Drawing it -------------------------------------------------------------------------------
@@ -250,8 +171,15 @@ function show() {
   }
   showPicture(value);
   stage.classList.toggle("pad-empty", isEmpty());
-  find("undo").disabled = deeds.length === 0;
-  find("clear").disabled = isEmpty();
+  disable(find("undo"), deeds.length === 0);
+  disable(find("clear"), isEmpty());
+}
+
+// The focus of a keyboard would be lost with a button that cannot be pressed any more.
+function disable(button, isOff) {
+  const hadFocus = button === document.activeElement;
+  button.disabled = isOff;
+  if (isOff && hadFocus) canvas.focus();
 }
 
 function showPicture(value) {
@@ -447,10 +375,11 @@ canvas.addEventListener("blur", hideCursor);
 
 // Some keys work wherever the focus is, except where text is typed; a pad in a tab that is not
 // shown stays out of it.
+const TYPED = "textarea, [contenteditable], input:not([type=range], [type=radio], [type=checkbox])";
 const isForUs = (event) =>
   element.isConnected &&
   canvas.offsetParent !== null &&
-  !(event.target instanceof Element && event.target.closest("textarea, [contenteditable], input:not([type=range])"));
+  !(event.target instanceof Element && event.target.closest(TYPED));
 
 document.addEventListener("keydown", (event) => {
   const isUndo = (event.ctrlKey || event.metaKey) && !event.shiftKey && isLetter(event, "z");
@@ -464,6 +393,7 @@ document.addEventListener("keydown", (event) => {
 
 function addPicture(value) {
   say("");
+  liftKeyPen();
   add({ kind: "picture", value });
   send();
 }
@@ -603,11 +533,20 @@ function takeValue() {
     if (isEmpty()) return;
     add({ kind: "clear" });
   } else if (isNew) {
+    say("");
+    liftKeyPen();
     add({ kind: "picture", value });
+    if (value.kind === "sample") bringIntoView();
   }
   if (isNew || again) ask(value, again);
 }
 watch("value", takeValue);
+
+// On a phone the examples lie below the pad and its answer.
+function bringIntoView() {
+  const box = stage.getBoundingClientRect();
+  if (box.height && (box.top < 0 || box.bottom > window.innerHeight)) element.scrollIntoView();
+}
 
 choosePen(false);
 show();

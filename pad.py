@@ -3,7 +3,7 @@
     what the pad sends -> read_picture -> bytes        pad.input -> keep_current -> panels
 
 The pad is a canvas of our own, because Gradio's sketchpad is slow and starts without a pen. What it
-does in the browser is in `pad.js`, and how it looks is in `page.css`.
+does in the browser is in `pad.js` and `answers.js`, and how it looks is in `page.css`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ HERE = Path(__file__).resolve().parent
 # A photograph from a phone has 2 to 12 MB. More would be slow to send as text and is not needed.
 MAX_PICTURE_BYTES = 20 * 2**20
 MAX_NAME = 80  # characters of a file name that are shown
+
+SCRIPTS = ("answers.js", "pad.js")  # what the pad runs in the browser, in this order
 
 SHEET = 280  # the pad's own unit: its sheet is so many high
 PEN, WIDE_PEN = 20, 14  # how wide the pen is at first, in that unit
@@ -123,7 +125,7 @@ def build_pad(
     return gr.HTML(
         value=None,
         html_template=_pad_html(elem_id, pen=pen, hint=hint, label=label, samples=samples),
-        js_on_load=(HERE / "pad.js").read_text(encoding="utf-8"),
+        js_on_load="\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
         apply_default_css=False,
         elem_id=elem_id,
         elem_classes=["pad", "pad-wide"] if wide else "pad",
@@ -214,7 +216,7 @@ def keep_current(
     One question is asked at a time, and then one about how things are by then. Listeners of their
     own for each trigger could overtake each other, and leave an older answer on the page.
 
-    The pad marks an answer that is out of date until the new one is there, see `pad.js`.
+    The pad marks an answer that is out of date until the new one is there, see `answers.js`.
 
     Parameters
     ----------
@@ -432,7 +434,7 @@ def build_gallery(samples: Sequence[Mapping[str, Any]]) -> gr.HTML:
     Returns
     -------
     gr.HTML
-        Its event `pick` comes when one is clicked; its value is then the number of that one.
+        Its event `pick` comes when one is clicked; its value is then that one.
     """
     import gradio as gr
 
@@ -448,10 +450,11 @@ def build_gallery(samples: Sequence[Mapping[str, Any]]) -> gr.HTML:
         js_on_load="""element.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (!button) return;
-  props.value = Number(button.dataset.place);
+  props.value = { ...props.samples[button.dataset.place], at: Date.now() };
   trigger("pick");
 });""",
         apply_default_css=False,
+        samples=list(samples),
     )
 
 

@@ -82,6 +82,8 @@ def render_answer(
     truth = ""
     if label is not None:
         outcome = ("right", "read correctly") if label == digit else ("wrong", "misread")
+        if prediction.verdict == "not a digit":
+            outcome = ("wrong", "refused")
         truth = (
             f'<span class="answer-{outcome[0]}">Labelled {label}: {outcome[1]}</span> '
             f"{escape(name)}"

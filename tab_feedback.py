@@ -49,7 +49,8 @@ NO_CORRECTIONS = (
     "Read a digit on the first tab, and say below the answer whether it was right.",
 )
 NOT_LEARNED = (
-    "Test pictures are not kept: a network must not learn from the pictures it is measured with."
+    "Examples and test pictures are not kept: what they show is known, and a network must not "
+    "learn from what it is measured with."
 )
 
 

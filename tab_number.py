@@ -75,9 +75,9 @@ def read_number(service: Service, value: object, turn: Turn) -> str:
         picture = read_picture(value)
         if picture is None:
             return blank_panel()
-        # What is written on the pad stands upright, and a 6 is not to become a 9 on the way.
-        drawn_upright = picture.drawn and turn == "auto"
-        reading = service.read(picture.content, turn=0 if drawn_upright else turn)
+        # What is written on the pad stands upright, and a 6 is not to become a 9 on the way,
+        # whatever was chosen for a photograph before.
+        reading = service.read(picture.content, turn=0 if picture.drawn else turn)
         shown = decoders_for(picture.content).open(picture.content, SHOWN_SIDE)
     except BlankImageError:
         if picture is None or picture.drawn:
@@ -286,7 +286,7 @@ def build_number_tab(service: Service) -> gr.HTML:
                 TURNS,
                 value="auto",
                 label="Turn the picture before it is read?",
-                info="For pages that were photographed lying on their side.",
+                info="For pages that were photographed lying on their side; drawings stay upright.",
                 elem_id="number-turn",
                 elem_classes="choice",
             )

@@ -7,9 +7,9 @@ Handlers do no work of their own: they ask the predictor, and hand what comes ba
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from decoding import decoders_for
 from errors import BlankImageError, DigitError
@@ -97,11 +97,6 @@ def show_steps(value: object) -> str:
         return render_hint(f"There is nothing to show. {explain_error(error, picture)}.")
 
 
-def choose_example(samples: Sequence[dict[str, Any]], place: object) -> dict[str, Any]:
-    """Give the example that was clicked, by its number."""
-    return samples[place if isinstance(place, int) and 0 <= place < len(samples) else 0]
-
-
 def build_recognise_tab(
     service: Service, below_answer: Callable[[gr.HTML], None] | None = None
 ) -> tuple[gr.HTML, gr.HTML]:
@@ -139,9 +134,8 @@ def build_recognise_tab(
     steps_are_open = gr.Checkbox(visible="hidden")
 
     offer_samples(pad, partial(pick_sample, service.data_folder))
-    gallery.pick(
-        partial(choose_example, samples), [gallery], [pad], trigger_mode="always_last", **QUIET
-    )
+    # Without a way to the server and back, on which it could meet a newer drawing.
+    gallery.pick(None, [gallery], [pad], js="(sample) => sample", **QUIET)
     how.expand(None, None, [steps_are_open], js="() => true", **QUIET)
     how.collapse(None, None, [steps_are_open], js="() => false", **QUIET)
     keep_current(

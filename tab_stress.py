@@ -20,6 +20,7 @@ import numpy as np
 from encoding import picture_url
 from errors import BlankImageError, DigitError
 from pad import (
+    ask_again,
     build_pad,
     explain_error,
     keep_current,
@@ -279,8 +280,10 @@ def build_stress_tab(service: Service, tab: gr.Tab, source: gr.HTML) -> None:
     for slider in sliders:
         slider.input(None, None, [presets], js="() => null", **QUIET)  # now it is none of them
     kind.input(lambda name: gr.LinePlot(**_axis(name)), [kind], [curve], **latest)
+    for change in (reader.input, kind.input, *(slider.change for slider in sliders)):
+        ask_again(change, pad)
     keep_current(
-        [pad.input, reader.input, kind.input, *(slider.change for slider in sliders)],
+        [pad.input],
         partial(spoil_pad, service),
         [pad, reader, kind, *sliders],
         [answer, curve],

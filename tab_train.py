@@ -216,10 +216,14 @@ def refresh(service: Service, seen: str, token: object = None) -> list[Any]:
     import gradio as gr
 
     count = count_corrections(service)
+    label = label_corrections(count)
     return [
         *follow(service, seen, token),
         gr.Dropdown(choices=list_starts(service)),
-        gr.Checkbox(label=label_corrections(count), interactive=count > 0),
+        # A box that cannot be changed must not stay ticked.
+        gr.Checkbox(label=label, interactive=True)
+        if count
+        else gr.Checkbox(value=False, label=label, interactive=False),
     ]
 
 

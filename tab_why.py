@@ -161,7 +161,10 @@ def render_why(
 def _headline(prediction: Prediction, target: int, label: int | None) -> str:
     """Say what is explained, and what a test picture is known to show."""
     share = percent(float(prediction.probabilities[target]))
-    if target == prediction.digit:
+    if target == prediction.digit and prediction.verdict == "not a digit":
+        title = "Not a digit, it seems"
+        text = f"If it is one, {prediction.name}: {share.lower()}. Explained is this guess."
+    elif target == prediction.digit:
         title, text = f"Read as {prediction.name}", f"Confidence: {share.lower()}."
     else:
         title = f"Why might it be {name_digit(target)}?"

@@ -183,6 +183,16 @@ def test_everything_is_reached_and_drawn_with_the_keyboard_alone(page: Page):
     assert "Random test image" in names
 
 
+def test_a_button_that_closes_hands_the_focus_to_the_pad(page: Page):
+    pad = page.get_by_label("Drawing pad")
+    for name in ("Undo", "Clear"):
+        draw(page, HAND[7][:1])
+        page.get_by_role("button", name=name).press("Enter")
+
+        expect(page.get_by_role("button", name="Clear")).to_be_disabled()
+        expect(pad).to_be_focused()
+
+
 def test_answers_are_read_out_by_an_element_that_stays(page: Page):
     """The answer itself is made anew each time; most readers of the screen pass over that."""
     said = page.locator("#pad").get_by_role("status").and_(page.locator(".pad-said"))
@@ -373,6 +383,33 @@ def test_examples_and_random_test_images_are_shown_with_their_label_and_read(pag
     page.get_by_role("button", name="Random test image").click()
     expect(page.locator(".answer-truth")).to_contain_text("Labelled ")
     expect(page.locator("#pad .pad-picture")).to_be_visible()
+
+
+def test_an_example_needs_no_server_to_come_onto_the_pad(page: Page):
+    """Its picture was asked for, and could arrive after the visitor had begun to draw."""
+    gate = Gate(page)
+    page.get_by_role("button", name="Example of 4").click()
+    expect(page.locator("#pad .pad-picture")).to_be_visible()
+    draw(page, HAND[7])
+
+    gate.open()
+
+    wait_for_answer(page, 7)
+    expect(page.locator("#pad .pad-picture")).to_be_hidden()
+
+
+def test_an_example_below_the_pad_of_a_phone_brings_the_pad_into_view(
+    open_page: Callable[..., Page],
+):
+    page = open_page(viewport=PHONE)
+    example = page.get_by_role("button", name="Example of 4")
+    example.scroll_into_view_if_needed()
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    expect(page.locator("#pad .pad-stage")).not_to_be_in_viewport(ratio=1)
+
+    example.click()
+
+    expect(page.locator("#pad .pad-stage")).to_be_in_viewport(ratio=1)
 
 
 # ---- When the server takes its time --------------------------------------------------------------

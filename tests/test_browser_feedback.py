@@ -89,6 +89,41 @@ def test_a_correction_lands_in_the_database_and_can_be_changed_and_deleted(
     assert len(server.store) == 0
 
 
+def test_thanks_for_an_answer_do_not_stand_below_another(page: Page, server: Server):
+    draw(page, HAND[7])
+    wait_for_answer(page, 7)
+    held: list[Route] = []
+    page.route("**/run/predict", lambda route: held.append(route))
+    say(page, "Correct")
+    expect(page.locator(".teach-note")).to_contain_text("Storing")
+    page.locator("#pad").get_by_role("button", name="Clear").click()
+    expect(page.locator(".teach-note")).not_to_contain_text("Storing")
+
+    with page.expect_response(lambda each: each.url.endswith("/run/predict")):
+        held[0].continue_()
+    page.unroute("**/run/predict")
+    draw(page, HAND[2])
+
+    wait_for_answer(page, 2)
+    expect(page.locator(".teach-note")).to_contain_text("Without a click nothing is kept")
+    expect(page.locator("[data-said]:enabled, .teach-yes:enabled")).to_have_count(12)
+    assert [each.correct for each in server.store] == [7]
+    server.store.delete(next(iter(server.store)).id)
+
+
+def test_the_keyboard_goes_on_at_what_can_be_said_next(page: Page, server: Server):
+    row = page.locator("#feedback-row")
+    draw(page, HAND[7])
+    wait_for_answer(page, 7)
+
+    row.get_by_role("button", name="Correct", exact=True).press("Enter")
+    expect(row.get_by_role("button", name="Change")).to_be_focused()
+    row.get_by_role("button", name="Change").press("Enter")
+
+    expect(row.get_by_role("button", name="Correct", exact=True)).to_be_focused()
+    assert len(server.store) == 0
+
+
 def test_in_the_gallery_the_keyboard_goes_on_where_it_was_and_changes_are_read_out(
     page: Page, server: Server
 ):
@@ -125,7 +160,7 @@ def test_only_what_was_read_can_be_corrected_and_no_test_picture(page: Page, ser
     expect(usable).to_have_count(0)
 
     page.locator("#pad").get_by_role("button", name="Random test image").click()
-    expect(page.locator(".teach-note")).to_contain_text("Test pictures are not kept")
+    expect(page.locator(".teach-note")).to_contain_text("test pictures are not kept")
     expect(usable).to_have_count(0)
     assert len(server.store) == 0
 

@@ -11,6 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from screenshots import HAND, draw, open_tab, wait_for_answer
 from tests.conftest import DESKTOP
+from tests.test_browser import Gate
 
 pytestmark = pytest.mark.browser
 
@@ -123,6 +124,19 @@ def test_sliders_and_presets_change_the_answer_and_the_curve_follows_the_choice(
     expect(damaged).not_to_have_attribute("src", before)
     page.get_by_label("range slider for Noise").fill("0.3")
     expect(crooked).not_to_be_checked()
+
+
+def test_a_moved_slider_marks_the_answer_until_the_new_one_is_there(page: Page):
+    stress_a_seven(page)
+    answer = page.locator("#stress-answer")
+    expect(answer).to_have_attribute("aria-busy", "false")
+    gate = Gate(page)
+
+    page.get_by_label("range slider for Rotation").fill("90")
+
+    expect(answer).to_have_attribute("data-late", "Reading …")
+    gate.open()
+    expect(page.locator("#stress-answer:not([data-late])")).to_have_attribute("aria-busy", "false")
 
 
 @pytest.mark.parametrize("typed", ["9", ""])

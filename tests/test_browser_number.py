@@ -52,6 +52,17 @@ def number_file(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+def test_drawings_stay_upright_and_keys_work_beside_what_was_chosen(number_page: Page):
+    number_page.get_by_role("radio", name="upside down").check()
+    draw(number_page, beside(2, 7), pad="#number-pad")
+    number(number_page).to_have_text("27")
+
+    number_page.get_by_role("radio", name="no", exact=True).check()
+    number_page.keyboard.press("Control+z")
+
+    number(number_page).to_have_text("2")
+
+
 def test_digits_drawn_side_by_side_are_read_with_a_box_on_each(number_page: Page):
     draw(number_page, beside(2, 7, 4), pad="#number-pad")
 

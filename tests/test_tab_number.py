@@ -113,9 +113,9 @@ def test_a_page_with_too_many_marks_is_refused_with_advice(service: Service):
 
 @pytest.mark.parametrize(
     ("kind", "turn", "asked"),
-    [("drawing", "auto", 0), ("drawing", 90, 90), ("picture", "auto", "auto"), ("picture", 0, 0)],
+    [("drawing", "auto", 0), ("drawing", 90, 0), ("picture", "auto", "auto"), ("picture", 90, 90)],
 )
-def test_only_pictures_are_turned_without_being_asked(
+def test_only_pictures_are_turned(
     service: Service,
     number: np.ndarray,
     monkeypatch: pytest.MonkeyPatch,
@@ -135,7 +135,7 @@ def test_only_pictures_are_turned_without_being_asked(
 
 
 def test_a_turn_that_nobody_offered_is_refused(service: Service, number: np.ndarray):
-    answer = read_number(service, sent(number), 45)
+    answer = read_number(service, sent(number, kind="picture"), 45)
 
     assert "cannot turn by 45" in answer
 

@@ -26,12 +26,14 @@ from tab_train import (
     follow,
     in_words,
     list_starts,
+    refresh,
     render_log,
     render_runs,
     render_status,
     start_run,
     tabulate,
 )
+from tests.test_feedback import add
 
 TOKEN = "a-token-of-some-length"
 ROW = {
@@ -244,6 +246,18 @@ def test_the_buttons_and_the_clock_follow_the_run(
 
     assert [each.interactive for each in shown[6:8]] == [start, cancel]
     assert shown[8].active is ticking
+
+
+def test_the_box_for_corrections_is_open_only_while_there_are_some(service: Service) -> None:
+    """One that was ticked before the last correction was deleted could not be unticked."""
+    box = refresh(service, "")[-1]
+    assert (box.interactive, box.value) == (False, False)
+
+    add(service.feedback, 0, 7)
+
+    box = refresh(service, "")[-1]
+    assert box.interactive
+    assert "1 stored" in box.label
 
 
 def test_where_changes_are_off_no_button_can_be_pressed(service: Service) -> None:
