@@ -28,7 +28,7 @@ from typing import Literal, overload
 import numpy as np
 import torch
 
-from errors import DigitError, ImageError, SettingsError
+from errors import BlankImageError, DigitError, ImageError, SettingsError
 from model import CLASSES, FORWARD_BATCH, build_for_inference, compute_logits
 from picture import Picture, PictureSource, open_picture
 from preprocess import Prepared, prepare
@@ -182,6 +182,8 @@ class MNISTPredictor:
     def read(self, source: PictureSource, *, turn: int | Literal["auto"] = "auto") -> Reading:
         """Read a picture of several digits: a number, or several lines of them.
 
+        One that shows a single digit is read as `predict` reads it.
+
         Parameters
         ----------
         source : path, bytes, binary file, PIL image, ndarray or Tensor
@@ -203,8 +205,8 @@ class MNISTPredictor:
             raise SettingsError(f"cannot turn by {turn!r}: choose auto, 0, 90, 180 or 270")
         picture = open_picture(source, working_side=PAGE_SIDE)
         if turn != "auto":
-            return self._read_turned(picture, turn)
-        upright = self._read_turned(picture, 0)
+            return self._read_turned(picture, turn) if turn else self._read_upright(picture)
+        upright = self._read_upright(picture)
         marks = len(upright.digits) + len(upright.left_out)
         if share_sure(upright) >= UPRIGHT_FROM or marks > TURN_TO:
             return upright
@@ -212,6 +214,39 @@ class MNISTPredictor:
         best = max((reading for reading in turned if reading), key=share_sure, default=upright)
         makes_sense = share_sure(best) >= TURNED_FROM and len(best.digits) >= TURN_FROM
         return best if makes_sense else upright
+
+    def _read_upright(self, picture: Picture) -> Reading:
+        """Read the digits of a picture as it is; a single one as `predict` reads it.
+
+        A page has lines, and what is as long as it is wide may be one of them. In a picture that
+        is filled by one digit that is a stroke.
+        """
+        try:
+            reading = self._read_turned(picture, 0)
+        except BlankImageError:
+            alone = self._read_alone(picture)
+            if alone is None or alone.verdict != "ok":
+                raise
+            return alone
+        if len(reading.digits) > len(reading.rows):  # there is a number of several digits
+            return reading
+        alone = self._read_alone(picture)
+        return alone if alone is not None and _is_all(alone, reading) else reading
+
+    def _read_alone(self, picture: Picture) -> Reading | None:
+        """Read a picture that seems to show one digit and nothing else."""
+        try:
+            prepared = prepare(picture.pixels)
+        except ImageError:
+            return None
+        [prediction] = self.predict_prepared([prepared])
+        if prepared.others or prediction.verdict == "not a digit":
+            return None
+        across, down = picture.width / prepared.width, picture.height / prepared.height
+        left, top, right, bottom = prepared.box
+        end = math.ceil(right * across), math.ceil(bottom * down)
+        found = FoundDigit((int(left * across), int(top * down), *end), prediction)
+        return Reading(((found,),), (), prediction.verdict, prediction.reason, 0)
 
     def _try_turned(self, picture: Picture, turn: int) -> Reading | None:
         """Read a picture in another position, in which there may be nothing to read."""
@@ -309,6 +344,18 @@ def round_up_batch(count: int) -> int:
     """
     full, rest = divmod(count, FORWARD_BATCH)
     return full * FORWARD_BATCH + (1 << (rest - 1).bit_length() if rest else 0)
+
+
+def _is_all(alone: Reading, reading: Reading) -> bool:
+    """Whether all that was found on a page is one digit, or parts of it."""
+    if not reading.digits:
+        return alone.verdict == "ok"
+    left, top, right, bottom = alone.digits[0].box
+    middles = [
+        ((mark.box[0] + mark.box[2]) / 2, (mark.box[1] + mark.box[3]) / 2)
+        for mark in (*reading.digits, *reading.left_out)
+    ]
+    return all(left <= x <= right and top <= y <= bottom for x, y in middles)
 
 
 def measure_doubt(probabilities: np.ndarray) -> np.ndarray:

@@ -230,7 +230,12 @@ def sum_up(
     if not numbers:
         return Reading((), tuple(left_out), "not a digit", "nothing here looks like a digit", turn)
     if unsure:
-        reasons.append(f"{unsure} of {sum(map(len, numbers))} digits could be others")
+        count = sum(map(len, numbers))
+        reasons.append(
+            f"{unsure} of {count} digits could be others"
+            if count > 1
+            else "it could be another digit"
+        )
     if ambiguous:
         reasons.append("some ink could be divided into other digits, or be a sign")
     if any(_may_be_one(*pair, turn) for pair in itertools.pairwise(numbers)):

@@ -138,6 +138,38 @@ def test_the_pictures_that_fill_up_a_batch_are_not_in_its_answers(
         assert together.confidence == pytest.approx(single.confidence, abs=1e-5)
 
 
+@pytest.mark.parametrize("seed", [24, 42, 59, 114, 150, 161])
+def test_a_digit_that_fills_its_picture_is_read_as_a_number_as_it_is_read_alone(seed: int):
+    """Its strokes are as long as ruled lines on a page would be, and were taken away as such."""
+    rng = np.random.default_rng(seed)
+    ink = crop(draw_digit(seed % 10, rng, size=int(rng.integers(28, 200))))
+    picture = 255 - np.pad(ink, int(rng.integers(1, 2 + max(ink.shape) // 8)))
+    predictor = MNISTPredictor()
+
+    alone = predictor.predict(picture)
+    reading = predictor.read(picture)
+
+    assert (alone.digit, alone.verdict) == (seed % 10, "ok")
+    assert (reading.text, reading.verdict) == (str(alone.digit), "ok")
+    [found] = reading.digits
+    assert found.prediction.probabilities == pytest.approx(alone.probabilities, abs=1e-4)
+    margin = (picture.shape[0] - ink.shape[0]) // 2
+    wanted = (margin, margin, margin + ink.shape[1], margin + ink.shape[0])
+    assert np.abs(np.subtract(found.box, wanted)).max() <= 2
+
+
+def test_a_digit_beside_other_marks_is_no_picture_of_one_digit():
+    page = np.full((90, 240), 255, np.uint8)
+    page[15:75, 20:80] -= draw_digit(7, np.random.default_rng(0), size=60)
+    cv2.line(page, (150, 40), (200, 42), 0, 6)  # smaller than a digit
+
+    reading = MNISTPredictor().read(page)
+
+    assert reading.text == "7"
+    assert reading.verdict == "unsure"
+    assert "left out" in reading.reason
+
+
 def test_an_empty_batch_gives_an_empty_list(tiny_predictor: MNISTPredictor) -> None:
     assert tiny_predictor.predict_batch([]) == []
 
