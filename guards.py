@@ -23,7 +23,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from limits import RateLimitItem, parse_many
 from limits.storage import MemoryStorage
@@ -173,16 +173,21 @@ def check_origin(text: str) -> str:
     SettingsError
         If it is not scheme and host, or stands for every site.
     """
-    try:
-        parts = urlsplit(text.strip().lower())
-    except ValueError:  # one bracket of an address
-        parts = urlsplit("")
+    parts = split_origin(text)
     if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path not in {"", "/"}:
         raise SettingsError(
             f"origin {text!r}: give --allow-origin (or DIGITS_ALLOW_ORIGINS) the scheme and host "
             "of one site, like https://school.example"
         )
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def split_origin(text: str) -> SplitResult:
+    """Take scheme and host out of an origin, in lower case; one that is no address has neither."""
+    try:
+        return urlsplit(text.strip().lower())
+    except ValueError:  # one bracket of an address, or a sign that some would read as "/" or ":"
+        return urlsplit("")
 
 
 def parse_rate(text: str) -> RateLimitItem:
@@ -240,12 +245,12 @@ class Guard:
 
     async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
         passage = _Passage(self, scope, receive, send)
-        passage.refusal = self._judge(scope)
-        if passage.refusal:
-            await passage.refuse()
-            return
         try:
-            await self.app(scope, passage.receive, passage.send)
+            passage.refusal = self._judge(scope)  # a mistake in here is answered as any other
+            if passage.refusal:
+                await passage.refuse()
+            else:
+                await self.app(scope, passage.receive, passage.send)
         except asyncio.CancelledError:
             if not passage.refusal:
                 raise
@@ -312,7 +317,7 @@ class Guard:
             foreign = site not in {"same-origin", "none"}
         else:  # an old browser, or a page that came without encryption
             host = headers.get(b"host", b"").decode("latin-1").lower()
-            foreign = bool(origin) and urlsplit(origin).netloc != host
+            foreign = bool(origin) and split_origin(origin).netloc != host
         if not foreign:
             return None
         return Refusal(

@@ -920,6 +920,57 @@ def test_other_sites_may_use_the_api_only_if_listed(folder: Path, tmp_path: Path
     assert "access-control-allow-origin" not in bad.headers
 
 
+HOSTILE_HEADERS: list[tuple[str, bytes, int]] = [
+    # An address with one bracket: the guard failed, and the server answered in plain text.
+    *(("origin", value, 403) for value in (b"http://[", b"http://]", b"http://[::1", b"[")),
+    *(
+        ("origin", value, 403)
+        for value in (b"http://[x]", b"http://a\xe2\x84\x80b", b"http://\xbd")
+    ),
+    *(("origin", value, 403) for value in (b"null", b"://", b"\xff\xfe", b"%", b"http:" * 5000)),
+    *(("host", value, 403) for value in (b"[", b"]", b"", b":", b"a]:[", b"\xff", b"x" * 9999)),
+    *(("host", value, 403) for value in (b"127.0.0.1/..", b"127.0.0.1@evil.example", b"%00")),
+    *(("sec-fetch-site", value, 403) for value in (b"\xff", b"[", b"cross-site")),
+    *(
+        ("content-length", value, 400)
+        for value in (b"-1", b"+1", b"1e3", b"\xb2", b"", b"9" * 5000)
+    ),
+    ("content-length", b"9" * 18, 413),
+    *(("content-type", value, 415) for value in (b"", b"[", b"\xff", b";", b"x" * 9999)),
+    *(
+        ("content-type", value, 400)
+        for value in (b"multipart/form-data; boundary=\xff", b"a/b+json")
+    ),
+    *(("referer", value, 200) for value in (b"http://[", b"\xff", b"")),
+    *(("x-forwarded-for", value, 200) for value in (b"[", b"\xff", b"1" * 9999)),
+    *(("authorization", value, 200) for value in (b"Bearer", b"Basic \xff", b"\xff", b"Bearer [")),
+    *(("accept-encoding", value, 200) for value in (b"\xff", b"[")),
+    *(("cookie", value, 200) for value in (b"\xff", b"=;=;", b"a=[")),
+    *(("range", value, 200) for value in (b"bytes=[", b"\xff")),
+    *(("expect", value, 200) for value in (b"\xff", b"100-continue")),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "status"), HOSTILE_HEADERS)
+def test_whatever_a_header_says_the_answer_has_our_form(
+    client: TestClient,
+    seven: bytes,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    value: bytes,
+    status: int,
+) -> None:
+    headers = {"content-type": b"image/png", name: value}
+
+    answer = client.post("/predict", content=seven, headers=list(headers.items()))
+
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/json"
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert set(answer.json()) == {"error", "detail"} or answer.json()["digit"] == 7
+    assert "Traceback" not in caplog.text
+
+
 def test_requests_are_logged_as_json_without_what_was_sent(
     folder: Path, tmp_path: Path, seven: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:

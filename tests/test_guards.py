@@ -193,7 +193,7 @@ def test_a_listed_site_may_use_the_api_and_its_neighbour_may_not() -> None:
     "origin",
     [
         *("*", "null", "school.example", "ftp://a.example", "https://a.example/path", "https:"),
-        "http://[::1",
+        *("http://[::1", "http://[", "http://a\u2100b"),
     ],
 )
 def test_an_origin_that_is_no_site_is_refused_at_the_start(origin: str) -> None:
@@ -458,6 +458,26 @@ def test_our_own_mistake_is_told_without_its_cause(
     assert "secret" not in answer.text
     assert "a secret detail" in caplog.text
     assert "content of a picture" not in caplog.text
+
+
+class Careless(Guard):
+    """Stumbles over every request."""
+
+    def _judge(self, scope: Any) -> Any:
+        raise ValueError("a secret detail")
+
+
+def test_a_mistake_of_the_guard_itself_is_told_as_any_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sent = run_asgi(Careless(build(LOCAL), LOCAL), [])
+
+    start, body = sent
+    assert start["status"] == 500
+    assert b"content-security-policy" in dict(start["headers"])
+    assert b"internal" in body["body"]
+    assert b"secret" not in body["body"]
+    assert "a secret detail" in caplog.text
 
 
 @pytest.mark.parametrize("path", ["/x", "/fail"])
