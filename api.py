@@ -65,7 +65,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     422: {"model": models.Problem, "description": "A field is missing, unknown or wrong."},
     429: {"model": models.Problem, "description": "This client asks too often."},
     500: {"model": models.Problem, "description": "Our mistake; the server's log has the cause."},
-    503: {"model": models.Problem, "description": "Too much at once; try again in a moment."},
+    503: {"model": models.Problem, "description": "Too much, or a passing fault; try again later."},
 }
 _CHANGE: dict[int | str, dict[str, Any]] = {
     401: {"model": models.Problem, "description": "The administrator token is missing or wrong."},

@@ -31,7 +31,7 @@ from PIL import Image, UnidentifiedImageError
 
 import worker_process
 from batch_sources import Input, is_address, open_store
-from errors import BlankImageError, DigitError, ImageError
+from errors import BlankImageError, ImageError, WorkerError
 from picture import DAMAGE, MAX_BYTES, SIDEWAYS, read_orientation
 from preprocess import Prepared, prepare
 from utils import one_line, printable
@@ -312,7 +312,7 @@ class WorkerPool:
 
         Raises
         ------
-        DigitError
+        WorkerError
             If the processes cannot be started at all.
         """
         waiting: deque[tuple[list[tuple[Input, Any]], Future[list[Answer]]]] = deque()
@@ -333,8 +333,8 @@ class WorkerPool:
         worker = self._idle.get()
         try:
             answers = worker.ask([(item, self.with_hash) for item in chunk])
-        except DigitError as error:
-            raise DigitError(f"{error}, or read without workers: --workers 0") from error
+        except WorkerError as error:
+            raise WorkerError(f"{error}, or read without workers: --workers 0") from error
         finally:
             self._idle.put(worker)
         return [_survive(item, answer) for item, answer in zip(chunk, answers, strict=True)]

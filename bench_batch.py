@@ -31,7 +31,7 @@ from PIL import Image
 
 from batch_processor import BatchProcessor
 from degrade import photograph
-from errors import DigitError
+from errors import MeasurementError
 from model import IMAGE_SIZE
 from pixels import to_bytes
 from predict import MNISTPredictor
@@ -216,7 +216,7 @@ def read_ours(predictor: MNISTPredictor, folder: Path, workers: int) -> Callable
 
     Raises
     ------
-    DigitError
+    MeasurementError
         If a picture could not be read: then the time would mean nothing.
     """
     output = tempfile.TemporaryDirectory()
@@ -226,7 +226,7 @@ def read_ours(predictor: MNISTPredictor, folder: Path, workers: int) -> Callable
     processor.process_folder(folder)
     processor.save_results_csv()
     if processor.summary()["error"]:
-        raise DigitError(f"some pictures in {folder} were not read")
+        raise MeasurementError(f"some pictures in {folder} were not read")
     return output.cleanup
 
 
@@ -249,7 +249,7 @@ def start_decoders(paths: Sequence[str], count: int) -> Iterator[Callable[[], No
 
     Raises
     ------
-    DigitError
+    MeasurementError
         When called, if one of them has ended.
     """
     with tempfile.TemporaryDirectory() as place, contextlib.ExitStack() as stack:
@@ -270,7 +270,7 @@ def start_decoders(paths: Sequence[str], count: int) -> Iterator[Callable[[], No
             for decoder in decoders:
                 assert decoder.stdout is not None
                 if not decoder.stdout.readline():
-                    raise DigitError("a process that decodes ended; see its message above")
+                    raise MeasurementError("a process that decodes ended; see its message above")
 
         yield decode
 
@@ -341,7 +341,7 @@ def measure_size(model: str, workers: int, size: int) -> dict[str, float]:
 
     Raises
     ------
-    DigitError
+    MeasurementError
         If it failed.
     """
     with tempfile.TemporaryDirectory() as place:
@@ -355,7 +355,9 @@ def measure_size(model: str, workers: int, size: int) -> dict[str, float]:
         memory = list(_watch_memory(process))
         seconds = time.perf_counter() - started
     if process.returncode:
-        raise DigitError(f"reading {size:,} pictures ended with exit code {process.returncode}")
+        raise MeasurementError(
+            f"reading {size:,} pictures ended with exit code {process.returncode}"
+        )
     found = {"seconds": seconds, "pictures/s": size / seconds}
     return {**found, "memory, MB": max(memory)} if memory else found
 

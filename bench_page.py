@@ -16,7 +16,7 @@ import statistics
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from errors import DigitError
+from errors import MeasurementError, SettingsError
 from screenshots import ANSWER_MS, HAND, PAD_SIDE, Place, open_browser, open_pad, serve_page, smooth
 from timing import Goal, Table, describe_conditions, median_ratio
 
@@ -86,7 +86,7 @@ def draw_and_wait(page: Page) -> Iterator[Stroke]:
 
     Raises
     ------
-    DigitError
+    MeasurementError
         If the page shows no new answer to a stroke: then there is nothing to time.
     """
     drawings: list[str] = []
@@ -101,7 +101,9 @@ def draw_and_wait(page: Page) -> Iterator[Stroke]:
             page.wait_for_function(IS_ANSWERED, timeout=ANSWER_MS)
             seen = page.evaluate("benchPage")
             if seen["shown"] < seen["answered"]:
-                raise DigitError(f"the page did not show the answer to a stroke of the {digit}")
+                raise MeasurementError(
+                    f"the page did not show the answer to a stroke of the {digit}"
+                )
             image = drawings[-1].partition(",")[2]
             yield Stroke(seen["shown"] - seen["lifted"], page.evaluate(ASK_API, image))
 
@@ -133,11 +135,11 @@ def tabulate(strokes: list[Stroke], conditions: dict[str, Any]) -> Table:
 
     Raises
     ------
-    DigitError
+    SettingsError
         If there are fewer than two.
     """
     if len(strokes) < 2:
-        raise DigitError("--strokes has to be at least 2")
+        raise SettingsError("--strokes has to be at least 2")
     samples = {
         "ours": [stroke.page_ms for stroke in strokes],
         "floor": [stroke.api_ms for stroke in strokes],

@@ -32,7 +32,7 @@ from api import build_api
 from api_bodies import read_pictures
 from api_models import Answer, PictureIn, describe_answer
 from encoding import decode_base64
-from errors import DigitError
+from errors import MeasurementError
 from load import Outcome, compose, drive
 from micro_batch import Answer as Read
 from pixels import to_bytes
@@ -114,7 +114,9 @@ def start_server(model: str) -> Iterator[Server]:
     theirs.close()
     try:
         if not ours.poll(START_S):
-            raise DigitError(f"the server did not start within {START_S} s; is the machine busy?")
+            raise MeasurementError(
+                f"the server did not start within {START_S} s; is the machine busy?"
+            )
         yield Server(ours.recv(), psutil.Process(process.pid))
     finally:
         process.terminate()

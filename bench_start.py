@@ -23,7 +23,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from errors import DigitError
+from errors import MeasurementError
 from strokes import draw_digit
 from timing import Goal, Table, compare_to, describe_conditions, run_python, take_turns
 from utils import PROJECT
@@ -154,10 +154,10 @@ def _open_page(*words: str) -> Callable[[], None]:
         )
         try:
             _wait_for_page(port, server)
-        except DigitError as error:
+        except MeasurementError as error:
             _stop(server)
             log.seek(0)
-            raise DigitError(f"{error}; it said: {log.read().strip()}") from error
+            raise MeasurementError(f"{error}; it said: {log.read().strip()}") from error
     return functools.partial(_stop, server)
 
 
@@ -166,7 +166,7 @@ def _wait_for_page(port: int, server: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise DigitError(f"the server ended with exit code {server.returncode}")
+            raise MeasurementError(f"the server ended with exit code {server.returncode}")
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
         try:
             connection.request("GET", "/")
@@ -178,7 +178,7 @@ def _wait_for_page(port: int, server: subprocess.Popen[bytes]) -> None:
         finally:
             connection.close()
         time.sleep(PAUSE_S)
-    raise DigitError(f"no page came within {PATIENCE_S} seconds")
+    raise MeasurementError(f"no page came within {PATIENCE_S} seconds")
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:

@@ -115,6 +115,20 @@ class OverloadedError(DigitError, RuntimeError):
     http_status = 503
 
 
+class WorkerError(DigitError, RuntimeError):
+    """A process that was to work for this one did not start, or ended too early."""
+
+    http_status = 503
+
+
+class MeasurementError(DigitError, RuntimeError):
+    """What was measured did not do its work, so that its time would mean nothing."""
+
+
+class AddressError(DigitError, OSError):
+    """A server cannot listen there: the port is in use, or this machine has no such address."""
+
+
 class RequestError(DigitError, ValueError):
     """What was sent is not what its type says: JSON that is none, a form without parts."""
 

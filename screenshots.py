@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from errors import DigitError, SettingsError
+from errors import SettingsError, WorkerError
 from utils import PROJECT, HelpFormatter, report_errors
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def serve_page(model: str = "best", environment: Mapping[str, str] | None = None
 
     Raises
     ------
-    DigitError
+    WorkerError
         If it does not start.
     """
     command = [sys.executable, "app.py", "--port", "0", "--model", model]
@@ -131,7 +131,7 @@ def serve_page(model: str = "best", environment: Mapping[str, str] | None = None
         words = server.stdout.readline().split()  # "... is ready: http://127.0.0.1:7860 (..."
         urls = [word for word in words if word.startswith("http://")]
         if not urls:
-            raise DigitError("the page did not start; its own message is above")
+            raise WorkerError("the page did not start; its own message is above")
         yield urls[0]
     finally:
         server.terminate()

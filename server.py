@@ -32,7 +32,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from access import Access
-from errors import DigitError
+from errors import AddressError
 from guards import Rules
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def open_port(host: str, port: int) -> socket.socket:
 
     Raises
     ------
-    DigitError
+    AddressError
         If the port is in use or may not be used, or there is no such host here.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -147,7 +147,7 @@ def open_port(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=1024)
     except (OSError, UnicodeError) as error:  # a name such as "a..b" is never looked up
         named = host or "''"  # which Python would take for every address of this machine
-        raise DigitError(
+        raise AddressError(
             f"cannot serve on port {port} of {named}: {_explain(error, port)}"
         ) from error
 

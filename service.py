@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 from access import Access
 from decoding import decoders_for
-from errors import DataFormatError, OutputError
+from errors import DataFormatError, DigitError, OutputError, WorkerError
 from predict import MNISTPredictor
 from reading import Prediction, Reading
 from registry import ALIASES, MODELS_DIR, SUFFIX, Checkpoint, Listing, list_checkpoints, resolve
@@ -31,6 +31,14 @@ if TYPE_CHECKING:
     from jobs import Job, TrainingJobs
 
 log = logging.getLogger(__name__)
+
+_DISK = "the server has a problem with its disk; try again later"
+# Faults of ours, whose messages name files and processes of this machine, and what others are told.
+_OURS: dict[type[DigitError], str] = {
+    OutputError: _DISK,
+    DataFormatError: _DISK,
+    WorkerError: "the server has a problem with one of its processes; try again in a moment",
+}
 
 
 class Service:
@@ -244,10 +252,10 @@ class Service:
 
     def explain(self, error: Exception) -> str:
         """Say what was wrong, and nothing of this machine's files to other machines."""
-        if isinstance(error, (OutputError, DataFormatError)) and not self.access.is_trusted():
-            log.error("%s", error)
-            return "the server has a problem with its disk; try again later"
-        return str(error)
+        if self.access.is_trusted() or not isinstance(error, tuple(_OURS)):
+            return str(error)
+        log.error("%s", error)
+        return next(words for kind, words in _OURS.items() if isinstance(error, kind))
 
     def follow_promotion(self, job: Job) -> None:
         """Read with the model that a training run has made the best one, if it has."""

@@ -26,7 +26,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from errors import DataFormatError, DigitError
+from errors import DataFormatError, MeasurementError
 from utils import PROJECT, atomic_write
 
 RESULTS = PROJECT / "outputs" / "bench"
@@ -300,14 +300,14 @@ def run_python(*words: str) -> None:
 
     Raises
     ------
-    DigitError
+    MeasurementError
         If it fails, with what it said.
     """
     done = subprocess.run(
         [sys.executable, *words], cwd=PROJECT, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise DigitError(f"python {words[0]} failed: {done.stderr.strip()}")
+        raise MeasurementError(f"python {words[0]} failed: {done.stderr.strip()}")
 
 
 def _find_commit() -> str:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from errors import DigitError
+from errors import WorkerError
 
 LIMIT_S = 30.0  # of processor time for an item; the largest photographs take two seconds
 STOP_TIMEOUT_S = 5.0
@@ -114,7 +114,7 @@ class WorkerProcess:
 
         Raises
         ------
-        DigitError
+        WorkerError
             If the process does not even start.
         """
         if self._process.poll() is not None:  # it died on its own: these items are not to blame
@@ -146,7 +146,7 @@ class WorkerProcess:
         try:
             pickle.load(self._process.stdout)
         except _PIPE_BROKEN as error:
-            raise DigitError(
+            raise WorkerError(
                 f"a worker process ended while it started (exit code {self.stop()}); "
                 "see its message above"
             ) from error

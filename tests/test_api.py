@@ -18,9 +18,12 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+import decoding
+import micro_batch
 from access import Access
 from api import build_api
 from api_models import MAX_PICTURES, Training
+from decoding import Decoders
 from errors import BusyError
 from feedback import FeedbackStore
 from guards import Rules
@@ -29,6 +32,7 @@ from model import build_model
 from registry import save_checkpoint
 from service import Service
 from tests.test_guards import run_asgi
+from worker_process import WorkerProcess
 
 HERE = "http://127.0.0.1:7860"
 CONTENT_TYPE = (b"content-type", b"application/json")
@@ -702,6 +706,27 @@ def test_strangers_are_told_no_path_of_the_server(
     assert [answer.status_code for answer in answers] == [507, 200, 200]
     assert not any(str(tmp_path) in answer.text for answer in answers)
     assert answers[1].json()["job"]["message"] == "Failed after 0 of 3 epochs."
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_a_decoder_that_cannot_start_is_no_mistake_of_who_sent_the_picture(
+    fresh: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """It was answered with 400, which programs do not try again, and with our exit code."""
+    client = fresh(Access(beyond_loopback=True))
+    broken = Decoders(1)
+    monkeypatch.setattr(decoding, "WorkerProcess", lambda module: WorkerProcess("no_such_module"))
+    monkeypatch.setattr(micro_batch, "decoders_for", lambda content: broken)
+    client.app.state.engine.reader._quick = broken  # type: ignore[attr-defined]
+
+    answer = client.post("/predict", json={"image": base64_of(encode(kind))})
+
+    broken.close()
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) >= 1
+    assert answer.json()["error"] == "worker"
+    assert "try again" in answer.json()["detail"]
+    assert "exit code" not in answer.text
 
 
 # --- who may change something -------------------------------------------------------------------

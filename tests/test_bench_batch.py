@@ -8,7 +8,7 @@ import pytest
 
 import bench_batch
 from bench_batch import KINDS, Kind, add_arguments, make_pictures, run
-from errors import DigitError
+from errors import MeasurementError
 
 TINY = (Kind("batch-28x28-png", 60, 3, (28, 28), 5.0), Kind("batch-jpeg", 20, 1, (160, 120), 2.5))
 
@@ -78,7 +78,7 @@ def test_decoding_alone_really_decodes(tmp_path, capfd):
 
     with (
         bench_batch.start_decoders([str(tmp_path / "torn.png")], 1) as decode,
-        pytest.raises(DigitError, match="decodes"),
+        pytest.raises(MeasurementError, match="decodes"),
     ):
         decode()
 
@@ -88,5 +88,5 @@ def test_decoding_alone_really_decodes(tmp_path, capfd):
 def test_a_measurement_of_pictures_that_are_not_read_is_refused(tmp_path, tiny_predictor):
     (tmp_path / "empty.png").write_bytes(b"")
 
-    with pytest.raises(DigitError, match="not read"):
+    with pytest.raises(MeasurementError, match="not read"):
         bench_batch.read_ours(tiny_predictor, tmp_path, 0)

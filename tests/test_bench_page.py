@@ -9,7 +9,7 @@ import pytest
 
 from bench import build_parser
 from bench_page import GOAL_MS, Stroke, run, tabulate
-from errors import DigitError, SettingsError
+from errors import SettingsError
 
 CONDITIONS = {"cores": 2, "busy cores at start": 0.0}
 
@@ -27,7 +27,7 @@ def test_medians_and_slow_strokes_are_told_beside_those_of_the_api():
 
 
 def test_one_stroke_is_too_few_to_say_anything():
-    with pytest.raises(DigitError, match="at least 2"):
+    with pytest.raises(SettingsError, match="at least 2"):
         tabulate([Stroke(20.0, 10.0)], CONDITIONS)
 
 

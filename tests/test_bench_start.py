@@ -6,7 +6,7 @@ import pytest
 import bench_start
 from bench import build_parser
 from bench_start import _open_page, run
-from errors import DigitError
+from errors import MeasurementError
 
 SERVER = """
 import http.server, sys
@@ -64,7 +64,7 @@ def test_a_server_is_stopped_after_its_first_page(monkeypatch):
 
 
 def test_a_server_that_dies_says_why():
-    with pytest.raises(DigitError, match=r"exit code 3; it said: no luck"):
+    with pytest.raises(MeasurementError, match=r"exit code 3; it said: no luck"):
         _open_page("-c", "import sys; print('no luck', file=sys.stderr); sys.exit(3)", "{port}")
 
 

@@ -41,6 +41,8 @@ def test_every_error_has_one_base_and_a_way_out_of_each_door(error: type[DigitEr
         ("AccessError", PermissionError),
         ("BusyError", RuntimeError),
         ("OvertakenError", RuntimeError),
+        ("WorkerError", RuntimeError),
+        ("AddressError", OSError),
     ],
 )
 def test_an_error_is_also_the_builtin_that_callers_expect(
@@ -75,6 +77,20 @@ def test_what_a_public_function_raises_by_hand_belongs_to_the_family() -> None:
 
     assert strangers == []
     assert seen > 10
+
+
+def test_nobody_raises_the_base_of_the_family() -> None:
+    """It says nothing to programs, and the API answered our own faults with 400: "your request"."""
+    raised = [
+        f"{path.name}:{node.lineno}"
+        for path in sorted(PROJECT.glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, (ast.Call, ast.Raise))
+        and ast.unparse(node.func if isinstance(node, ast.Call) else node.exc or node)
+        in {"DigitError", "errors.DigitError"}
+    ]
+
+    assert raised == []
 
 
 def test_every_error_of_the_family_is_used_somewhere() -> None:

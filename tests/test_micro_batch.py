@@ -15,7 +15,7 @@ from PIL import Image
 
 import micro_batch
 from decoding import Decoders
-from errors import BlankImageError, DigitError, ImageError, OverloadedError
+from errors import BlankImageError, ImageError, OverloadedError, WorkerError
 from micro_batch import MOST, Answer, Lane, MicroBatcher
 from preprocess import prepare
 
@@ -198,11 +198,11 @@ class Failing(Decoders):
 
     def prepare_all(self, contents: Sequence[bytes]) -> list[Any]:
         if not self.starts and self.bad in contents:
-            raise DigitError("a worker process ended while it started")
+            raise WorkerError("a worker process ended while it started")
         return [ZeroDivisionError() if each == self.bad else prepare(each) for each in contents]
 
 
-@pytest.mark.parametrize(("starts", "error"), [(True, ZeroDivisionError), (False, DigitError)])
+@pytest.mark.parametrize(("starts", "error"), [(True, ZeroDivisionError), (False, WorkerError)])
 def test_a_mistake_of_ours_in_one_picture_is_told_and_the_next_one_is_read(
     tiny_predictor: MNISTPredictor,
     digit_png: Callable[..., Path],

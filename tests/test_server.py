@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import server
-from errors import DigitError, SettingsError
+from errors import AddressError, SettingsError
 from utils import PROJECT
 
 # A server as small as can be: one route that takes its time, one that never ends.
@@ -138,7 +138,7 @@ def test_a_port_in_use_is_told_with_another_one() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
 
-        with pytest.raises(DigitError, match=f"port {port} .*: it is in use; .* --port"):
+        with pytest.raises(AddressError, match=f"port {port} .*: it is in use; .* --port"):
             server.open_port("127.0.0.1", port)
 
 
@@ -164,7 +164,7 @@ def test_the_advice_is_about_what_is_wrong_the_host_or_the_port(
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
-    with pytest.raises(DigitError, match=f"port 7970 of digits: {said}") as caught:
+    with pytest.raises(AddressError, match=f"port 7970 of digits: {said}") as caught:
         server.open_port("digits", 7970)
 
     advised = str(caught.value).partition("; ")[2]
@@ -175,7 +175,7 @@ def test_the_advice_is_about_what_is_wrong_the_host_or_the_port(
 
 @pytest.mark.parametrize("host", ["a..b", "203.0.113.7", ""])
 def test_a_host_that_is_not_here_is_told_as_such(host: str) -> None:
-    with pytest.raises(DigitError, match=f"{host}: .*no such .*--host"):
+    with pytest.raises(AddressError, match=f"{host}: .*no such .*--host"):
         server.open_port(host, 0)
 
 

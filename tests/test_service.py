@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from access import Access
-from errors import CheckpointError, DataFormatError, ModelNotFoundError, OutputError
+from errors import CheckpointError, DataFormatError, ModelNotFoundError, OutputError, WorkerError
 from feedback import FeedbackStore
 from jobs import Job, JobSettings
 from model import build_model
@@ -141,9 +141,12 @@ def test_trainings_learn_from_the_store_that_the_service_was_given(folder: Path,
     assert not store.path.exists()  # it is opened when somebody needs it
 
 
-@pytest.mark.parametrize("kind", [OutputError, DataFormatError])
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [(OutputError, "disk"), (DataFormatError, "disk"), (WorkerError, "processes")],
+)
 def test_other_machines_are_told_nothing_of_the_files_here(
-    service: Service, caplog: pytest.LogCaptureFixture, kind: type[Exception]
+    service: Service, caplog: pytest.LogCaptureFixture, kind: type[Exception], words: str
 ):
     error = kind("cannot keep corrections in /home/somebody/feedback.sqlite: it is full")
 
@@ -152,6 +155,6 @@ def test_other_machines_are_told_nothing_of_the_files_here(
     elsewhere = service.explain(error)
 
     assert at_home == str(error)
-    assert "disk" in elsewhere
+    assert words in elsewhere
     assert "/home" not in elsewhere
     assert str(error) in caplog.text

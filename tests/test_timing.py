@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from errors import DataFormatError, DigitError
+from errors import DataFormatError, MeasurementError
 from timing import (
     Goal,
     Table,
@@ -141,5 +141,5 @@ def test_work_of_others_is_seen():
 
 
 def test_a_program_that_fails_says_why():
-    with pytest.raises(DigitError, match="ZeroDivisionError"):
+    with pytest.raises(MeasurementError, match="ZeroDivisionError"):
         run_python("-c", "1 / 0")

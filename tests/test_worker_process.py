@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import worker_process
-from errors import DigitError
+from errors import WorkerError
 from worker_process import Failure, WorkerProcess
 
 # This file is the worker's module too: the process finds it by the name that it has here.
@@ -130,7 +130,7 @@ def test_who_could_not_start_once_tries_again(
         patch.setattr(worker, "_call", (MODULE, "not at all"))
         worker._process.kill()
         worker._process.wait()
-        with pytest.raises(DigitError, match="ended while it started"):
+        with pytest.raises(WorkerError, match="ended while it started"):
             worker.ask([1])
 
     assert worker.ask([2]) == [4]
@@ -139,7 +139,7 @@ def test_who_could_not_start_once_tries_again(
 def test_a_process_that_cannot_start_is_an_error() -> None:
     worker = WorkerProcess(MODULE, ["not at all"])
 
-    with pytest.raises(DigitError, match=r"ended while it started \(exit code 5\)"):
+    with pytest.raises(WorkerError, match=r"ended while it started \(exit code 5\)"):
         worker.ask([1])
 
 
