@@ -190,17 +190,16 @@ async def predict_batch(request: Request, engine: Working) -> models.Answers:
             return await read_one(engine, each)
 
     outcomes = await asyncio.gather(*(read_in_turn(each) for each in sent), return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException) and not isinstance(outcome, ImageError):
-            raise outcome
-    return models.Answers(
-        answers=[
-            models.describe_answer(outcome)
-            if isinstance(outcome, Answer)
-            else models.Problem(error=name_error(outcome), detail=str(outcome))
-            for outcome in outcomes
-        ]
-    )
+    return models.Answers(answers=[_describe(engine, outcome) for outcome in outcomes])
+
+
+def _describe(engine: Engine, outcome: Answer | BaseException) -> models.Answer | models.Problem:
+    """Put into an answer what became of one of several pictures, unless it is a mistake of ours."""
+    if isinstance(outcome, Answer):
+        return models.describe_answer(outcome)
+    if isinstance(outcome, ImageError):
+        return models.Problem(error=name_error(outcome), detail=engine.service.tell(outcome))
+    raise outcome
 
 
 @reading.post(
@@ -512,7 +511,7 @@ def build_api(
         app.include_router(router)
     _close_the_rest(app)
     _name_schemas(app)
-    app.add_exception_handler(DigitError, partial(answer_digit_error, explain=service.explain))
+    app.add_exception_handler(DigitError, partial(answer_digit_error, tell=service.tell))
     app.add_exception_handler(RequestValidationError, answer_invalid)
     app.add_exception_handler(HTTPException, answer_http_error)
     app.add_middleware(Guard, rules=rules)

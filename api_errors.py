@@ -15,10 +15,11 @@ from dataclasses import replace
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.security.utils import get_authorization_scheme_param
 from starlette.exceptions import HTTPException
 
 from api_bodies import describe_fault
-from errors import OverloadedError, SettingsError
+from errors import DigitError, OverloadedError, SettingsError
 from refusal import RETRY_AFTER_S, Refusal
 
 
@@ -31,12 +32,14 @@ def name_error(error: BaseException | None) -> str:
 
 
 async def answer_digit_error(
-    request: Request, error: Exception, *, explain: Callable[[Exception], str] = str
+    request: Request, error: Exception, *, tell: Callable[..., str]
 ) -> Response:
-    """Answer with one of our own errors."""
-    status = getattr(error, "http_status", 500)
+    """Answer with one of our own errors, as `Service.tell` words it for whoever asked."""
+    assert isinstance(error, DigitError)
+    status = error.http_status
+    _, token = get_authorization_scheme_param(request.headers.get("authorization"))
     headers = {"www-authenticate": "Bearer"} if status == 401 else {}
-    return respond(Refusal(status, name_error(error), explain(error)), headers)
+    return respond(Refusal(status, name_error(error), tell(error, token=token)), headers)
 
 
 async def answer_invalid(request: Request, error: Exception) -> Response:

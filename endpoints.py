@@ -36,7 +36,7 @@ def build_endpoints(service: Service) -> None:
         try:
             return service.predict(decode_base64(image, "image")).to_dict()
         except DigitError as error:
-            raise _tell(error) from error
+            raise _tell(service, error) from error
 
     def read(image: str) -> dict[str, Any]:
         """Read a number of several handwritten digits in a picture.
@@ -51,14 +51,14 @@ def build_endpoints(service: Service) -> None:
         try:
             return service.read(decode_base64(image, "image")).to_dict()
         except DigitError as error:
-            raise _tell(error) from error
+            raise _tell(service, error) from error
 
     for function in (predict, read):
         gr.api(function, api_name=function.__name__, concurrency_limit=2)
 
 
-def _tell(error: DigitError) -> Exception:
+def _tell(service: Service, error: DigitError) -> Exception:
     """Make the error whose text Gradio hands on to its clients."""
     import gradio as gr
 
-    return gr.Error(str(error), print_exception=False)
+    return gr.Error(service.tell(error), print_exception=False)

@@ -1,13 +1,17 @@
 """Every error that this project raises on purpose.
 
-Each class says how the two outer doors report it: `exit_code` for command lines and
-`http_status` for the web. A class also inherits the built-in error that a caller would expect
-to catch, so `except FileNotFoundError` and `except ValueError` go on working.
+Each class says how the two outer doors report it: `exit_code` for command lines, and for the web
+`http_status` and `for_strangers`, what other machines are told in place of a message that may name
+files and processes of this one. It is empty where a message is about what they sent. A class also
+inherits the built-in error that a caller would expect to catch, so `except FileNotFoundError` and
+`except ValueError` go on working.
 
 A message says what was wrong, with which file or value, and what to do now.
 """
 
 from __future__ import annotations
+
+_DISK = "the server has a problem with its disk; try again later"
 
 
 class DigitError(Exception):
@@ -15,12 +19,14 @@ class DigitError(Exception):
 
     exit_code = 1
     http_status = 400
+    for_strangers = "the server cannot do this; its log says why"
 
 
 class ImageError(DigitError, ValueError):
     """The picture cannot be read: missing, damaged, not a picture, or of an impossible shape."""
 
     http_status = 415
+    for_strangers = ""
 
 
 class ImageNotFoundError(ImageError, FileNotFoundError):
@@ -60,10 +66,13 @@ class ModelNotFoundError(DigitError, FileNotFoundError):
     """No checkpoint of that name."""
 
     http_status = 404
+    for_strangers = "there is no such model; choose another"
 
 
 class CheckpointError(DigitError, ValueError):
     """The file is not a checkpoint of ours, or it is damaged."""
+
+    for_strangers = "this model cannot be used; choose another"
 
 
 class DataNotFoundError(DigitError, FileNotFoundError):
@@ -73,24 +82,29 @@ class DataNotFoundError(DigitError, FileNotFoundError):
 class DataFormatError(DigitError, ValueError):
     """The data file is there, but its contents are not what they should be."""
 
+    for_strangers = _DISK
+
 
 class SettingsError(DigitError, ValueError):
     """An option or a setting has a value that cannot work."""
 
     exit_code = 2
     http_status = 422
+    for_strangers = ""
 
 
 class OutputError(DigitError, OSError):
     """A result could not be written: no space, no permission, or no such folder."""
 
     http_status = 507
+    for_strangers = _DISK
 
 
 class AccessError(DigitError, PermissionError):
     """The request would change something, and the administrator token is missing or wrong."""
 
     http_status = 401
+    for_strangers = ""
 
 
 class ChangesOffError(AccessError):
@@ -103,6 +117,7 @@ class BusyError(DigitError, RuntimeError):
     """Something that can run only once is running already."""
 
     http_status = 409
+    for_strangers = "the server is busy with something else; try again in a moment"
 
 
 class OvertakenError(BusyError):
@@ -113,12 +128,14 @@ class OverloadedError(DigitError, RuntimeError):
     """More is waiting than can be answered soon; the same request may work in a moment."""
 
     http_status = 503
+    for_strangers = ""
 
 
 class WorkerError(DigitError, RuntimeError):
     """A process that was to work for this one did not start, or ended too early."""
 
     http_status = 503
+    for_strangers = "the server has a problem with one of its processes; try again in a moment"
 
 
 class MeasurementError(DigitError, RuntimeError):
@@ -132,8 +149,11 @@ class AddressError(DigitError, OSError):
 class RequestError(DigitError, ValueError):
     """What was sent is not what its type says: JSON that is none, a form without parts."""
 
+    for_strangers = ""
+
 
 class ContentTypeError(DigitError, ValueError):
     """What was sent is of a type that is not read here."""
 
     http_status = 415
+    for_strangers = ""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from encoding import LONGEST_HEAD, decode_base64, picture_url
-from errors import DigitError, EncodingError, ImageError, ImageTooLargeError
+from errors import EncodingError, ImageError, ImageTooLargeError
 from tryouts import pick_example
 from widgets import QUIET
 
@@ -334,10 +334,9 @@ def read_picture(value: object) -> PadPicture | None:
     )
 
 
-def explain_error(error: DigitError, picture: PadPicture | None) -> str:
-    """Say what was wrong, with the name of the file in place of "the picture"."""
-    name = picture.name if picture else "The picture"
-    return str(error).replace("the picture:", f"{name}:", 1)
+def name_picture(picture: PadPicture | None) -> str:
+    """Give the name of the file for a message, also where it is not known yet."""
+    return picture.name if picture else "The picture"
 
 
 def decode_data_url(url: object, name: str = "the picture") -> bytes:

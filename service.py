@@ -20,25 +20,17 @@ from typing import TYPE_CHECKING, Literal
 
 from access import Access
 from decoding import decoders_for
-from errors import DataFormatError, DigitError, OutputError, WorkerError
 from predict import MNISTPredictor
 from reading import Prediction, Reading
 from registry import ALIASES, MODELS_DIR, SUFFIX, Checkpoint, Listing, list_checkpoints, resolve
 from segment import PAGE_SIDE
 
 if TYPE_CHECKING:
+    from errors import DigitError
     from feedback import Correction, FeedbackStore
     from jobs import Job, TrainingJobs
 
 log = logging.getLogger(__name__)
-
-_DISK = "the server has a problem with its disk; try again later"
-# Faults of ours, whose messages name files and processes of this machine, and what others are told.
-_OURS: dict[type[DigitError], str] = {
-    OutputError: _DISK,
-    DataFormatError: _DISK,
-    WorkerError: "the server has a problem with one of its processes; try again in a moment",
-}
 
 
 class Service:
@@ -250,12 +242,28 @@ class Service:
         runs = self.jobs.history(limit)
         return runs if self.access.is_trusted(token) else [job.without_output() for job in runs]
 
-    def explain(self, error: Exception) -> str:
-        """Say what was wrong, and nothing of this machine's files to other machines."""
-        if self.access.is_trusted() or not isinstance(error, tuple(_OURS)):
-            return str(error)
-        log.error("%s", error)
-        return next(words for kind, words in _OURS.items() if isinstance(error, kind))
+    def tell(self, error: DigitError, *, subject: str = "", token: object = None) -> str:
+        """Say to whoever asked what was wrong, and nothing of this machine's files to strangers.
+
+        Every door words its errors by this: what reaches a visitor in another way may hold a path.
+
+        Parameters
+        ----------
+        error : DigitError
+        subject : str, optional
+            What to call the picture in place of "the picture".
+        token : object, optional
+            What whoever asked has shown. Anything may have been sent.
+
+        Returns
+        -------
+        str
+            The message; for strangers, the one that its class has for them, if it has one.
+        """
+        if error.for_strangers and not self.access.is_trusted(token):
+            log.error("%s", error)
+            return error.for_strangers
+        return str(error).replace("the picture:", f"{subject}:", 1) if subject else str(error)
 
     def follow_promotion(self, job: Job) -> None:
         """Read with the model that a training run has made the best one, if it has."""

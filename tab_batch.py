@@ -144,7 +144,7 @@ def read_chosen(
 
 def _explain(service: Service, error: DigitError) -> Shown:
     """Say why there is no table."""
-    return Shown(render_notice(f"Nothing was read: {service.explain(error)}."))
+    return Shown(render_notice(f"Nothing was read: {service.tell(error)}."))
 
 
 @contextlib.contextmanager

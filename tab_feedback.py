@@ -22,9 +22,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from encoding import picture_url
-from errors import AccessError, DataFormatError, DigitError, OutputError, SettingsError
+from errors import AccessError, DigitError, SettingsError
 from feedback import NO_DIGIT, PAGE_SIZE, Correction, check_digit
-from pad import explain_error, read_picture
+from pad import name_picture, read_picture
 from panels import percent, render_empty, render_hint
 from picture import open_picture
 from reading import name_digit
@@ -133,10 +133,9 @@ def keep(service: Service, receipts: Receipts, value: object, pad: object) -> di
             predictor.checkpoint,
             source="page",
         )
-    except (OutputError, DataFormatError) as error:
-        return _refuse(f"Not stored: {service.explain(error)}.")
     except DigitError as error:
-        return _refuse(f"Not stored: {explain_error(error, picture)}.")
+        reason = service.tell(error, subject=name_picture(picture))
+        return _refuse(f"Not stored: {reason}.")
     thanks, receipt = "Thank you, that was known already", None
     if correction.is_new:
         thanks, receipt = "Thank you", receipts.give((correction.id, correction.place))
@@ -170,7 +169,7 @@ def take_back(service: Service, receipts: Receipts, value: object) -> dict[str, 
             service.feedback.withdraw(*opinion)
             receipts.forget(receipt)
     except DigitError as error:
-        text = f"Not taken back: {service.explain(error)}."
+        text = f"Not taken back: {service.tell(error)}."
         return {"kept": True, "text": text, "id": picture}
     return _refuse("Taken back: it is not kept any more.")
 
@@ -274,7 +273,8 @@ def browse(service: Service, value: object, token: object) -> dict[str, Any]:
         shown = _show_page(service, digit, _whole(asked.get("page", 1)))
         return {**shown, "told": f"{done}{shown['told']}"}
     except DigitError as error:
-        return {"html": render_hint(f"{error}"), "digit": "all", "page": 1, "told": f"{error}"}
+        told = service.tell(error, token=token)
+        return {"html": render_hint(told), "digit": "all", "page": 1, "told": told}
 
 
 def require_look(access: Access, token: object) -> None:
@@ -387,7 +387,7 @@ def export(service: Service, token: object) -> Iterator[str]:
             path = service.feedback.export_zip(Path(folder) / name)
             yield str(path)  # the page takes a copy, which it deletes in time
     except DigitError as error:
-        raise gr.Error(str(error), print_exception=False) from error
+        raise gr.Error(service.tell(error, token=token), print_exception=False) from error
 
 
 def build_feedback_tab(service: Service) -> None:

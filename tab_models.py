@@ -23,8 +23,8 @@ from model import count_parameters
 from pad import (
     ask_again,
     build_pad,
-    explain_error,
     keep_current,
+    name_picture,
     offer_samples,
     pick_sample,
     read_picture,
@@ -89,7 +89,7 @@ def change(
         service.access.require(token)
         said = action(service, chosen or "")
     except DigitError as error:
-        return _refuse("Not done", error)
+        return _refuse("Not done", service.tell(error, token=token))
     return show(service, chosen, said)
 
 
@@ -137,18 +137,18 @@ def upload(service: Service, path: str | None, token: object) -> list[Any]:
         service.access.require(token)
         checkpoint = shelf.add(_read_upload(file), file.name, service.models_folder)
     except DigitError as error:
-        return _refuse("Not added", error)
+        return _refuse("Not added", service.tell(error, token=token))
     finally:
         if path:
             file.unlink(missing_ok=True)
     return show(service, checkpoint.name, f"{checkpoint.name} is added; it does not read yet.")
 
 
-def _refuse(title: str, error: DigitError) -> list[Any]:
+def _refuse(title: str, reason: str) -> list[Any]:
     """Say why nothing was done, as the outputs of `show`; the rest stays as it is."""
     import gradio as gr
 
-    return [gr.skip(), render_refusal(title, error), *[gr.skip()] * 4, gr.Column(visible=False)]
+    return [gr.skip(), render_refusal(title, reason), *[gr.skip()] * 4, gr.Column(visible=False)]
 
 
 def _read_upload(file: Path) -> bytes:
@@ -219,7 +219,7 @@ def fetch(service: Service, name: str | None) -> str:
     try:
         return str(resolve(name or "", service.models_folder, allow_paths=False))
     except DigitError as error:  # nothing is chosen, or it was deleted a moment ago
-        raise gr.Error(str(error), print_exception=False) from error
+        raise gr.Error(service.tell(error), print_exception=False) from error
 
 
 def ask(service: Service, name: str | None) -> list[Any]:
@@ -267,7 +267,9 @@ def _answer(service: Service, value: object, name: str) -> str:
     except BlankImageError:
         return blank_side()
     except DigitError as error:
-        return render_message("Cannot be read", explain_error(error, picture), tone="error")
+        return render_message(
+            "Cannot be read", service.tell(error, subject=name_picture(picture)), tone="error"
+        )
 
 
 def blank_side() -> str:

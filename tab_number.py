@@ -19,9 +19,9 @@ from errors import BlankImageError, DigitError
 from pad import (
     ask_again,
     build_pad,
-    explain_error,
     keep_current,
     make_sample,
+    name_picture,
     offer_samples,
     read_picture,
 )
@@ -85,7 +85,7 @@ def read_number(service: Service, value: object, turn: Turn) -> str:
         text = f"{picture.name} was read, but nothing in it looks like writing."
         return _message("No digits found", text, tone="error")
     except DigitError as error:
-        text = explain_error(error, picture)
+        text = service.tell(error, subject=name_picture(picture))
         return _message("This picture cannot be read", text, tone="error")
     return render_reading(reading, shown.pixels, (shown.width, shown.height))
 

@@ -16,9 +16,9 @@ from errors import BlankImageError, DigitError
 from pad import (
     build_gallery,
     build_pad,
-    explain_error,
     keep_current,
     make_sample,
+    name_picture,
     offer_samples,
     pick_sample,
     read_picture,
@@ -54,7 +54,7 @@ def read_pad(service: Service, value: object, with_steps: bool) -> tuple[str, st
     answer, steps : str
         HTML. What cannot be read is a message in the answer, not an exception.
     """
-    return answer_pad(service, value), show_steps(value) if with_steps else ""
+    return answer_pad(service, value), show_steps(service, value) if with_steps else ""
 
 
 def answer_pad(service: Service, value: object) -> str:
@@ -74,7 +74,7 @@ def answer_pad(service: Service, value: object) -> str:
             tone="error",
         )
     except DigitError as error:
-        text = explain_error(error, picture)
+        text = service.tell(error, subject=name_picture(picture))
         return render_message("This picture cannot be read", text, tone="error")
     return render_answer(prediction, label=picture.label, name=picture.name, lead=True)
 
@@ -84,7 +84,7 @@ def blank_answer() -> str:
     return render_message("Draw a digit", "Or upload, paste or photograph one.")
 
 
-def show_steps(value: object) -> str:
+def show_steps(service: Service, value: object) -> str:
     """Show how the picture on the pad became what the model sees."""
     picture = None
     try:
@@ -94,7 +94,9 @@ def show_steps(value: object) -> str:
         prepared = decoders_for(picture.content).prepare(picture.content, keep_steps=True)
         return render_steps(prepared.steps)
     except DigitError as error:
-        return render_hint(f"There is nothing to show. {explain_error(error, picture)}.")
+        return render_hint(
+            f"There is nothing to show. {service.tell(error, subject=name_picture(picture))}."
+        )
 
 
 def build_recognise_tab(

@@ -22,8 +22,8 @@ from errors import BlankImageError, DigitError
 from pad import (
     ask_again,
     build_pad,
-    explain_error,
     keep_current,
+    name_picture,
     offer_samples,
     open_with_newer,
     pick_sample,
@@ -108,7 +108,9 @@ def spoil_pad(
             return blank_panel(), None
         return render_empty("There is no ink in this picture", "Use one with more contrast."), None
     except DigitError as error:
-        return render_empty("This picture cannot be read", explain_error(error, picture)), None
+        return render_empty(
+            "This picture cannot be read", service.tell(error, subject=name_picture(picture))
+        ), None
     field = spoil(clean.image, damages, np.random.default_rng(SEED))
     (answer,) = read_damaged(predictor, clean, [damages], reader)
     return render_damage(clean, field, answer), trace_curve(predictor, clean, damages, kind)

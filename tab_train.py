@@ -136,7 +136,7 @@ def start_run(
             )
         )
     except DigitError as error:
-        said = render_refusal("Not started", _name_field(error))
+        said = render_refusal("Not started", _name_field(service.tell(error, token=token)))
     return [*follow(service, "", token), said]
 
 
@@ -153,13 +153,13 @@ def cancel_run(service: Service, token: object) -> list[Any]:
         service.access.require(token)
         service.jobs.cancel()
     except DigitError as error:
-        said = render_refusal("Not cancelled", error)
+        said = render_refusal("Not cancelled", service.tell(error, token=token))
     return [*follow(service, "", token), said]
 
 
-def _name_field(error: DigitError) -> str:
+def _name_field(told: str) -> str:
     """Call a setting as the tab calls it; its message begins with the name that programs use."""
-    field, colon, rest = str(error).partition(": ")
+    field, colon, rest = told.partition(": ")
     return f"{LABELS.get(field, field)}{colon}{rest}"
 
 

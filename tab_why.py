@@ -21,8 +21,8 @@ from explain import Explanation, Filters, LayerView, explain, first_filters
 from pad import (
     ask_again,
     build_pad,
-    explain_error,
     keep_current,
+    name_picture,
     offer_samples,
     open_with_newer,
     pick_sample,
@@ -79,7 +79,9 @@ def explain_pad(service: Service, value: object, about: str) -> str:
             return blank_panel()
         return render_empty("There is no ink in this picture", "Use one with more contrast.")
     except DigitError as error:
-        return render_empty("This picture cannot be read", explain_error(error, picture))
+        return render_empty(
+            "This picture cannot be read", service.tell(error, subject=name_picture(picture))
+        )
     model = predictor.checkpoint.model
     target = prediction.digit if about == THE_ANSWER else int(about)
     return render_why(

@@ -20,12 +20,22 @@ from errors import (
 )
 from refusal import Refusal
 
-REQUEST = Request({"type": "http"})
+REQUEST = Request({"type": "http", "headers": [(b"authorization", b"Bearer abc")]})
 
 
 def tell(response: Response) -> dict[str, str]:
     told: dict[str, str] = json.loads(bytes(response.body))
     return told
+
+
+def answer(error: DigitError) -> Response:
+    """Answer with an error as a server does that has no words of its own."""
+
+    def word(error: DigitError, *, token: str) -> str:
+        assert token == "abc"
+        return str(error)
+
+    return asyncio.run(answer_digit_error(REQUEST, error, tell=word))
 
 
 @pytest.mark.parametrize(
@@ -42,20 +52,20 @@ def test_an_error_has_a_name_for_programs(error: DigitError, name: str) -> None:
 
 
 def test_an_error_of_ours_has_the_status_of_its_class() -> None:
-    response = asyncio.run(answer_digit_error(REQUEST, ImageTooLargeError("image: too large")))
+    response = answer(ImageTooLargeError("image: too large"))
 
     assert response.status_code == 413
     assert tell(response) == {"error": "image_too_large", "detail": "image: too large"}
 
 
 def test_who_is_not_known_is_told_what_to_show() -> None:
-    response = asyncio.run(answer_digit_error(REQUEST, AccessError("no token")))
+    response = answer(AccessError("no token"))
 
     assert response.headers["www-authenticate"] == "Bearer"
 
 
 def test_what_may_work_in_a_moment_says_when() -> None:
-    response = asyncio.run(answer_digit_error(REQUEST, OverloadedError("too many wait")))
+    response = answer(OverloadedError("too many wait"))
 
     assert int(response.headers["retry-after"]) >= 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from pathlib import Path
 
 import pytest
 
@@ -91,6 +92,59 @@ def test_nobody_raises_the_base_of_the_family() -> None:
     ]
 
     assert raised == []
+
+
+# What the page does with an error that it has caught: tell it, or name it as the cause of another.
+DOORS = [*sorted(PROJECT.glob("tab_*.py")), PROJECT / "endpoints.py"]
+
+
+def find_own_words(source: str) -> list[int]:
+    """List the lines in which an error of ours that was caught is put into words."""
+    lines = []
+    for handler in ast.walk(ast.parse(source)):
+        if not isinstance(handler, ast.ExceptHandler) or "DigitError" not in ast.unparse(
+            handler.type or handler
+        ):
+            continue
+        nodes = [node for statement in handler.body for node in ast.walk(statement)]
+        calls = [node for node in nodes if isinstance(node, ast.Call)]
+        told = [call.args for call in calls if ast.unparse(call.func) in TELLING]
+        causes = [node.cause for node in nodes if isinstance(node, ast.Raise)]
+        fine = {id(argument) for arguments in told for argument in arguments}
+        fine |= {id(cause) for cause in causes}
+        lines += [
+            node.lineno
+            for node in nodes
+            if isinstance(node, ast.Name) and node.id == handler.name and id(node) not in fine
+        ]
+    return lines
+
+
+TELLING = {"service.tell", "_tell", "_explain"}  # the others are the first with a form around it
+
+
+@pytest.mark.parametrize("path", DOORS, ids=lambda path: path.name)
+def test_a_door_words_no_error_by_itself(path: Path) -> None:
+    """Each had to remember that strangers are told no path, and one tab did not."""
+    assert find_own_words(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "own"),
+    [
+        ("say(service.tell(error))", False),
+        ("raise gr.Error(service.tell(error, token=token)) from error", False),
+        ("say(str(error))", True),
+        ("say(f'{error}')", True),
+        ("raise gr.Error(str(error)) from error", True),
+        ("say(error)", True),
+        ("say(service.tell(other), error)", True),
+    ],
+)
+def test_the_check_sees_every_way_to_word_an_error(body: str, own: bool) -> None:
+    source = f"try:\n    read()\nexcept (DigitError, OSError) as error:\n    {body}"
+
+    assert bool(find_own_words(source)) == own
 
 
 def test_every_error_of_the_family_is_used_somewhere() -> None:

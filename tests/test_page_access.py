@@ -62,6 +62,7 @@ def watch(
         shutil.copytree(models_folder, tmp_path / "models")
         shutil.copy(models_folder / "mnist_cnn.pth", tmp_path / "models" / "extra.pth")
         shelf.make_best("extra", tmp_path / "models")
+        (tmp_path / "models" / "broken.pth").write_bytes(b"PK\3\4 damaged")
         return Watched(tmp_path, access, digit_png(7))
 
     return make
@@ -85,6 +86,13 @@ def call_everything(watched: Watched, given: str) -> list[str]:
                     filled[-1] = given
                 answers.append(call(client, dependency["id"], filled))
     return answers
+
+
+def call_everything_with(watched: Watched, value: object) -> list[str]:
+    """Call every handler of the page with one value in all its fields."""
+    with TestClient(watched.app, base_url=HERE) as client:
+        dependencies = client.get("/config").json()["dependencies"]
+        return [call(client, each["id"], [value] * len(each["inputs"])) for each in dependencies]
 
 
 def call(client: TestClient, number: int, data: list[Any]) -> str:
@@ -118,6 +126,18 @@ def test_no_handler_of_the_page_changes_anything_without_the_token(
     # The calls have to reach the handlers that change something, or they would show nothing.
     refusal = "changes are off" if access.changes_are == "off" else "administrator token is wrong"
     assert sum(refusal in answer for answer in answers) >= 4
+
+
+def test_no_handler_of_the_page_tells_strangers_where_a_damaged_model_lies(
+    watch: Callable[[Access], Watched], tmp_path: Path
+) -> None:
+    """The comparison of two models takes no token, and told the path of the file."""
+    watched = watch(Access(beyond_loopback=True, token=TOKEN))
+
+    answers = call_everything_with(watched, "broken")
+
+    assert any("this model cannot be used" in answer for answer in answers)
+    assert [answer for answer in answers if str(tmp_path) in answer] == []
     assert not any(TOKEN in answer for answer in answers)
 
 

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from access import Access
-from errors import CheckpointError, DataFormatError, ModelNotFoundError, OutputError, WorkerError
+from errors import (
+    CheckpointError,
+    DataFormatError,
+    DigitError,
+    ImageError,
+    ModelNotFoundError,
+    OutputError,
+    WorkerError,
+)
 from feedback import FeedbackStore
 from jobs import Job, JobSettings
 from model import build_model
@@ -143,18 +151,33 @@ def test_trainings_learn_from_the_store_that_the_service_was_given(folder: Path,
 
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [(OutputError, "disk"), (DataFormatError, "disk"), (WorkerError, "processes")],
+    [
+        (CheckpointError, "choose another"),
+        (DigitError, "its log says"),
+        (OutputError, "disk"),
+        (DataFormatError, "disk"),
+        (WorkerError, "processes"),
+    ],
 )
 def test_other_machines_are_told_nothing_of_the_files_here(
     service: Service, caplog: pytest.LogCaptureFixture, kind: type[Exception], words: str
 ):
     error = kind("cannot keep corrections in /home/somebody/feedback.sqlite: it is full")
 
-    at_home = service.explain(error)
+    at_home = service.tell(error)
     service.access = Access(beyond_loopback=True, token="a token of some length")
-    elsewhere = service.explain(error)
+    elsewhere = service.tell(error, token="another token")
+    to_administrator = service.tell(error, token="a token of some length")
 
-    assert at_home == str(error)
+    assert at_home == to_administrator == str(error)
     assert words in elsewhere
     assert "/home" not in elsewhere
     assert str(error) in caplog.text
+
+
+def test_what_is_wrong_with_a_picture_is_told_to_everybody_with_its_name(service: Service):
+    service.access = Access(beyond_loopback=True)
+    error = ImageError("the picture: not a picture; save it as PNG or JPEG")
+
+    assert service.tell(error) == str(error)
+    assert service.tell(error, subject="7.png") == "7.png: not a picture; save it as PNG or JPEG"

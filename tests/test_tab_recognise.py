@@ -152,7 +152,9 @@ def test_the_steps_are_worked_out_only_while_somebody_looks(
 ):
     value = drawing(digit_png(2).read_bytes())
     calls = []
-    monkeypatch.setattr(tab_recognise, "show_steps", lambda value: calls.append(value) or "steps")
+    monkeypatch.setattr(
+        tab_recognise, "show_steps", lambda _, value: calls.append(value) or "steps"
+    )
 
     closed = tab_recognise.read_pad(service, value, False)
     opened = tab_recognise.read_pad(service, value, True)
@@ -161,8 +163,10 @@ def test_the_steps_are_worked_out_only_while_somebody_looks(
     assert len(calls) == 1
 
 
-def test_the_steps_lead_from_the_picture_to_what_the_model_sees(digit_png: Callable[..., Path]):
-    html = tab_recognise.show_steps(drawing(digit_png(2).read_bytes()))
+def test_the_steps_lead_from_the_picture_to_what_the_model_sees(
+    service: Service, digit_png: Callable[..., Path]
+):
+    html = tab_recognise.show_steps(service, drawing(digit_png(2).read_bytes()))
 
     captions = re.findall(r"<figcaption>(\d+)\. (.*?)</figcaption>", html)
     assert [number for number, _ in captions] == [str(i + 1) for i in range(len(captions))]
