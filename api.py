@@ -494,6 +494,7 @@ def build_api(
     @asynccontextmanager
     async def live(app: FastAPI) -> AsyncIterator[None]:
         engine.start()
+        await asyncio.to_thread(service.follow_training)
         app.state.stopping = False
         yield
         await asyncio.to_thread(engine.close)

@@ -213,6 +213,7 @@ def __getattr__(name: str) -> Any:
     access, rules = choose_rules(args)
     service = build_service(args, access)
     if name == "demo":
+        service.follow_training()  # the API does it when its server starts
         return globals().setdefault(name, build_page(service))
     return globals().setdefault(
         name, build_app(service, rules, log_requests=args.access_log, mcp=args.mcp)

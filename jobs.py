@@ -176,7 +176,8 @@ class TrainingJobs:
     corrections : Path, optional
         File of the stored corrections; None leaves it to `feedback.FeedbackStore`.
     on_end : callable, optional
-        Gets each run as it ends, in a thread of its own.
+        Gets each run as it ends, in a thread of its own: those of `start`, and that of
+        `follow_newest`.
     """
 
     def __init__(
@@ -193,9 +194,6 @@ class TrainingJobs:
         self.data = data
         self.corrections = corrections
         self.on_end = on_end
-        running = self.current()
-        if running:  # started by a page that is gone
-            self._follow(running.run)
 
     # --- looking ------------------------------------------------------------------------------
 
@@ -424,6 +422,15 @@ class TrainingJobs:
             helpers = _ask_to_stop(process)
             threading.Thread(target=_make_sure, args=(process, helpers), daemon=True).start()
         return self._read(job.run)
+
+    def follow_newest(self) -> None:
+        """Follow the newest run, whichever process has started it, as `start` follows its own.
+
+        One that has ended already is told of at once: that may have been a moment ago.
+        """
+        newest = self.current() or self.latest()
+        if newest:
+            self._follow(newest.run)
 
     def _follow(self, run: str) -> None:
         """Wait for the end of a run in a thread, clear up after it, and tell whoever asked."""

@@ -265,6 +265,10 @@ class Service:
             return error.for_strangers
         return str(error).replace("the picture:", f"{subject}:", 1) if subject else str(error)
 
+    def follow_training(self) -> None:
+        """Hear of the end of a run that an earlier server has started, and that outlived it."""
+        self.jobs.follow_newest()
+
     def follow_promotion(self, job: Job) -> None:
         """Read with the model that a training run has made the best one, if it has."""
         if job.was_promoted:

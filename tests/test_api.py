@@ -44,6 +44,7 @@ class FakeJobs:
 
     def __init__(self) -> None:
         self.runs: list[Job] = []
+        self.follows = False
 
     def start(self, settings: JobSettings) -> Job:
         if self.runs and self.runs[0].is_running:
@@ -69,6 +70,9 @@ class FakeJobs:
 
     def history(self, limit: int = 20) -> list[Job]:
         return self.runs[:limit]
+
+    def follow_newest(self) -> None:
+        self.follows = True
 
 
 @pytest.fixture(scope="module")
@@ -881,6 +885,20 @@ def test_an_application_that_ends_lets_its_threads_go(folder: Path, tmp_path: Pa
         assert all(thread.is_alive() for thread in threads)
 
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_server_that_starts_follows_what_an_earlier_one_has_begun(
+    folder: Path, tmp_path: Path
+) -> None:
+    """It read with the old model after a promotion, until somebody looked at the training."""
+    service = make_service(folder, tmp_path)
+    app = build_api(service)
+    before = service.jobs.follows  # type: ignore[attr-defined]
+
+    with TestClient(app):
+        during = service.jobs.follows  # type: ignore[attr-defined]
+
+    assert (before, during) == (False, True)
 
 
 def test_an_application_may_live_again_and_says_between_its_lives_that_it_stopped(

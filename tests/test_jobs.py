@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -424,10 +425,40 @@ def test_who_comes_later_is_told_of_the_end_as_well(
     ended: list[Job] = []
     later = TrainingJobs(jobs.outputs, jobs.models, on_end=ended.append)
 
+    later.follow_newest()
     later.cancel()
     wait_until(lambda: ended)
 
     assert (ended[0].run, ended[0].state) == (job.run, "cancelled")
+
+
+def test_who_comes_after_the_end_is_told_of_it_too(
+    jobs: TrainingJobs, stand_in: Callable[[str], None]
+) -> None:
+    """A run that ends while a server starts may have replaced a model that was just loaded."""
+    stand_in(FINISH)
+    job = begin(jobs)
+    wait_until(lambda: jobs.current() is None)
+    ended: list[Job] = []
+
+    TrainingJobs(jobs.outputs, jobs.models, on_end=ended.append).follow_newest()
+    wait_until(lambda: ended)
+
+    assert (ended[0].run, ended[0].is_running) == (job.run, False)
+
+
+def test_only_to_look_at_runs_starts_no_thread(
+    jobs: TrainingJobs, stand_in: Callable[[str], None]
+) -> None:
+    stand_in(ENDLESS)
+    job = begin(jobs)
+
+    seen = TrainingJobs(jobs.outputs, jobs.models).latest()
+
+    assert seen
+    assert seen.run == job.run
+    names = [thread.name for thread in threading.enumerate()]
+    assert names.count(f"follow {job.run}") == 1  # that of who has started it
 
 
 # --- what is on the disk --------------------------------------------------------------------------
