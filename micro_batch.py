@@ -38,7 +38,7 @@ Result = TypeVar("Result")
 
 MOST = 16  # pictures in one pass; a picture costs a third of a pass of its own from 8 on
 CAPACITY = 256  # pictures that may wait; about a second of work for two cores
-MAX_WAIT_S = 20  # who has waited for longer is told to come back
+MAX_WAIT_S = 20  # what has not begun by then is told to come back
 SLOW_CAPACITY = 32
 STOPPING = "the server is stopping; try again in a moment"
 
@@ -112,17 +112,15 @@ class MicroBatcher:
         BlankImageError
             If there is no ink in it.
         OverloadedError
-            If too many wait already, or this one waited for too long.
+            If too many wait already, or this one waited for too long. What has begun may end.
         """
-        answer = (
-            self._join(content) if is_quick(content) else self._slow.run(self._read_alone, content)
-        )
-        try:
-            return await asyncio.wait_for(answer, MAX_WAIT_S)
-        except asyncio.TimeoutError as error:
-            raise OverloadedError(
-                f"this picture waited for {MAX_WAIT_S} s; try again in a moment"
-            ) from error
+        if not is_quick(content):
+            return await self._slow.run(self._read_alone, content)
+        waiting = self._join(content)
+        await _be_patient(waiting.future)
+        if not waiting.future.done() and self._leave(waiting):
+            raise OverloadedError(f"this picture waited for {MAX_WAIT_S} s; try again in a moment")
+        return await waiting.future
 
     def start(self) -> None:
         """Read again after `close`; nothing happens if it reads already."""
@@ -146,17 +144,26 @@ class MicroBatcher:
             thread.join()
         self._slow.close()
 
-    def _join(self, content: bytes) -> asyncio.Future[Answer]:
+    def _join(self, content: bytes) -> _Waiting:
         """Put a picture at the end of the line."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(content, asyncio.get_running_loop().create_future())
         with self._changed:
             if self._closed:
                 raise OverloadedError(STOPPING)
             if len(self._line) >= self.capacity:
                 raise OverloadedError(_busy(len(self._line), "pictures"))
-            self._line.append(_Waiting(content, future))
+            self._line.append(waiting)
             self._changed.notify()
-        return future
+        return waiting
+
+    def _leave(self, waiting: _Waiting) -> bool:
+        """Take a picture out of the line; False if it is not in it any more, but being read."""
+        with self._changed:
+            try:
+                self._line.remove(waiting)
+            except ValueError:
+                return False
+        return True
 
     def _read_alone(self, content: bytes) -> Answer:
         prepared = decoders_for(content).prepare(content)
@@ -253,11 +260,7 @@ class Lane:
             self._count += 1
         work.add_done_callback(self._leave)
         done = asyncio.wrap_future(work)
-        try:
-            await asyncio.wait({done}, timeout=MAX_WAIT_S)
-        except asyncio.CancelledError:
-            done.cancel()
-            raise
+        await _be_patient(done)
         # Only what has not begun can be taken out of the line.
         if not done.done() and work.cancel():
             raise OverloadedError(
@@ -283,6 +286,15 @@ class Lane:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+async def _be_patient(outcome: asyncio.Future[Any]) -> None:
+    """Wait for an outcome, as long as anybody has to; who goes away meanwhile cancels it."""
+    try:
+        await asyncio.wait({outcome}, timeout=MAX_WAIT_S)
+    except asyncio.CancelledError:
+        outcome.cancel()
+        raise
 
 
 def _busy(count: int, what: str) -> str:

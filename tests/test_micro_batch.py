@@ -151,23 +151,82 @@ def test_more_than_can_wait_is_refused_at_once_and_the_others_are_read(
     assert status == 503
 
 
-@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+@pytest.fixture(params=["PNG", "GIF"])
+def five(request: pytest.FixtureRequest, digit_png: Callable[..., Path]) -> bytes:
+    """Return a picture of a five, once one of the quick ones and once of the others."""
+    buffer = io.BytesIO()
+    Image.open(digit_png(5)).save(buffer, request.param)
+    return buffer.getvalue()
+
+
 def test_who_has_waited_for_long_enough_is_told_to_come_back(
-    gate: Gate, one_process: Decoders, monkeypatch: pytest.MonkeyPatch, kind: str
+    gate: Gate, one_process: Decoders, monkeypatch: pytest.MonkeyPatch, five: bytes
 ) -> None:
-    """Only the time before the reading was limited, and a slow picture's not at all."""
-    monkeypatch.setattr(micro_batch, "MAX_WAIT_S", 0)
-
-    async def ask() -> None:
+    async def ask() -> tuple[Answer, Any, int]:
         batcher = MicroBatcher(lambda: cast("MNISTPredictor", gate), quick=one_process)
-        try:
-            await batcher.predict(encode(28, 28, kind))
-        finally:
-            gate.open.set()
-            batcher.close()
+        first = asyncio.ensure_future(batcher.predict(five))
+        await until(gate.entered.is_set)
+        monkeypatch.setattr(micro_batch, "MAX_WAIT_S", 0)
+        second = await asyncio.gather(batcher.predict(five), return_exceptions=True)
+        left = len(batcher)
+        gate.open.set()
+        answer = await first
+        batcher.close()
+        return answer, second[0], left
 
-    with pytest.raises(OverloadedError, match="waited for 0 s; try again"):
-        asyncio.run(ask())
+    answer, refused, left = asyncio.run(ask())
+
+    assert isinstance(refused, OverloadedError)
+    assert "waited for 0 s" in str(refused)
+    assert left == 0
+    assert answer.prediction.digit == 5
+    assert gate.sizes == [1]
+
+
+def test_what_has_begun_is_read_to_its_end_however_long_it_takes(
+    gate: Gate, one_process: Decoders, monkeypatch: pytest.MonkeyPatch, five: bytes
+) -> None:
+    """Work that was nearly done was thrown away, and the visitor told that it had only waited."""
+
+    async def wait_until_it_has_begun(outcome: asyncio.Future[Any]) -> None:
+        await until(gate.entered.is_set)
+        patience_is_over.set()
+
+    async def ask() -> Answer:
+        batcher = MicroBatcher(lambda: cast("MNISTPredictor", gate), quick=one_process)
+        asked = asyncio.ensure_future(batcher.predict(five))
+        await until(lambda: patience_is_over.is_set() or asked.done())
+        gate.open.set()
+        answer = await asked
+        batcher.close()
+        return answer
+
+    patience_is_over = threading.Event()
+    monkeypatch.setattr(micro_batch, "_be_patient", wait_until_it_has_begun)
+
+    assert asyncio.run(ask()).prediction.digit == 5
+
+
+def test_a_picture_whose_sender_has_gone_is_not_read(
+    gate: Gate, one_process: Decoders, digit_png: Callable[..., Path]
+) -> None:
+    picture = digit_png(5).read_bytes()
+
+    async def ask() -> Answer:
+        batcher = MicroBatcher(lambda: cast("MNISTPredictor", gate), quick=one_process)
+        first = asyncio.ensure_future(batcher.predict(picture))
+        await until(gate.entered.is_set)
+        gone = asyncio.ensure_future(batcher.predict(picture))
+        await until(lambda: len(batcher) == 1)
+        gone.cancel()
+        await asyncio.wait({gone})
+        gate.open.set()
+        answer = await first
+        await asyncio.to_thread(batcher.close)
+        return answer
+
+    assert asyncio.run(ask()).prediction.digit == 5
+    assert gate.sizes == [1]
 
 
 def test_a_failing_network_is_told_to_whoever_waits_and_the_next_picture_is_read(
