@@ -28,6 +28,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, BeforeValidator
@@ -36,7 +37,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 import api_models as models
-from api_bodies import Sent, check_json, read_json, read_pictures, require_json
+from api_bodies import FIELDS, Sent, check_json, read_json, read_pictures, require_json
 from api_errors import answer_digit_error, answer_http_error, answer_invalid, name_error
 from encoding import decode_base64
 from errors import DigitError, ImageError, OverloadedError
@@ -479,7 +480,8 @@ def build_api(
     Returns
     -------
     FastAPI
-        With `.state.engine`, and `.state.stopping`, which makes `/ready` say no.
+        With `.state.engine`; `.state.stopping`, which makes `/ready` say no; `.state.rules`; and
+        `.state.body_limits`, to which whoever mounts something adds its own, see `guards.Guard`.
     """
     if rules is None:
         rules = Rules.for_host("0.0.0.0" if service.access.beyond_loopback else "127.0.0.1")
@@ -507,6 +509,7 @@ def build_api(
         lifespan=live,
     )
     app.state.engine, app.state.stopping = engine, False
+    app.state.rules, app.state.body_limits = rules, limit_bodies(rules)
     app.state.endless, app.state.under_way = set(), set()
     for router in ROUTERS:
         app.include_router(router)
@@ -515,7 +518,7 @@ def build_api(
     app.add_exception_handler(DigitError, partial(answer_digit_error, tell=service.tell))
     app.add_exception_handler(RequestValidationError, answer_invalid)
     app.add_exception_handler(HTTPException, answer_http_error)
-    app.add_middleware(Guard, rules=rules)
+    app.add_middleware(Guard, rules=rules, body_limits=app.state.body_limits)
     if rules.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -525,6 +528,29 @@ def build_api(
         )
     app.add_middleware(Observer, metrics=metrics, log_requests=log_requests)
     return app
+
+
+def limit_bodies(rules: Rules) -> dict[str, int]:
+    """Say of each route that takes pictures how many bytes its body may have.
+
+    Which these are is read out of what they say about themselves in the documentation, so that no
+    new one is forgotten.
+    """
+    routes = chain.from_iterable(router.routes for router in ROUTERS)
+    return {
+        route.path: rules.body_bytes
+        for route in routes
+        if isinstance(route, APIRoute) and _takes_pictures(route)
+    }
+
+
+def _takes_pictures(route: APIRoute) -> bool:
+    """Whether the body of a route has a field for a picture."""
+    if not route.openapi_extra:
+        return False
+    content = route.openapi_extra["requestBody"]["content"]
+    name = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    return not FIELDS.isdisjoint(getattr(models, name).model_fields)
 
 
 def _close_the_rest(app: FastAPI) -> None:

@@ -8,7 +8,8 @@ checks keep it out: the name in `Host` has to be one of ours (a page may let its
 127.0.0.1), and whoever changes or uploads something has to come from here (browsers say so in
 `Sec-Fetch-Site` and `Origin`, and no page can lie in them).
 
-    >>> app.add_middleware(Guard, rules=Rules.for_host("127.0.0.1"))
+    >>> rules = Rules.for_host("127.0.0.1")
+    >>> app.add_middleware(Guard, rules=rules, body_limits={"/predict": rules.body_bytes})
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import ipaddress
 import logging
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -48,9 +49,6 @@ BODY_TIMEOUT_S = 60  # for a whole body; 27 MB at 4 Mbit/s
 # sends has some dozens.
 MAX_JSON_SIGNS = 4096
 JSON_SIGNS = (b",", b"[", b"{")
-UPLOADS = "/gradio_api/upload"
-PICTURES = ("/predict", "/predict/batch", "/read", "/feedback")
-EVENTS = tuple(f"/gradio_api/{name}" for name in ("queue/join", "run/", "call/", "mcp"))
 UNLIMITED = ("/health", "/ready", "/metrics")  # asked by machines that watch us
 PASSAGE = "digits.passage"  # where the scope of a request tells how many bytes it has had
 SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -218,6 +216,10 @@ class Guard:
     ----------
     app : ASGI application
     rules : Rules
+    body_limits : mapping of str to int, optional
+        How many bytes a body may have, by the path that it is sent to; a path that ends with "/"
+        stands for all that begin with it. Elsewhere `rules.small_bytes` is the limit. Whoever owns
+        a route puts it in, which may be later than this.
 
     Attributes
     ----------
@@ -225,9 +227,12 @@ class Guard:
         That every answer gets.
     """
 
-    def __init__(self, app: ASGIApp, rules: Rules) -> None:
+    def __init__(
+        self, app: ASGIApp, rules: Rules, body_limits: Mapping[str, int] | None = None
+    ) -> None:
         self.app = app
         self.rules = rules
+        self._body_limits = {} if body_limits is None else body_limits  # not a copy: it may grow
         self._held = 0
         self._rate = parse_rate(rules.rate) if rules.rate else None
         self._limiter = MovingWindowRateLimiter(MemoryStorage()) if rules.rate else None
@@ -353,10 +358,11 @@ class Guard:
 
     def limit_of(self, path: str) -> int:
         """Tell how many bytes a body may have."""
-        if path == UPLOADS:
-            return self.rules.upload_bytes
-        if path in PICTURES or path.startswith(EVENTS):
-            return self.rules.body_bytes
+        if path in self._body_limits:
+            return self._body_limits[path]
+        for begin, limit in self._body_limits.items():
+            if begin.endswith("/") and path.startswith(begin):
+                return limit
         return self.rules.small_bytes
 
     def judge_memory(self, more: int) -> Refusal | None:

@@ -14,8 +14,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from guards import UPLOADS
 from refusal import OUR_MISTAKE, Refusal
+from uploads import UPLOADS
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request, Response

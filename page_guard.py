@@ -21,8 +21,8 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from guards import MAX_UPLOAD_BYTES, UPLOADS
-from uploads import Room
+from guards import MAX_UPLOAD_BYTES
+from uploads import UPLOADS, Room
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -45,6 +45,8 @@ NEEDED = re.compile(
     r"|/gradio_api/file=(?!(?i:https?:)).*"
     r"|/gradio_api/mcp(/.*)?"
 )
+# Where the values of a call are sent, pictures on a pad among them.
+EVENTS = ("queue/join", "queue/join/", "run/", "call/", "mcp", "mcp/")
 
 
 class PageGuard:
@@ -84,7 +86,8 @@ def guard_page(app: FastAPI, folder: Path) -> None:
     Parameters
     ----------
     app : FastAPI
-        On which the page is mounted.
+        On which the page is mounted, as `api.build_api` makes it: with `.state.rules` and
+        `.state.body_limits`.
     folder : Path
         Where Gradio keeps uploads.
     """
@@ -94,6 +97,9 @@ def guard_page(app: FastAPI, folder: Path) -> None:
     for route in app.routes:
         if isinstance(route, Mount) and isinstance(route.app, FastAPI):
             route.app = PageGuard(route.app, Room(folder))
+    limits, rules = app.state.body_limits, app.state.rules
+    limits[UPLOADS] = rules.upload_bytes
+    limits.update({f"/gradio_api/{name}": rules.body_bytes for name in EVENTS})
 
 
 def keep_to_uploads(page: gr.Blocks) -> None:

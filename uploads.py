@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 VARIABLE = "GRADIO_TEMP_DIR"
+UPLOADS = "/gradio_api/upload"  # where the page sends files
 SWEEP_S = 60
 LONGEST_UPLOAD_S = 300  # a request has `guards.BODY_TIMEOUT_S` for its body; this is far more
 # Ten visitors may hand over the most that is read in one go (100 MB) at once.

@@ -380,6 +380,24 @@ def test_a_batch_of_the_wrong_size_or_kind_is_refused(
     assert hint in answer.json()["detail"]
 
 
+def test_each_route_that_takes_a_picture_takes_one_of_20_megabytes(client: TestClient) -> None:
+    """The guard had a list of them, and a route that was not in it would have had 64 kB."""
+    document = client.get("/openapi.json").json()
+    taking = set()
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            body = operation.get("requestBody", {}).get("content", {})
+            reference = body.get("application/json", {}).get("schema", {}).get("$ref", "")
+            schema = document["components"]["schemas"].get(reference.rpartition("/")[2], {})
+            if {"image", "images"} & schema.get("properties", {}).keys() or "image/png" in body:
+                taking.add(path)
+
+    limits = client.app.state.body_limits  # type: ignore[attr-defined]
+
+    assert taking == limits.keys() == {"/predict", "/predict/batch", "/read", "/feedback"}
+    assert all(limit >= 20 * 2**20 * 4 / 3 for limit in limits.values())
+
+
 def test_a_body_of_100_megabytes_is_refused_and_the_next_one_read(
     client: TestClient, seven: bytes
 ) -> None:

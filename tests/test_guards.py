@@ -14,7 +14,6 @@ from api_models import MAX_PICTURES
 from errors import SettingsError
 from guards import (
     MAX_JSON_SIGNS,
-    UPLOADS,
     Guard,
     Rules,
     check_host,
@@ -26,7 +25,7 @@ from guards import (
 LOCAL = Rules.for_host("127.0.0.1")
 
 
-def build(rules: Rules) -> FastAPI:
+def build(rules: Rules, body_limits: dict[str, int] | None = None) -> FastAPI:
     """Make an application that says how many bytes it was sent, or fails if asked to."""
     app = FastAPI()
 
@@ -36,7 +35,7 @@ def build(rules: Rules) -> FastAPI:
             raise ZeroDivisionError("a secret detail")
         return {"bytes": len(await request.body())}
 
-    app.add_middleware(Guard, rules=rules)
+    app.add_middleware(Guard, rules=rules, body_limits=body_limits)
     return app
 
 
@@ -203,7 +202,8 @@ def test_an_origin_that_is_no_site_is_refused_at_the_start(origin: str) -> None:
 
 # --- how much -----------------------------------------------------------------------------------
 
-SMALL = Rules(small_bytes=500, body_bytes=1000, upload_bytes=5000, held_bytes=8000)
+SMALL = Rules(small_bytes=500, held_bytes=8000)
+LIMITS = {"/pictures": 1000, "/events/": 1000, "/events/large": 5000}
 
 
 def in_parts(size: int) -> Iterator[bytes]:
@@ -216,25 +216,24 @@ def in_parts(size: int) -> Iterator[bytes]:
 @pytest.mark.parametrize(
     ("path", "size", "status"),
     [
-        ("/predict", 1000, 200),
-        ("/predict", 1100, 413),
-        ("/predict", 50_000, 413),
-        ("/gradio_api/queue/join", 1100, 413),
-        ("/predict/batch", 1000, 200),
-        ("/gradio_api/call/predict", 1000, 200),
-        ("/retrain", 500, 200),
-        ("/retrain", 600, 413),
-        ("/models/current", 600, 413),
-        ("/gradio_api/component_server", 600, 413),
+        ("/pictures", 1000, 200),
+        ("/pictures", 1100, 413),
+        ("/pictures", 50_000, 413),
+        ("/pictures/of", 600, 413),
+        ("/picture", 600, 413),
+        ("/events/join", 1000, 200),
+        ("/events/join", 1100, 413),
+        ("/events/large", 5000, 200),
+        ("/events/large", 5100, 413),
+        ("/events", 600, 413),
+        ("/nothing", 500, 200),
         ("/nothing", 600, 413),
-        (UPLOADS, 5000, 200),
-        (UPLOADS, 5100, 413),
     ],
 )
 def test_a_body_beyond_its_limit_is_refused_whether_it_says_its_size_or_not(
     send: Callable[[int], Any], path: str, size: int, status: int
 ) -> None:
-    client = client_of(SMALL)
+    client = TestClient(build(SMALL, LIMITS), base_url="http://127.0.0.1:7860")
 
     answer = client.post(path, content=send(size))
 
@@ -250,7 +249,8 @@ def test_a_body_beyond_its_limit_is_refused_whether_it_says_its_size_or_not(
 def test_a_body_that_is_told_to_be_too_large_is_refused_unread() -> None:
     length = [(b"host", b"127.0.0.1"), (b"content-length", b"1001")]
 
-    sent = run_asgi(build(SMALL), [], path="/predict", headers=length)  # of which nothing comes
+    # None of it ever comes.
+    sent = run_asgi(build(SMALL, LIMITS), [], path="/pictures", headers=length)
 
     assert sent[0]["status"] == 413
 
@@ -291,7 +291,10 @@ def test_json_of_very_many_values_is_refused_before_it_is_read(
 def test_the_json_of_as_many_pictures_as_are_taken_at_once_passes() -> None:
     body = {"images": ["data:image/png;base64," + "QUJD" * 50_000] * MAX_PICTURES}
 
-    answer = client_of(LOCAL).post("/predict/batch", json=body)
+    limits = {"/pictures": LOCAL.body_bytes}
+    client = TestClient(build(LOCAL, limits), base_url="http://127.0.0.1:7860")
+
+    answer = client.post("/pictures", json=body)
 
     assert answer.status_code == 200
 

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 
 import uploads
 from app import build_app
+from guards import MAX_BODY_BYTES, MAX_SMALL_BYTES, MAX_UPLOAD_BYTES, Guard, Rules
 from page_guard import keep_to_uploads
 from service import Service
 from tests.test_api import HERE
@@ -26,6 +27,29 @@ def client(models_folder: Path) -> Iterator[TestClient]:
     service = Service(models_folder=models_folder, device="cpu")
     with TestClient(build_app(service), base_url=HERE) as client:
         yield client
+
+
+@pytest.mark.parametrize(
+    ("path", "limit"),
+    [
+        ("/gradio_api/upload", MAX_UPLOAD_BYTES),
+        ("/gradio_api/queue/join", MAX_BODY_BYTES),
+        ("/gradio_api/queue/join/", MAX_BODY_BYTES),
+        ("/gradio_api/run/predict", MAX_BODY_BYTES),
+        ("/gradio_api/call/predict", MAX_BODY_BYTES),
+        ("/gradio_api/mcp/", MAX_BODY_BYTES),
+        ("/predict", MAX_BODY_BYTES),
+        ("/gradio_api/component_server", MAX_SMALL_BYTES),
+        ("/gradio_api/cancel", MAX_SMALL_BYTES),
+        ("/retrain", MAX_SMALL_BYTES),
+    ],
+)
+def test_only_where_pictures_and_files_are_sent_a_body_may_be_large(
+    client: TestClient, path: str, limit: int
+) -> None:
+    guard = Guard(client.app, Rules(), client.app.state.body_limits)  # type: ignore[attr-defined]
+
+    assert guard.limit_of(path) == limit
 
 
 @pytest.mark.parametrize(
