@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from batch_rows import relabel
+from batch_rows import Row
 from batch_sources import Input
 from batch_workers import Answer
 from pixels import to_bytes
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
 DECIMALS = 6  # of probabilities; more would show the rounding of the arithmetic
 
-Answered = tuple[Input, Answer | tuple]  # an input with what was found now, or its finished row
+Answered = tuple[Input, Answer | Row]  # an input with what was found now, or its finished row
+_PROBABILITIES = tuple(f"p{digit}" for digit in range(10))  # columns
 _NOTHING = Prepared.as_it_is(np.zeros((28, 28), np.float32))
 
 
 def make_rows(
     batch: list[Answered], predictor: MNISTPredictor, batch_size: int
-) -> tuple[list[tuple], list[tuple[str, str]]]:
+) -> tuple[list[Row], list[tuple[str, str]]]:
     """Ask the network about a batch; give its rows, and the files that are no pictures."""
     prepared = [
         answer.prepared
@@ -38,11 +39,11 @@ def make_rows(
     ]
     predictions = iter(_predict(prepared, predictor, batch_size))
     model = (predictor.checkpoint.path.stem, predictor.checkpoint.version)
-    rows: list[tuple] = []
+    rows: list[Row] = []
     skipped = []
     for item, answer in batch:
         if not isinstance(answer, Answer):
-            rows.append(relabel(answer, item.label))
+            rows.append({**answer, "label": item.label})  # its label may be another one now
         elif answer.status == "skipped":
             skipped.append((item.path, answer.reason))
         else:
@@ -67,16 +68,33 @@ def _predict(
 
 def _make_row(
     item: Input, answer: Answer, prediction: Prediction | None, model: tuple[str, str]
-) -> tuple:
+) -> Row:
     """Put together a row as `RowStore.add` takes it."""
-    status, reason, seen = answer.status, answer.reason, None
-    numbers: tuple = (None,) * 12  # digit, confidence, ten probabilities
+    row: Row = {
+        "path": item.path,
+        "status": answer.status,
+        "digit": None,
+        "confidence": None,
+        **dict.fromkeys(_PROBABILITIES),
+        "reason": answer.reason,
+        "width": answer.width,
+        "height": answer.height,
+        "sha256": answer.sha256,
+        "label": item.label,
+        "model": model[0],
+        "model_version": model[1],
+        "seconds": answer.seconds,
+        "size": item.size,
+        "stamp": item.stamp,
+        "seen": None,
+    }
     if prediction is not None:
-        status, reason = prediction.verdict, prediction.reason
-        probabilities = (round(p, DECIMALS) for p in prediction.probabilities.tolist())
-        numbers = (prediction.digit, round(prediction.confidence, DECIMALS), *probabilities)
-        if status != "ok" or item.label not in (None, prediction.digit):
-            seen = to_bytes(prediction.image).tobytes()
-    about = (reason, answer.width, answer.height, answer.sha256, item.label)
-    private = (item.size, item.stamp, seen)
-    return (item.path, status, *numbers, *about, *model, answer.seconds, *private)
+        row["status"], row["reason"] = prediction.verdict, prediction.reason
+        row["digit"] = prediction.digit
+        row["confidence"] = round(prediction.confidence, DECIMALS)
+        probabilities = prediction.probabilities.tolist()
+        for column, probability in zip(_PROBABILITIES, probabilities, strict=True):
+            row[column] = round(probability, DECIMALS)
+        if prediction.verdict != "ok" or item.label not in (None, prediction.digit):
+            row["seen"] = to_bytes(prediction.image).tobytes()
+    return row

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import batch_workers
-from batch_rows import NUMBER_COLUMNS, relabel
+from batch_rows import Row
 from batch_sources import Input
 from batch_workers import Answer, Reader, measure_size, source_of
 from errors import CheckpointError
@@ -128,15 +128,15 @@ def _load(path: str, version: str, device: str) -> Callable[[Input], Any]:
 
 
 def make_number_rows(
-    batch: list[tuple[Input, Answer | tuple]], predictor: MNISTPredictor
-) -> tuple[list[tuple], list[tuple[str, str]]]:
+    batch: list[tuple[Input, Answer | Row]], predictor: MNISTPredictor
+) -> tuple[list[Row], list[tuple[str, str]]]:
     """Turn what workers found into rows of `NUMBER_COLUMNS`, and the files that are no pictures."""
     model = (predictor.checkpoint.path.stem, predictor.checkpoint.version)
-    rows: list[tuple] = []
+    rows: list[Row] = []
     skipped = []
     for item, answer in batch:
         if not isinstance(answer, Answer):
-            rows.append(relabel(answer, item.label, NUMBER_COLUMNS))
+            rows.append({**answer, "label": item.label})  # its label may be another one now
         elif answer.status == "skipped":
             skipped.append((item.path, answer.reason))
         else:
@@ -144,13 +144,25 @@ def make_number_rows(
     return rows, skipped
 
 
-def _make_row(item: Input, answer: Answer, model: tuple[str, str]) -> tuple:
+def _make_row(item: Input, answer: Answer, model: tuple[str, str]) -> Row:
     """Put together a row as `RowStore.add` takes it."""
     found: FoundNumber | None = answer.prepared
-    said: tuple = (answer.status, None, None, None, answer.reason, None)
-    if found is not None:
-        answered = (found.verdict, found.text, found.confidence)
-        said = (*answered, found.count, found.reason, found.turn)
-    about = (answer.width, answer.height, answer.sha256, item.label)
-    private = (item.size, item.stamp, None)
-    return (item.path, *said, *about, *model, answer.seconds, *private)
+    return {
+        "path": item.path,
+        "status": found.verdict if found else answer.status,
+        "text": found.text if found else None,
+        "confidence": found.confidence if found else None,
+        "count": found.count if found else None,
+        "reason": found.reason if found else answer.reason,
+        "turn": found.turn if found else None,
+        "width": answer.width,
+        "height": answer.height,
+        "sha256": answer.sha256,
+        "label": item.label,
+        "model": model[0],
+        "model_version": model[1],
+        "seconds": answer.seconds,
+        "size": item.size,
+        "stamp": item.stamp,
+        "seen": None,
+    }

@@ -47,6 +47,7 @@ from batch_rows import (
     STATUSES,
     WRITERS,
     Results,
+    Row,
     RowStore,
     summarise,
     write_skipped,
@@ -318,7 +319,6 @@ class BatchProcessor:
     ) -> None:
         """Turn the stream of inputs into rows on the disk."""
         started = time.perf_counter()
-        path, status, reason = (list(self._columns).index(n) for n in ("path", "status", "reason"))
         with (
             _one_thread(),
             stop_on_signal() as stop,
@@ -335,10 +335,10 @@ class BatchProcessor:
             make = functools.partial(self._make_rows, predictor=predictor)
             for rows, skipped in _at_once(make, batches, 1 + count_processors() // 2):
                 store.add(rows, skipped)
-                errors = [row for row in rows if row[status] == "error"]
+                errors = [row for row in rows if row["status"] == "error"]
                 progress.update(len(rows) + len(skipped), len(errors))
                 for row in errors:
-                    diary.info("%s: %s", one_line(row[path]), one_line(row[reason]))
+                    diary.info("%s: %s", one_line(row["path"]), one_line(row["reason"]))
             self.interrupted = stop.is_set()
         if not self.interrupted:
             store.finish()
@@ -347,7 +347,7 @@ class BatchProcessor:
 
     def _make_rows(
         self, batch: list[Answered], predictor: MNISTPredictor
-    ) -> tuple[list[tuple], list[tuple[str, str]]]:
+    ) -> tuple[list[Row], list[tuple[str, str]]]:
         """Turn what the workers found into rows, and the files that are no pictures."""
         if self.settings.numbers:
             return make_number_rows(batch, predictor)

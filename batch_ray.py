@@ -30,7 +30,14 @@ import torch
 
 from batch_answers import make_rows
 from batch_numbers import make_number_rows, read_numbers
-from batch_rows import COLUMNS, NUMBER_COLUMNS, PRIVATE_COLUMNS, in_groups
+from batch_rows import (
+    COLUMNS,
+    NUMBER_COLUMNS,
+    PRIVATE_COLUMNS,
+    Row,
+    arrow_schema,
+    in_groups,
+)
 from batch_runs import read_settings, write_settings
 from batch_sources import Input, Source, open_source
 from batch_workers import Answer, Reader, WorkerPool
@@ -95,21 +102,18 @@ def _columns(numbers: bool) -> dict[str, str]:
     return (NUMBER_COLUMNS if numbers else COLUMNS) | PRIVATE_COLUMNS
 
 
-def _row_of_skipped(item: Input, answer: Answer, columns: Iterable[str]) -> tuple:
+def _row_of_skipped(item: Input, answer: Answer, columns: Iterable[str]) -> Row:
     """Give a file that is no picture the form of a row."""
-    values = {"path": item.path, "status": "skipped", "reason": answer.reason}
-    return tuple(values.get(name) for name in columns)
+    about = {"path": item.path, "status": "skipped", "reason": answer.reason}
+    return dict.fromkeys(columns) | about
 
 
-def _to_table(positions: list[int], rows: list[tuple], names: dict[str, str]) -> Any:
-    """Make an Arrow table, which has a type for each column even where all values are missing."""
+def _to_table(positions: list[int], rows: list[Row], columns: dict[str, str]) -> Any:
+    """Make an Arrow table of the rows of a batch, with their positions in the group."""
     import pyarrow  # type: ignore[import, unused-ignore]
 
-    kinds = {"TEXT": pyarrow.string(), "INTEGER": pyarrow.int64(), "REAL": pyarrow.float64()}
-    columns: dict[str, Any] = {"position": pyarrow.array(positions, pyarrow.int64())}
-    for (name, kind), values in zip(names.items(), zip(*rows, strict=True), strict=True):
-        columns[name] = pyarrow.array(values, kinds.get(kind, pyarrow.binary()))
-    return pyarrow.table(columns)
+    numbered = [{"position": n, **row} for n, row in zip(positions, rows, strict=True)]
+    return pyarrow.Table.from_pylist(numbered, arrow_schema({"position": "INTEGER"} | columns))
 
 
 class RayPool:
@@ -187,16 +191,14 @@ class RayPool:
             for item, answer in group:
                 yield item, next(rows) if answer is None else answer
 
-    def _rows(self, items: list[Input]) -> Iterator[tuple | Answer]:
+    def _rows(self, items: list[Input]) -> Iterator[Row | Answer]:
         """Read a group and give its rows in order."""
         if not items:
             return
         for table in self._tables(items):
-            columns = table.drop_columns("position").to_pydict()
-            status, reason = columns["status"], columns["reason"]
-            for number, row in enumerate(zip(*columns.values(), strict=True)):
-                is_skipped = status[number] == "skipped"
-                yield Answer(status="skipped", reason=reason[number]) if is_skipped else row
+            for row in table.drop_columns("position").to_pylist():
+                is_skipped = row["status"] == "skipped"
+                yield Answer(status="skipped", reason=row["reason"]) if is_skipped else row
 
     def read(self, items: list[Input]) -> Any:
         """Read a group with Ray Data.

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -78,12 +79,6 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _NUMBERS = re.compile(r"\d[\d,.]*")
 
 
-def relabel(row: tuple, label: int | str | None, columns: Mapping[str, str] = COLUMNS) -> tuple:
-    """Give an earlier row the label that its file has now."""
-    place = list(columns).index("label")
-    return (*row[:place], label, *row[place + 1 :])
-
-
 class RowStore:
     """The one writer of a run's rows.
 
@@ -107,10 +102,11 @@ class RowStore:
 
     def __init__(self, path: Path, columns: Mapping[str, str] = COLUMNS) -> None:
         self.path = path
-        whole = {**columns, **PRIVATE_COLUMNS}
-        self._names = ", ".join(whole)
-        self._marks = ", ".join("?" for _ in whole)
-        types = ", ".join(f"{name} {kind}" for name, kind in whole.items())
+        self._columns = {**columns, **PRIVATE_COLUMNS}
+        self._names = ", ".join(self._columns)
+        self._marks = ", ".join("?" for _ in self._columns)
+        self._values = itemgetter(*self._columns)
+        types = ", ".join(f"{name} {kind}" for name, kind in self._columns.items())
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
@@ -140,38 +136,51 @@ class RowStore:
         Errors are left out: what could not be read may be readable now.
         """
         self._db.execute(
-            f"INSERT OR REPLACE INTO earlier SELECT {self._names} FROM rows "
+            f"INSERT OR REPLACE INTO earlier ({self._names}) SELECT {self._names} FROM rows "
             "WHERE status != 'error' ORDER BY position"
         )
         self._db.execute("DELETE FROM rows")
         self._db.execute("DELETE FROM skipped")
         self.has_earlier = bool(self._db.execute("SELECT 1 FROM earlier LIMIT 1").fetchone())
 
-    def find_earlier(self, item: Input, version: str, *, with_hash: bool = False) -> tuple | None:
+    def find_earlier(self, item: Input, version: str, *, with_hash: bool = False) -> Row | None:
         """Look up the row of an unchanged file that the same model has read before."""
         if not self.has_earlier:
             return None
-        found: tuple | None = self._db.execute(
+        found = self._db.execute(
             f"SELECT {self._names} FROM earlier WHERE path = ? AND size = ? AND stamp = ? "
             "AND model_version = ? AND (sha256 != '' OR NOT ?)",
             (item.path, item.size, item.stamp, version, with_hash),
         ).fetchone()
-        self.found_earlier += found is not None
-        return found
+        if found is None:
+            return None
+        self.found_earlier += 1
+        return dict(zip(self._columns, found, strict=True))
 
-    def add(self, rows: Sequence[tuple], skipped: Iterable[tuple[str, str]] = ()) -> None:
-        """Write rows (in the order of the columns, then size, stamp, seen) so that they stay.
+    def add(self, rows: Sequence[Row], skipped: Iterable[tuple[str, str]] = ()) -> None:
+        """Write rows so that they stay.
+
+        Parameters
+        ----------
+        rows : sequence of Row
+            With a value for each of the columns, and of the private ones.
+        skipped : iterable of (str, str), optional
+            Files that are no pictures, each with the reason.
 
         Raises
         ------
         OutputError
             If they cannot be written; all rows written before are intact.
         """
-        numbered = ((self.count + offset, *row) for offset, row in enumerate(rows))
+        # SQLite would pass over a value that has no column.
+        assert all(row.keys() == self._columns.keys() for row in rows), "not the table's columns"
+        # Not `:name` in SQL: SQLite would take twice as long to find the values.
+        numbered = ((self.count + offset, *self._values(row)) for offset, row in enumerate(rows))
+        into_rows = f"rows (position, {self._names}) VALUES (?, {self._marks})"
         try:
             self._db.execute("BEGIN")
-            self._db.executemany(f"INSERT INTO rows VALUES (?, {self._marks})", numbered)
-            self._db.executemany("INSERT INTO skipped VALUES (?, ?)", skipped)
+            self._db.executemany(f"INSERT INTO {into_rows}", numbered)
+            self._db.executemany("INSERT INTO skipped (path, reason) VALUES (?, ?)", skipped)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._output_error(error) from error
@@ -439,12 +448,38 @@ def write_parquet(results: Results, path: Path) -> Path:
         import pyarrow.parquet  # type: ignore[import, unused-ignore]
     except ImportError as error:
         raise SettingsError("Parquet needs pyarrow: pip install pyarrow") from error
-    types = {"TEXT": pyarrow.string(), "INTEGER": pyarrow.int32(), "REAL": pyarrow.float64()}
-    schema = pyarrow.schema([(name, types[kind]) for name, kind in results.columns.items()])
+    schema = arrow_schema(results.columns)
     with atomic_write(path) as temporary, pyarrow.parquet.ParquetWriter(temporary, schema) as file:
         for rows in in_groups(results, PARQUET_ROWS):
             file.write_table(pyarrow.Table.from_pylist(rows, schema))
     return path
+
+
+def arrow_schema(columns: Mapping[str, str]) -> Any:
+    """Say what Arrow, and so Parquet, holds in columns, even where all values are missing.
+
+    Every engine asks here, so the files of all engines can be read together.
+
+    Parameters
+    ----------
+    columns : mapping
+        Names, with SQLite's types; the private ones may be among them.
+
+    Returns
+    -------
+    pyarrow.Schema
+    """
+    import pyarrow  # type: ignore[import, unused-ignore]
+
+    kinds = {
+        "TEXT": pyarrow.string(),
+        "INTEGER": pyarrow.int32(),
+        "REAL": pyarrow.float64(),
+        "BLOB": pyarrow.binary(),
+    }
+    # Bytes of a file, and nanoseconds: nothing else needs more than 32 bits.
+    large = {"size": pyarrow.int64(), "stamp": pyarrow.int64()}
+    return pyarrow.schema([(name, large.get(name, kinds[kind])) for name, kind in columns.items()])
 
 
 def in_groups(things: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -65,7 +65,6 @@ BATCH = 32  # pictures in a forward pass, and rows between two signs of life
 AT_ONCE = 2  # batches of different visitors; others wait in line
 THUMBNAIL = 96  # pixels, shown at half that
 EXAMPLES = 12
-STATUS = list(COLUMNS).index("status")
 SHOWS = (("One digit", "digit"), ("A number", "number"))  # what each picture does
 CHIPS = {
     "all": "All",
@@ -207,7 +206,7 @@ def _read(
     thumbnails: list[str] = []
     # Gradio may run each step in another thread, where SQLite would refuse to go on. So the rows
     # are kept until all are there; they are few.
-    rows: list[tuple] = []
+    rows: list[Row] = []
     skipped: list[tuple[str, str]] = []
     started = time.perf_counter()
     yield Shown(_progress(0, count, 0), is_running=True)
@@ -220,7 +219,7 @@ def _read(
             rows += new
             skipped += others
             thumbnails += [make_thumbnail(*pair) for pair in batch if not _is_skipped(pair)]
-            errors = sum(row[STATUS] == "error" for row in rows)
+            errors = sum(row["status"] == "error" for row in rows)
             yield Shown(_progress(len(rows) + len(skipped), count, errors), is_running=True)
     seconds = time.perf_counter() - started
     if skipped and not rows:
@@ -260,9 +259,7 @@ def _by_path(results: Results, thumbnails: Sequence[str]) -> dict[str, str]:
     return {path: thumbnail for path, thumbnail in pairs if counts[path] == 1}
 
 
-def _store(
-    rows: list[tuple], skipped: list[tuple[str, str]], numbers: bool, folder: Path
-) -> Results:
+def _store(rows: list[Row], skipped: list[tuple[str, str]], numbers: bool, folder: Path) -> Results:
     """Put rows where they can be counted and written to files."""
     columns = NUMBER_COLUMNS if numbers else COLUMNS
     with contextlib.closing(RowStore(folder / "rows.sqlite", columns)) as store:

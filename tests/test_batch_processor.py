@@ -203,6 +203,23 @@ def test_resuming_notices_changed_new_and_vanished_files(processor, pictures, di
     assert read_now == 3  # the changed, the new, and the empty file, which gave an error
 
 
+@pytest.mark.parametrize("numbers", [False, True])
+def test_an_earlier_row_takes_the_label_of_today(pictures, tiny_predictor, tmp_path, numbers):
+    processor = BatchProcessor(
+        tiny_predictor, output=tmp_path / "out", workers=0, progress=False, numbers=numbers
+    )
+    table = tmp_path / "labels.csv"
+    picture = next(pictures.glob("4/*.png"))
+    table.write_text(f"path,label\n{picture},4\n", encoding="utf-8")
+    (before,) = processor.process(table)
+    table.write_text(f"path,label\n{picture},7\n", encoding="utf-8")
+
+    (after,) = processor.process(table, resume=True)
+
+    seven = "7" if numbers else 7
+    assert after == before | {"label": seven}  # with `seconds` as before: it was not read anew
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_resuming_an_archive_goes_by_the_content_of_its_files(processor, handwriting, kind):

@@ -115,6 +115,32 @@ def test_parts_hold_all_rows_in_order_and_are_not_written_twice(tiny_predictor, 
     assert [row["status"] for row in rows if row["digit"] is None] == ["error", "skipped"]
 
 
+@pytest.mark.usefixtures("ray")
+@pytest.mark.parametrize("numbers", [False, True])
+def test_parquet_has_the_same_columns_from_every_engine(
+    tiny_predictor, digit_png, tmp_path, numbers
+):
+    """Parts had whole numbers of 64 bits, and results.parquet has them of 32."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    digit_png(3, name="pictures/3.png", size=60)
+    (tmp_path / "pictures" / "empty.png").write_bytes(b"")
+    files = []
+    for engine, workers in (("local", 0), ("ray", 1)):
+        processor = BatchProcessor(
+            tiny_predictor, output=tmp_path / engine, engine=engine, workers=workers,
+            progress=False, numbers=numbers,
+        )  # fmt: skip
+        processor.process_folder(tmp_path / "pictures")
+        files.append(processor.save("parquet"))
+    source = open_source(tmp_path / "pictures", numbers=numbers)
+    write_parts(source, tmp_path / "parts", RayPool(tiny_predictor, 1, numbers=numbers))
+    files += (tmp_path / "parts").glob("*.parquet")
+
+    local, *others = (parquet.read_schema(path) for path in files)
+
+    assert [each.equals(local, check_metadata=True) for each in others] == [True, True]
+
+
 class StandIn:
     """Reads as a `RayPool` does, as far as `write_parts` can tell, but without Ray."""
 

@@ -7,23 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from batch_rows import COLUMNS, WRITERS, Results, RowStore, relabel, summarise, write_skipped
+from batch_rows import COLUMNS, WRITERS, Results, Row, RowStore, summarise, write_skipped
 from batch_sources import Input
 from errors import DataFormatError, OutputError
 
 ODD_NAMES = ['a "quoted", name.png', "two\nlines.png", "ünï çödé 七.png", "semi;colon.png"]
 
 
-def row(path: str = "a.png", **values) -> tuple:
+def row(path: str = "a.png", **values) -> Row:
     """Return a row as `RowStore.add` takes it: a sure 3, unless told otherwise."""
     probabilities = {f"p{digit}": 0.01 for digit in range(10)} | {"p3": 0.91}
-    given = {
+    return {
         "path": path, "status": "ok", "digit": 3, "confidence": 0.91, **probabilities,
         "reason": "", "width": 28, "height": 28, "sha256": "", "label": None,
         "model": "best", "model_version": "abc", "seconds": 0.001,
         "size": 300, "stamp": 1, "seen": None,
     } | values  # fmt: skip
-    return tuple(given.values())
 
 
 @pytest.fixture
@@ -204,8 +203,25 @@ def test_rows_that_a_second_interruption_did_not_reach_are_still_found(tmp_path)
     store.close()
 
 
-def test_an_earlier_row_takes_the_label_of_today():
-    assert relabel(row(label=None), 7) == row(label=7)
+def test_values_find_their_columns_by_name(store):
+    """They were taken by their place: one more of them would have moved all the others."""
+    backwards = dict(reversed(row("a.png", label=7, seen=b"ink").items()))
+
+    store.add([backwards])
+
+    store.close()
+    assert Results(store.path)[0] == {name: backwards[name] for name in COLUMNS}
+
+
+@pytest.mark.parametrize("change", [{"other": 1}, {"label": ...}])
+def test_a_row_with_other_values_than_the_table_has_columns_is_not_written(store, change):
+    wrong = {name: value for name, value in (row() | change).items() if value is not ...}
+
+    with pytest.raises(AssertionError, match="columns"):
+        store.add([row(), wrong])
+
+    store.close()
+    assert len(Results(store.path)) == 0
 
 
 def test_rows_are_on_the_disk_when_add_returns(store):
