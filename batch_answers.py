@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from batch_rows import Row
+from batch_rows import COLUMNS, Row
 from batch_sources import Input
-from batch_workers import Answer
+from batch_task import Answered, Rows, Task, begin_row, fill_rows
+from batch_workers import Answer, Reader
 from pixels import to_bytes
 from preprocess import Prepared
 
@@ -23,14 +24,11 @@ if TYPE_CHECKING:
 
 DECIMALS = 6  # of probabilities; more would show the rounding of the arithmetic
 
-Answered = tuple[Input, Answer | Row]  # an input with what was found now, or its finished row
 _PROBABILITIES = tuple(f"p{digit}" for digit in range(10))  # columns
 _NOTHING = Prepared.as_it_is(np.zeros((28, 28), np.float32))
 
 
-def make_rows(
-    batch: list[Answered], predictor: MNISTPredictor, batch_size: int
-) -> tuple[list[Row], list[tuple[str, str]]]:
+def make_rows(batch: list[Answered], predictor: MNISTPredictor, batch_size: int) -> Rows:
     """Ask the network about a batch; give its rows, and the files that are no pictures."""
     prepared = [
         answer.prepared
@@ -38,18 +36,12 @@ def make_rows(
         if isinstance(answer, Answer) and answer.prepared is not None
     ]
     predictions = iter(_predict(prepared, predictor, batch_size))
-    model = (predictor.checkpoint.path.stem, predictor.checkpoint.version)
-    rows: list[Row] = []
-    skipped = []
-    for item, answer in batch:
-        if not isinstance(answer, Answer):
-            rows.append({**answer, "label": item.label})  # its label may be another one now
-        elif answer.status == "skipped":
-            skipped.append((item.path, answer.reason))
-        else:
-            prediction = next(predictions) if answer.prepared is not None else None
-            rows.append(_make_row(item, answer, prediction, model))
-    return rows, skipped
+
+    def make_row(item: Input, answer: Answer) -> Row:
+        row = begin_row(item, answer, predictor.checkpoint)
+        return row | _say(next(predictions) if answer.prepared is not None else None, item.label)
+
+    return fill_rows(batch, make_row)
 
 
 def _predict(
@@ -66,35 +58,32 @@ def _predict(
     return predictor.predict_prepared(prepared + padding)[: len(prepared)]
 
 
-def _make_row(
-    item: Input, answer: Answer, prediction: Prediction | None, model: tuple[str, str]
-) -> Row:
-    """Put together a row as `RowStore.add` takes it."""
-    row: Row = {
-        "path": item.path,
-        "status": answer.status,
-        "digit": None,
-        "confidence": None,
-        **dict.fromkeys(_PROBABILITIES),
-        "reason": answer.reason,
-        "width": answer.width,
-        "height": answer.height,
-        "sha256": answer.sha256,
-        "label": item.label,
-        "model": model[0],
-        "model_version": model[1],
-        "seconds": answer.seconds,
-        "size": item.size,
-        "stamp": item.stamp,
-        "seen": None,
+def _say(prediction: Prediction | None, label: int | str | None) -> Row:
+    """Put an answer into the columns of a row, with what the network saw if it is doubtful."""
+    if prediction is None:
+        return dict.fromkeys(("digit", "confidence", *_PROBABILITIES))
+    probabilities = [round(p, DECIMALS) for p in prediction.probabilities.tolist()]
+    is_doubtful = prediction.verdict != "ok" or label not in (None, prediction.digit)
+    return {
+        "status": prediction.verdict,
+        "reason": prediction.reason,
+        "digit": prediction.digit,
+        "confidence": round(prediction.confidence, DECIMALS),
+        **dict(zip(_PROBABILITIES, probabilities, strict=True)),
+        "seen": to_bytes(prediction.image).tobytes() if is_doubtful else None,
     }
-    if prediction is not None:
-        row["status"], row["reason"] = prediction.verdict, prediction.reason
-        row["digit"] = prediction.digit
-        row["confidence"] = round(prediction.confidence, DECIMALS)
-        probabilities = prediction.probabilities.tolist()
-        for column, probability in zip(_PROBABILITIES, probabilities, strict=True):
-            row[column] = round(probability, DECIMALS)
-        if prediction.verdict != "ok" or item.label not in (None, prediction.digit):
-            row["seen"] = to_bytes(prediction.image).tobytes()
-    return row
+
+
+def _read_digits(_: object) -> Reader:
+    """Say how workers prepare digits: for that they need no network."""
+    return Reader()
+
+
+DIGITS = Task(
+    numbers=False,
+    columns=COLUMNS,
+    make_reader=_read_digits,
+    make_rows=make_rows,
+    workers_of_actor=1,
+    group_of_actor=20_000,
+)

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import batch_workers
-from batch_rows import Row
+from batch_rows import NUMBER_COLUMNS, Row
 from batch_sources import Input
+from batch_task import Answered, Rows, Task, begin_row, fill_rows
 from batch_workers import Answer, Reader, measure_size, source_of
 from errors import CheckpointError
 from preprocess import FIELD
@@ -127,42 +128,40 @@ def _load(path: str, version: str, device: str) -> Callable[[Input], Any]:
     return functools.partial(find_number, predictor=predictor)
 
 
-def make_number_rows(
-    batch: list[tuple[Input, Answer | Row]], predictor: MNISTPredictor
-) -> tuple[list[Row], list[tuple[str, str]]]:
+def make_number_rows(batch: list[Answered], predictor: MNISTPredictor, _: int) -> Rows:
     """Turn what workers found into rows of `NUMBER_COLUMNS`, and the files that are no pictures."""
-    model = (predictor.checkpoint.path.stem, predictor.checkpoint.version)
-    rows: list[Row] = []
-    skipped = []
-    for item, answer in batch:
-        if not isinstance(answer, Answer):
-            rows.append({**answer, "label": item.label})  # its label may be another one now
-        elif answer.status == "skipped":
-            skipped.append((item.path, answer.reason))
-        else:
-            rows.append(_make_row(item, answer, model))
-    return rows, skipped
+
+    def make_row(item: Input, answer: Answer) -> Row:
+        return begin_row(item, answer, predictor.checkpoint) | _say(answer.prepared)
+
+    return fill_rows(batch, make_row)
 
 
-def _make_row(item: Input, answer: Answer, model: tuple[str, str]) -> Row:
-    """Put together a row as `RowStore.add` takes it."""
-    found: FoundNumber | None = answer.prepared
+def _say(found: FoundNumber | None) -> Row:
+    """Put what was found into the columns of a row."""
+    if found is None:
+        return dict.fromkeys(("text", "confidence", "count", "turn"))
     return {
-        "path": item.path,
-        "status": found.verdict if found else answer.status,
-        "text": found.text if found else None,
-        "confidence": found.confidence if found else None,
-        "count": found.count if found else None,
-        "reason": found.reason if found else answer.reason,
-        "turn": found.turn if found else None,
-        "width": answer.width,
-        "height": answer.height,
-        "sha256": answer.sha256,
-        "label": item.label,
-        "model": model[0],
-        "model_version": model[1],
-        "seconds": answer.seconds,
-        "size": item.size,
-        "stamp": item.stamp,
-        "seen": None,
+        "status": found.verdict,
+        "text": found.text,
+        "confidence": found.confidence,
+        "count": found.count,
+        "reason": found.reason,
+        "turn": found.turn,
     }
+
+
+def _read_loaded(load: Callable[[], MNISTPredictor]) -> Reader:
+    """Say how workers read numbers, once the network is there."""
+    return read_numbers(load())
+
+
+NUMBERS = Task(
+    numbers=True,
+    columns=NUMBER_COLUMNS,
+    make_reader=_read_loaded,
+    make_rows=make_number_rows,
+    workers_of_actor=0,
+    group_of_actor=1_000,  # pages take much longer,
+    most_dealt=16,  # so they are dealt out by the handful
+)

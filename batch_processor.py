@@ -37,17 +37,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from batch_answers import Answered, make_rows
-from batch_numbers import make_number_rows, read_numbers
+from batch_answers import DIGITS
+from batch_numbers import NUMBERS
 from batch_progress import Progress, stop_on_signal
 from batch_report import write_report
 from batch_rows import (
-    COLUMNS,
-    NUMBER_COLUMNS,
     STATUSES,
     WRITERS,
     Results,
-    Row,
     RowStore,
     summarise,
     write_skipped,
@@ -60,7 +57,8 @@ from batch_sources import (
     explain_nothing,
     open_source,
 )
-from batch_workers import Reader, WorkerPool
+from batch_task import Answered, Rows, Task
+from batch_workers import WorkerPool
 from errors import DataNotFoundError, OutputError, SettingsError
 from labels import LABEL_RULES
 from utils import (
@@ -118,6 +116,11 @@ class BatchSettings:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise SettingsError(f"batch size {self.batch_size}: choose 1 or more")
+
+    @property
+    def task(self) -> Task:
+        """What is read in each picture."""
+        return NUMBERS if self.numbers else DIGITS
 
 
 class BatchProcessor:
@@ -241,7 +244,7 @@ class BatchProcessor:
             predictor = self._load()
             earlier = self._find_earlier(found) if resume else None
             self._run = run = earlier or make_run(self.output, found.name)
-            with contextlib.closing(RowStore(run.rows, self._columns)) as store:
+            with contextlib.closing(RowStore(run.rows, settings.task.columns)) as store:
                 self._save_config(run, found, predictor)
                 with run.keep_diary():
                     self._read(found, itertools.chain([first], inputs), pool, predictor, store)
@@ -253,11 +256,6 @@ class BatchProcessor:
         if earlier:
             _remove_files(run.reports)
         return self.results
-
-    @property
-    def _columns(self) -> dict[str, str]:
-        """What a row holds."""
-        return NUMBER_COLUMNS if self.settings.numbers else COLUMNS
 
     def _find_earlier(self, source: Source) -> Run | None:
         """Find the last run of the same source."""
@@ -287,7 +285,7 @@ class BatchProcessor:
         if self.engine == "local":
             # Workers that need no network start while it is loaded.
             workers = count_processors() if self.workers is None else self.workers
-            reader = read_numbers(self._load()) if self.settings.numbers else Reader()
+            reader = self.settings.task.make_reader(self._load)
             return WorkerPool(workers, with_hash=self.settings.with_hash, reader=reader)
         from batch_ray import RayPool  # most people have no Ray
 
@@ -296,7 +294,7 @@ class BatchProcessor:
             self.workers or None,
             batch_size=self.settings.batch_size,
             with_hash=self.settings.with_hash,
-            numbers=self.settings.numbers,
+            task=self.settings.task,
         )
 
     def _load(self) -> MNISTPredictor:
@@ -345,13 +343,9 @@ class BatchProcessor:
         self._fresh = store.count - store.found_earlier
         self._seconds = time.perf_counter() - started
 
-    def _make_rows(
-        self, batch: list[Answered], predictor: MNISTPredictor
-    ) -> tuple[list[Row], list[tuple[str, str]]]:
+    def _make_rows(self, batch: list[Answered], predictor: MNISTPredictor) -> Rows:
         """Turn what the workers found into rows, and the files that are no pictures."""
-        if self.settings.numbers:
-            return make_number_rows(batch, predictor)
-        return make_rows(batch, predictor, self.settings.batch_size)
+        return self.settings.task.make_rows(batch, predictor, self.settings.batch_size)
 
     @property
     def results(self) -> Results:

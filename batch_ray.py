@@ -28,19 +28,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from batch_answers import make_rows
-from batch_numbers import make_number_rows, read_numbers
-from batch_rows import (
-    COLUMNS,
-    NUMBER_COLUMNS,
-    PRIVATE_COLUMNS,
-    Row,
-    arrow_schema,
-    in_groups,
-)
+from batch_answers import DIGITS
+from batch_numbers import NUMBERS
+from batch_rows import PRIVATE_COLUMNS, Row, arrow_schema, in_groups
 from batch_runs import read_settings, write_settings
 from batch_sources import Input, Source, open_source
-from batch_workers import Answer, Reader, WorkerPool
+from batch_task import Task
+from batch_workers import Answer, WorkerPool
 from errors import DataFormatError, SettingsError
 from model import FORWARD_BATCH
 from predict import MNISTPredictor
@@ -48,11 +42,6 @@ from utils import PROJECT, HelpFormatter, atomic_write, report_errors, set_up_lo
 
 log = logging.getLogger(__name__)
 
-# Actors start anew for each group, which takes them some seconds: a group keeps one busy for
-# about a minute of small pictures, and fits in the memory of the driver.
-GROUP_FOR_EACH_WORKER = 20_000
-NUMBERS_FOR_EACH_WORKER = 1_000  # pages take much longer,
-NUMBERS_AT_ONCE = 16  # so they are dealt out by the handful
 SETTINGS_FILE = "settings.json"  # beside the parts
 _NOT_FOR_THE_CLUSTER = [".venv", ".git", "data", "outputs", "predictions"]
 
@@ -68,38 +57,30 @@ class Actor:
         Pictures in one forward pass.
     with_hash : bool
         Whether to compute checksums.
-    numbers : bool
-        Whether pictures show numbers; then this process reads them by itself.
+    task : Task
+        What is read.
     """
 
-    def __init__(self, model: str, batch_size: int, with_hash: bool, numbers: bool) -> None:
+    def __init__(self, model: str, batch_size: int, with_hash: bool, task: Task) -> None:
         torch.set_num_threads(1)
         self.predictor = MNISTPredictor(PROJECT / model)
         self.batch_size = batch_size
-        self.numbers = numbers
-        reader = read_numbers(self.predictor) if numbers else Reader()
-        self.pool = WorkerPool(0 if numbers else 1, with_hash=with_hash, reader=reader)
+        self.task = task
+        reader = task.make_reader(lambda: self.predictor)
+        self.pool = WorkerPool(task.workers_of_actor, with_hash=with_hash, reader=reader)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> Any:
         """Turn columns `position` and `input` (pickled) into a table of rows."""
         items = [pickle.loads(content) for content in batch["input"]]
         answered = list(self.pool.answer((item, None) for item in items))
-        if self.numbers:
-            rows, _ = make_number_rows(answered, self.predictor)
-        else:
-            rows, _ = make_rows(answered, self.predictor, self.batch_size)
+        rows, _ = self.task.make_rows(answered, self.predictor, self.batch_size)
         found = iter(rows)
-        columns = _columns(self.numbers)
+        columns = self.task.all_columns
         whole = [
             _row_of_skipped(item, answer, columns) if answer.status == "skipped" else next(found)
             for item, answer in answered
         ]
         return _to_table(batch["position"].tolist(), whole, columns)
-
-
-def _columns(numbers: bool) -> dict[str, str]:
-    """Say what a row holds, with what is kept beside."""
-    return (NUMBER_COLUMNS if numbers else COLUMNS) | PRIVATE_COLUMNS
 
 
 def _row_of_skipped(item: Input, answer: Answer, columns: Iterable[str]) -> Row:
@@ -129,8 +110,8 @@ class RayPool:
         Pictures in one forward pass.
     with_hash : bool, default=False
         Whether to compute checksums.
-    numbers : bool, default=False
-        Whether pictures show numbers of several digits.
+    task : Task, default=DIGITS
+        What is read.
 
     Raises
     ------
@@ -152,7 +133,7 @@ class RayPool:
         *,
         batch_size: int = FORWARD_BATCH,
         with_hash: bool = False,
-        numbers: bool = False,
+        task: Task = DIGITS,
     ) -> None:
         if workers is not None and workers < 1:
             raise SettingsError(f"workers {workers}: choose 1 or more")
@@ -161,14 +142,13 @@ class RayPool:
         path = predictor.checkpoint.path.resolve()
         # The project has another place on each machine of a cluster.
         model = path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path
-        batch_size = min(batch_size, NUMBERS_AT_ONCE) if numbers else batch_size
-        self._arguments = (str(model), batch_size, with_hash, numbers)
-        group = NUMBERS_FOR_EACH_WORKER if numbers else GROUP_FOR_EACH_WORKER
-        self.group_size = group * self._workers
-        self.settings = {
+        batch_size = min(batch_size, task.most_dealt or batch_size)
+        self._arguments = (str(model), batch_size, with_hash, task)
+        self.group_size = task.group_of_actor * self._workers
+        self.settings = {  # by the names of the flags
             "model": path.stem,
             "model_version": predictor.checkpoint.version,
-            "number": numbers,
+            "number": task.numbers,
             "sha256": with_hash,
         }
 
@@ -361,10 +341,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Write the parts and say how many rows they have."""
-    source = open_source(args.source, numbers=args.number)
-    pool = RayPool(
-        MNISTPredictor(args.model), args.workers, with_hash=args.sha256, numbers=args.number
-    )
+    task = NUMBERS if args.number else DIGITS
+    source = open_source(args.source, numbers=task.numbers)
+    pool = RayPool(MNISTPredictor(args.model), args.workers, with_hash=args.sha256, task=task)
     count = write_parts(source, args.folder, pool)
     print(f"{count:,} rows written to {args.folder}")
     return 0

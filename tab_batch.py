@@ -27,12 +27,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from batch_answers import Answered, make_rows
-from batch_numbers import make_number_rows, read_numbers
+from batch_answers import DIGITS
+from batch_numbers import NUMBERS
 from batch_report import write_report
 from batch_rows import (
-    COLUMNS,
-    NUMBER_COLUMNS,
     STATUSES,
     Results,
     Row,
@@ -47,8 +45,9 @@ from batch_sources import (
     count_endings,
     explain_nothing,
 )
+from batch_task import Answered, Task
 from batch_uploads import MAX_BYTES, MAX_FILES, check_uploads, read_uploads
-from batch_workers import Reader, WorkerPool
+from batch_workers import WorkerPool
 from decoding import decoders_for
 from encoding import encode_png, picture_url
 from errors import DataNotFoundError, DigitError, ImageError
@@ -98,7 +97,7 @@ class Shown(NamedTuple):
 
 
 def read_files(
-    service: Service, files: Sequence[str] | None, *, numbers: bool = False
+    service: Service, files: Sequence[str] | None, *, task: Task = DIGITS
 ) -> Generator[Shown]:
     """Read uploaded files, and remove them.
 
@@ -107,8 +106,8 @@ def read_files(
     service : Service
     files : sequence of str or None
         Where Gradio has put them.
-    numbers : bool, default=False
-        Whether each picture shows a number instead of one digit.
+    task : Task, default=DIGITS
+        What each picture shows.
 
     Yields
     ------
@@ -118,15 +117,16 @@ def read_files(
     try:
         with _keep([Path(file) for file in files or ()]) as paths:
             name = printable(paths[0].name) if len(paths) == 1 else f"{len(paths)} files"
-            yield from _read(service, read_uploads(paths), check_uploads(paths), name, numbers)
+            yield from _read(service, read_uploads(paths), check_uploads(paths), name, task)
     except DigitError as error:
         yield _explain(service, error)
 
 
-def read_examples(service: Service, *, numbers: bool = False) -> Generator[Shown]:
+def read_examples(service: Service, *, task: Task = DIGITS) -> Generator[Shown]:
     """Read pictures that the program draws, so that everybody can try; see `read_files`."""
     try:
-        yield from _read(service, make_examples(numbers=numbers), EXAMPLES, "examples", numbers)
+        examples = make_examples(numbers=task.numbers)
+        yield from _read(service, examples, EXAMPLES, "examples", task)
     except DigitError as error:
         yield _explain(service, error)
 
@@ -135,10 +135,10 @@ def read_chosen(
     service: Service, files: Sequence[str] | None, shows: str = "digit"
 ) -> Generator[Shown]:
     """Read uploaded files, or examples where there are none; `shows` is one of `SHOWS`."""
-    numbers = shows == "number"
+    task = NUMBERS if shows == "number" else DIGITS
     if files:
-        return read_files(service, files, numbers=numbers)
-    return read_examples(service, numbers=numbers)
+        return read_files(service, files, task=task)
+    return read_examples(service, task=task)
 
 
 def _explain(service: Service, error: DigitError) -> Shown:
@@ -197,12 +197,12 @@ def _remove(path: Path, before: os.stat_result) -> None:
 
 
 def _read(
-    service: Service, inputs: Iterable[Input], count: int, name: str, numbers: bool
+    service: Service, inputs: Iterable[Input], count: int, name: str, task: Task
 ) -> Generator[Shown]:
     """Read inputs, and tell how far it is after each batch."""
     predictor = service.predictor
-    reader = read_numbers(predictor) if numbers else Reader()
-    size = reader.chunk_files if numbers else BATCH
+    reader = task.make_reader(lambda: predictor)
+    size = min(BATCH, reader.chunk_files)
     thumbnails: list[str] = []
     # Gradio may run each step in another thread, where SQLite would refuse to go on. So the rows
     # are kept until all are there; they are few.
@@ -211,11 +211,9 @@ def _read(
     started = time.perf_counter()
     yield Shown(_progress(0, count, 0), is_running=True)
     with WorkerPool(count_workers(), reader=reader) as pool:
-        answers = pool.answer((item, None) for item in add_labels(inputs, numbers=numbers))
+        answers = pool.answer((item, None) for item in add_labels(inputs, numbers=task.numbers))
         while batch := list(itertools.islice(answers, size)):
-            new, others = (
-                make_number_rows(batch, predictor) if numbers else make_rows(batch, predictor, size)
-            )
+            new, others = task.make_rows(batch, predictor, size)
             rows += new
             skipped += others
             thumbnails += [make_thumbnail(*pair) for pair in batch if not _is_skipped(pair)]
@@ -226,14 +224,14 @@ def _read(
         endings = count_endings(path for path, _ in skipped)
         raise DataNotFoundError(explain_nothing(name, "uploads", endings))
     with tempfile.TemporaryDirectory(prefix="digits-") as folder:
-        results = _store(rows, skipped, numbers, Path(folder))
+        results = _store(rows, skipped, task, Path(folder))
         summary = {
             "run": name,
             "source": "handed over on the page",
             "kind": "uploads",
             "model": predictor.checkpoint.path.stem,
             "model_version": predictor.checkpoint.version,
-            "numbers": numbers,
+            "numbers": task.numbers,
             **summarise(results),
             "read_now": len(rows),
             "seconds": round(seconds, 2),
@@ -259,10 +257,9 @@ def _by_path(results: Results, thumbnails: Sequence[str]) -> dict[str, str]:
     return {path: thumbnail for path, thumbnail in pairs if counts[path] == 1}
 
 
-def _store(rows: list[Row], skipped: list[tuple[str, str]], numbers: bool, folder: Path) -> Results:
+def _store(rows: list[Row], skipped: list[tuple[str, str]], task: Task, folder: Path) -> Results:
     """Put rows where they can be counted and written to files."""
-    columns = NUMBER_COLUMNS if numbers else COLUMNS
-    with contextlib.closing(RowStore(folder / "rows.sqlite", columns)) as store:
+    with contextlib.closing(RowStore(folder / "rows.sqlite", task.columns)) as store:
         store.add(rows, skipped)
         return Results(store.path)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from batch_answers import DIGITS
+from batch_numbers import NUMBERS
 from batch_processor import BatchProcessor
 from batch_ray import RayPool, main, write_parts
 from batch_rows import PRIVATE_COLUMNS, Results
@@ -133,7 +135,9 @@ def test_parquet_has_the_same_columns_from_every_engine(
         processor.process_folder(tmp_path / "pictures")
         files.append(processor.save("parquet"))
     source = open_source(tmp_path / "pictures", numbers=numbers)
-    write_parts(source, tmp_path / "parts", RayPool(tiny_predictor, 1, numbers=numbers))
+    write_parts(
+        source, tmp_path / "parts", RayPool(tiny_predictor, 1, task=NUMBERS if numbers else DIGITS)
+    )
     files += (tmp_path / "parts").glob("*.parquet")
 
     local, *others = (parquet.read_schema(path) for path in files)
