@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from batch_input import Input
 from batch_rows import COLUMNS, Row
-from batch_sources import Input
 from batch_task import Answered, Rows, Task, begin_row, fill_rows
 from batch_workers import Answer, Reader
 from pixels import to_bytes

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import batch_workers
+from batch_input import Input
 from batch_rows import NUMBER_COLUMNS, Row
-from batch_sources import Input
 from batch_task import Answered, Rows, Task, begin_row, fill_rows
 from batch_workers import Answer, Reader, measure_size, source_of
 from errors import CheckpointError

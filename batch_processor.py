@@ -38,6 +38,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from batch_answers import DIGITS
+from batch_input import Input, Source
 from batch_numbers import NUMBERS
 from batch_progress import Progress, stop_on_signal
 from batch_report import write_report
@@ -51,8 +52,6 @@ from batch_rows import (
 )
 from batch_runs import Run, diary, find_run, make_run
 from batch_sources import (
-    Input,
-    Source,
     count_endings,
     explain_nothing,
     open_source,

@@ -15,7 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from batch_sources import Source
+from batch_input import Source
 from utils import one_line
 
 log = logging.getLogger(__name__)

@@ -29,10 +29,11 @@ import numpy as np
 import torch
 
 from batch_answers import DIGITS
+from batch_input import Input, Source
 from batch_numbers import NUMBERS
 from batch_rows import PRIVATE_COLUMNS, Row, arrow_schema, in_groups
 from batch_runs import read_settings, write_settings
-from batch_sources import Input, Source, open_source
+from batch_sources import open_source
 from batch_task import Task
 from batch_workers import Answer, WorkerPool
 from errors import DataFormatError, SettingsError

@@ -23,7 +23,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from batch_sources import Input
+from batch_input import Input
 from errors import DataFormatError, OutputError, SettingsError
 from utils import atomic_write
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from batch_input import Input
 from batch_rows import PRIVATE_COLUMNS, Row
-from batch_sources import Input
 from batch_workers import Answer, Reader
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from batch_sources import Input, files_in, read_zip
+from archives import files_in, read_zip
+from batch_input import Input
 from errors import ImageTooLargeError
 from utils import printable
 

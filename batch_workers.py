@@ -30,8 +30,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 import worker_process
-from batch_sources import Input, is_address, open_store
+from batch_input import Input
 from errors import BlankImageError, ImageError, WorkerError
+from object_store import is_address, open_store
 from picture import DAMAGE, MAX_BYTES, SIDEWAYS, read_orientation
 from preprocess import Prepared, prepare
 from utils import one_line, printable

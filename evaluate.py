@@ -35,7 +35,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from batch_sources import Input
+from batch_input import Input
 from batch_workers import Answer, WorkerPool
 from dataset import Digits, data_dir
 from evaluation_report import Card, write_report

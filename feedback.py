@@ -37,7 +37,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from batch_sources import LARGEST
+from batch_input import LARGEST
 from encoding import encode_png
 from errors import DataFormatError, DataNotFoundError, DigitError, OutputError, SettingsError
 from labels import NO_DIGIT_FOLDERS

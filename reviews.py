@@ -22,7 +22,7 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from batch_sources import find_archive, open_source
+from archives import find_archive, read_archive
 from errors import DataFormatError, DataNotFoundError, DigitError, OutputError, SettingsError
 from labels import list_columns, means_no_digit, read_digit
 from picture import PictureSource
@@ -310,7 +310,7 @@ def _unpack(archive: Path, wanted: dict[str, list[Review]]) -> Iterator[tuple[Re
     """Read the wanted pictures out of an archive."""
     why: DigitError = DataNotFoundError(f"there is no such file in {archive}; check the name")
     try:
-        for item in open_source(archive, labels="none").read():
+        for item in read_archive(archive):
             found = DataFormatError(item.problem) if item.data is None else item.data
             for review in wanted.pop(item.path, ()):
                 yield review, found

@@ -32,7 +32,8 @@ import cv2
 import numpy as np
 import torch
 
-from batch_sources import Input, open_source
+from batch_input import Input
+from batch_sources import open_source
 from dataset import Digits, Split, load_kaggle, load_mnist
 from errors import DataFormatError, SettingsError
 from hands import EVALUATION_SEED, NOT_A_DIGIT, make_hands, make_non_digits

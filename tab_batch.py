@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from batch_answers import DIGITS
+from batch_input import Input
 from batch_numbers import NUMBERS
 from batch_report import write_report
 from batch_rows import (
@@ -40,7 +41,6 @@ from batch_rows import (
     write_json,
 )
 from batch_sources import (
-    Input,
     add_labels,
     count_endings,
     explain_nothing,

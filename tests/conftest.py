@@ -30,6 +30,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import nn
 
+from batch_input import Input
 from model import DigitNetwork, build_model
 from registry import save_checkpoint
 from utils import set_seed
@@ -332,3 +333,25 @@ def open_page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Call
 def page(open_page: Callable[..., Page]) -> Page:
     """Open the page as on a desktop."""
     return open_page()
+
+
+def png(value: int = 200, side: int = 8) -> bytes:
+    """Return a PNG of one grey."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((side, side), value, np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Return a folder with files at three levels; their content does not matter here."""
+    for name in ("b.png", "a.png", "7/x.jpg", "7/deep/y.png", "12/z.png"):
+        path = tmp_path / "tree" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png())
+    return tmp_path / "tree"
+
+
+def names(items: list[Input], folder: Path) -> list[str]:
+    """Name the inputs by their places in a folder."""
+    return [Path(item.path).relative_to(folder).as_posix() for item in items]

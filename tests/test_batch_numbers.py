@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
+from batch_input import Input
 from batch_numbers import find_number, serve
 from batch_processor import BatchProcessor, main
 from batch_rows import NUMBER_COLUMNS, Results
-from batch_sources import Input, open_source
+from batch_sources import open_source
 from errors import CheckpointError
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import batch_progress
+from batch_input import Source
 from batch_progress import Progress
-from batch_sources import Source
 
 
 @pytest.mark.parametrize(

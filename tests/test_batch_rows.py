@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from batch_input import Input
 from batch_rows import COLUMNS, WRITERS, Results, Row, RowStore, summarise, write_skipped
-from batch_sources import Input
 from errors import DataFormatError, OutputError
 
 ODD_NAMES = ['a "quoted", name.png', "two\nlines.png", "ünï çödé 七.png", "semi;colon.png"]

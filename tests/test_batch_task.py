@@ -5,8 +5,8 @@ import pickle
 import pytest
 
 from batch_answers import DIGITS
+from batch_input import Input
 from batch_numbers import NUMBERS
-from batch_sources import Input
 from batch_task import Task, fill_rows
 from batch_workers import Answer, read_input
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 import batch_workers
 import worker_process
-from batch_sources import Input
+from batch_input import Input
 from batch_workers import Answer, WorkerPool, in_chunks, read_input
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import evaluate as module
-from batch_sources import Input
+from batch_input import Input
 from dataset import load_mnist
 from evaluate import (
     Outcome,

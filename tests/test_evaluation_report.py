@@ -21,7 +21,7 @@ DigitFile = Callable[..., Path]
 @pytest.fixture
 def metrics(tiny_predictor: MNISTPredictor) -> dict:
     """Return what a program that read two digits and a letter would hand over."""
-    from batch_sources import Input
+    from batch_input import Input
 
     def outcome(label: int, number: int) -> Outcome:
         picture = np.random.default_rng(number).random((28, 28)).astype(np.float32)
