@@ -80,7 +80,7 @@ def find_number(item: Input, predictor: MNISTPredictor) -> FoundNumber:
     else:
         reading = predictor.read(source)
     width, height = (FIELD, FIELD) if item.is_raw else measure_size(source)
-    least = min((digit.prediction.confidence for digit in reading.digits), default=None)
+    least = reading.least_confidence
     return FoundNumber(
         text=" ".join(reading.lines),
         verdict=reading.verdict,

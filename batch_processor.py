@@ -47,7 +47,7 @@ from batch_rows import (
     WRITERS,
     Results,
     RowStore,
-    summarise,
+    summarise_run,
     write_skipped,
 )
 from batch_runs import Run, diary, find_run, make_run
@@ -354,15 +354,8 @@ class BatchProcessor:
     def summary(self) -> dict[str, Any]:
         """Count what the last run found; see `batch_rows.summarise` for most of the keys."""
         run = self._last_run()
-        return {
-            "run": run.name,
-            **run.read_config(),
-            "interrupted": self.interrupted,
-            **summarise(self.results),
-            "read_now": self._fresh,
-            "seconds": round(self._seconds, 2),
-            "pictures_per_second": round(self._fresh / max(self._seconds, 1e-9), 1),
-        }
+        about = {"run": run.name, **run.read_config(), "interrupted": self.interrupted}
+        return summarise_run(self.results, about, read_now=self._fresh, seconds=self._seconds)
 
     def save_results_csv(self, path: str | os.PathLike[str] | None = None) -> Path:
         """Write the rows as CSV; by default to results.csv in the run's report folder."""

@@ -349,6 +349,36 @@ def summarise(results: Results) -> dict[str, Any]:
     }
 
 
+def summarise_run(
+    results: Results, about: Mapping[str, Any], *, read_now: int, seconds: float
+) -> dict[str, Any]:
+    """Say what a run was, what it found, and how fast it was.
+
+    Parameters
+    ----------
+    results : Results
+        Its rows.
+    about : mapping
+        Its name, source, model and settings, which come first.
+    read_now : int
+        How many of the rows were read now, and not in an earlier run.
+    seconds : float
+        What that took.
+
+    Returns
+    -------
+    dict
+        `about`, what `summarise` counts, `read_now`, `seconds` and `pictures_per_second`.
+    """
+    return {
+        **about,
+        **summarise(results),
+        "read_now": read_now,
+        "seconds": round(seconds, 2),
+        "pictures_per_second": round(read_now / max(seconds, 1e-9), 1),
+    }
+
+
 def _count_digits(results: Results) -> list[int] | None:
     """Count how often each digit was read, where a row holds one."""
     if results.answer != "digit":

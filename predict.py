@@ -499,7 +499,7 @@ def _print_numbers(answers: list[tuple[str, Reading | DigitError]]) -> None:
         if isinstance(answer, DigitError):
             rows.append((name, "error", "-", "-", one_line(str(answer))))
             continue
-        least = min((digit.prediction.confidence for digit in answer.digits), default=None)
+        least = answer.least_confidence
         cells = (answer.verdict, "-" if least is None else f"{least:.1%}")
         turned = f"turned by {answer.turn} degrees" if answer.turn else ""
         notes = "; ".join(note for note in (answer.reason, turned) if note)

@@ -139,6 +139,11 @@ class Reading:
         return tuple(digit for row in self.rows for digit in row)
 
     @property
+    def least_confidence(self) -> float | None:
+        """The confidence of the digit that is least sure; None if there is no digit."""
+        return min((digit.prediction.confidence for digit in self.digits), default=None)
+
+    @property
     def lines(self) -> list[str]:
         """The number in each line."""
         return ["".join(str(digit.prediction.digit) for digit in row) for row in self.rows]

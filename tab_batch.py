@@ -36,7 +36,7 @@ from batch_rows import (
     Results,
     Row,
     RowStore,
-    summarise,
+    summarise_run,
     write_csv,
     write_json,
 )
@@ -225,18 +225,15 @@ def _read(
         raise DataNotFoundError(explain_nothing(name, "uploads", endings))
     with tempfile.TemporaryDirectory(prefix="digits-") as folder:
         results = _store(rows, skipped, task, Path(folder))
-        summary = {
+        about = {
             "run": name,
             "source": "handed over on the page",
             "kind": "uploads",
             "model": predictor.checkpoint.path.stem,
             "model_version": predictor.checkpoint.version,
             "numbers": task.numbers,
-            **summarise(results),
-            "read_now": len(rows),
-            "seconds": round(seconds, 2),
-            "pictures_per_second": round(len(rows) / seconds, 1),
         }
+        summary = summarise_run(results, about, read_now=len(rows), seconds=seconds)
         pictures = _by_path(results, thumbnails)
         yield Shown(
             render_results(results, summary, thumbnails),

@@ -141,13 +141,12 @@ def render_reading(reading: Reading, pixels: np.ndarray, size: tuple[int, int]) 
 
 def _summary(reading: Reading) -> tuple[str, str]:
     """Say how much was found, and how sure it is."""
-    count, lines = len(reading.digits), len(reading.lines)
-    if not count:
+    count, lines, least = len(reading.digits), len(reading.lines), reading.least_confidence
+    if least is None:
         return "No number, it seems", ""
     title = "1 digit" if count == 1 else f"{count} digits"
     if lines > 1:
         title += f" in {lines} lines"
-    least = min(digit.prediction.confidence for digit in reading.digits)
     sure = f"The least sure: <b>{percent(least).lower()}</b>"
     if reading.turn:
         turned = next(name for name, turn in TURNS if turn == reading.turn)

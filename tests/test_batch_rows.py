@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from batch_input import Input
-from batch_rows import COLUMNS, WRITERS, Results, Row, RowStore, summarise, write_skipped
+from batch_rows import (
+    COLUMNS,
+    WRITERS,
+    Results,
+    Row,
+    RowStore,
+    summarise,
+    summarise_run,
+    write_skipped,
+)
 from errors import DataFormatError, OutputError
 
 ODD_NAMES = ['a "quoted", name.png', "two\nlines.png", "ünï çödé 七.png", "semi;colon.png"]
@@ -304,6 +313,18 @@ def test_a_summary_counts_and_scores(store):
     assert summary["confusion"][8][3] == 2
     assert [each["path"] for each, _ in results.worst_mistakes(5)] == ["2", "3"]
     assert [each["path"] for each, _ in results.doubtful(5)] == ["3", "2", "6"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown", "rate"), [(1.2345, 1.23, 3.2), (0.0, 0.0, 4_000_000_000.0)]
+)
+def test_a_run_is_summed_up_with_what_was_read_now(filled, seconds, shown, rate):
+    summary = summarise_run(filled, {"run": "a", "kind": "zip"}, read_now=4, seconds=seconds)
+
+    assert list(summary)[:3] == ["run", "kind", "pictures"]
+    assert summary | summarise(filled) == summary
+    assert summary["read_now"] == 4
+    assert (summary["seconds"], summary["pictures_per_second"]) == (shown, rate)
 
 
 def test_without_labels_there_is_no_score(filled):

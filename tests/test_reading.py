@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,3 +127,13 @@ def test_the_sure_digits_are_a_part_of_all_marks(
     reading = Reading((row,) if row else (), tuple(map(found, left_out)), UNSURE, "", 0)
 
     assert share_sure(reading) == share
+
+
+def test_a_reading_knows_its_least_sure_digit_across_its_lines() -> None:
+    sure = found(OK)
+    unsure = replace(sure, prediction=replace(sure.prediction, confidence=0.4))
+
+    reading = Reading(((sure, sure), (sure, unsure)), (), UNSURE, "", 0)
+
+    assert reading.least_confidence == 0.4
+    assert Reading((), (unsure,), NONE, "", 0).least_confidence is None
