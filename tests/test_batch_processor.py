@@ -203,6 +203,25 @@ def test_resuming_notices_changed_new_and_vanished_files(processor, pictures, di
     assert read_now == 3  # the changed, the new, and the empty file, which gave an error
 
 
+def test_pictures_that_were_away_for_a_while_keep_their_rows(processor, pictures, tmp_path):
+    """Going on while only a note was left in the folder threw the rows of all pictures away."""
+    before = list(processor.process_folder(pictures))
+    pictures.rename(tmp_path / "away")
+    pictures.mkdir()
+    (pictures / "notes.txt").write_text("back soon", encoding="utf-8")
+    with pytest.raises(DataNotFoundError, match="no picture there"):
+        processor.process_folder(pictures, resume=True)
+    shutil.rmtree(pictures)
+    (tmp_path / "away").rename(pictures)
+
+    after = list(processor.process_folder(pictures, resume=True))
+
+    assert [row for row in after if row["status"] != "error"] == [
+        row for row in before if row["status"] != "error"
+    ]
+    assert processor.summary()["read_now"] == 1  # the empty file is tried again
+
+
 @pytest.mark.parametrize("numbers", [False, True])
 def test_an_earlier_row_takes_the_label_of_today(pictures, tiny_predictor, tmp_path, numbers):
     processor = BatchProcessor(
