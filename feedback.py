@@ -23,6 +23,7 @@ import argparse
 import csv
 import hashlib
 import io
+import logging
 import os
 import sqlite3
 import sys
@@ -46,6 +47,8 @@ from pixels import to_bytes
 from reviews import import_reviews
 from utils import PROJECT, HelpFormatter, atomic_write, one_line, report_errors
 
+log = logging.getLogger(__name__)
+
 SIDE = 320  # pixels of the longer side of a stored picture; in PNG at most some 300 kB
 FIELD = 28  # side of what the network saw, pixels
 MAX_BYTES = 2 * 2**30  # of the database: strangers may add to it, and must not fill the disk
@@ -54,6 +57,7 @@ BUSY_S = 30.0  # how long one writer waits for another
 RETRY_S = 0.01
 VERSION = 1  # of the tables below
 PAGE_SIZE = 24  # corrections on one page of the list
+STREAM_SIZE = 64  # corrections read at once where all are wanted; some 20 MB at most
 NO_DIGIT = "not a digit"
 NO_DIGIT_FOLDER = NO_DIGIT_FOLDERS[1]
 
@@ -162,6 +166,11 @@ class Correction:
 _NAMES = [each.name for each in fields(Correction) if each.name != "is_new"]
 _COLUMNS = ", ".join(_NAMES)
 _BY_HASH = "history WHERE hash = ? ORDER BY place DESC LIMIT 1"
+# As "newest", but without looking at all corrections to find a few.
+_BY_KEY = (
+    "history AS h WHERE id > ? AND id <= ?"
+    " AND place = (SELECT max(id) FROM corrections WHERE picture = h.id) ORDER BY id LIMIT ?"
+)
 
 
 class FeedbackStore:
@@ -319,30 +328,34 @@ class FeedbackStore:
         return sum(self.count_by_digit().values())
 
     def delete(self, picture_id: int) -> bool:
-        """Erase a picture and all that was said about it; False if it is not there (any more)."""
+        """Erase a picture and all that was said about it; False if it is not there (any more).
+
+        Nobody finds it from now on. Its bytes are overwritten in the database and go from the log
+        beside it: at once, or if another process or thread is reading in this moment, when that
+        one has done, or with the next use of the store.
+        """
         if not self.path.exists():
             return False
         with self._open() as db:
             erased = db.execute("DELETE FROM pictures WHERE id = ?", (picture_id,)).rowcount
-            _empty_log(db)
         return bool(erased)
 
     def withdraw(self, picture_id: int, place: int) -> None:
-        """Erase one opinion, and its picture if nobody has said anything else about it."""
+        """Erase one opinion, and its picture if nobody has said anything else about it.
+
+        When their bytes go, `delete` says.
+        """
         if not self.path.exists():
             return
-        with self._open() as db:
-            with db:
-                db.execute("BEGIN IMMEDIATE")
-                # The place of an erased opinion may be given again, that of a picture never is.
-                opinion = (picture_id, place)
-                db.execute("DELETE FROM corrections WHERE picture = ? AND id = ?", opinion)
-                db.execute(
-                    "DELETE FROM pictures WHERE id = ?"
-                    " AND id NOT IN (SELECT picture FROM corrections)",
-                    (picture_id,),
-                )
-            _empty_log(db)
+        with self._open() as db, db:
+            db.execute("BEGIN IMMEDIATE")
+            # The place of an erased opinion may be given again, that of a picture never is.
+            opinion = (picture_id, place)
+            db.execute("DELETE FROM corrections WHERE picture = ? AND id = ?", opinion)
+            db.execute(
+                "DELETE FROM pictures WHERE id = ? AND id NOT IN (SELECT picture FROM corrections)",
+                (picture_id,),
+            )
 
     def load_digits(self, *, no_digit: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Load the pictures as a training takes them: as the network saw them.
@@ -372,11 +385,23 @@ class FeedbackStore:
         return images.reshape(-1, FIELD, FIELD), labels
 
     def __iter__(self) -> Iterator[Correction]:
-        """Stream the newest correction of each picture, the first stored first."""
-        if self.path.exists():
+        """Stream the newest correction of each picture, the first stored first.
+
+        Pictures that are added after the first one was asked for are left out, and those that are
+        erased meanwhile are missing from what was not read by then.
+        """
+        reached, last = 0, None
+        while self.path.exists():
+            # A use of its own for every few: as long as one reads the log cannot be emptied, and
+            # who asks for the next one may take any time.
             with self._open() as db:
-                for row in db.execute(f"SELECT {_COLUMNS} FROM newest ORDER BY id"):
-                    yield _from_row(row)
+                if last is None:
+                    [last] = db.execute("SELECT max(id) FROM pictures").fetchone()
+                found = _fetch(db, _BY_KEY, reached, last, STREAM_SIZE)
+            yield from found
+            if len(found) < STREAM_SIZE:
+                return
+            reached = found[-1].id
 
     def export(self, folder: str | os.PathLike[str]) -> Path:
         """Write all pictures as files: a subfolder for each digit, and `corrections.csv`.
@@ -442,6 +467,7 @@ class FeedbackStore:
             with closing(db):
                 self._set_up(db)
                 yield db
+                self._empty_log(db)
         except sqlite3.Error as error:
             raise self._explain(error) from error
 
@@ -464,6 +490,25 @@ class FeedbackStore:
                 f"{self.path}: written by a newer version of this program; update it, or name "
                 "another file in DIGITS_FEEDBACK"
             )
+
+    def _empty_log(self, db: sqlite3.Connection) -> None:
+        """Empty the log beside the database, which holds what was erased, unless somebody reads.
+
+        Nobody is waited for: each use of the store ends here, the reader's as well, and who is the
+        last to close the database empties the log in any case.
+        """
+        try:
+            if not Path(f"{self.path}-wal").stat().st_size:
+                return
+            db.execute("PRAGMA busy_timeout=0")
+            busy, *_ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except FileNotFoundError:
+            return
+        except sqlite3.Error as error:  # what the use was for is done, and on the disk
+            log.warning("cannot empty the log of %s: %s", self.path, error)
+            return
+        if busy:
+            log.debug("%s is being read: its log is emptied later", self.path)
 
     def _explain(self, error: Exception) -> DigitError:
         """Say what is wrong with the file, and what to do."""
@@ -532,11 +577,6 @@ def _check_seen(seen: np.ndarray) -> np.ndarray:
 def _now() -> str:
     """Give the time in UTC, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-def _empty_log(db: sqlite3.Connection) -> None:
-    """Empty the log beside the database, which still holds what has been erased."""
-    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _version(db: sqlite3.Connection) -> int:

@@ -11,7 +11,11 @@ import sqlite3
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +25,7 @@ from PIL import Image
 import feedback
 from batch_sources import open_source
 from errors import DataFormatError, DataNotFoundError, ImageError, OutputError, SettingsError
-from feedback import SIDE, Correction, FeedbackStore, _write_ahead, main
+from feedback import BUSY_S, SIDE, Correction, FeedbackStore, _write_ahead, main
 from hands import NOT_A_DIGIT
 from reviews import import_reviews
 from samples import load_samples
@@ -213,20 +217,77 @@ def test_a_page_that_cannot_be_is_refused(store: FeedbackStore, page: int, size:
         store.list_page(page, size=size)
 
 
-def test_what_is_deleted_is_gone_from_the_disk_too(store: FeedbackStore):
+def _delete(store: FeedbackStore, secret: Correction) -> None:
+    assert store.delete(secret.id)
+
+
+def _withdraw(store: FeedbackStore, secret: Correction) -> None:
+    store.withdraw(secret.id, secret.place)
+
+
+ways_to_erase = pytest.mark.parametrize("erase", [_delete, _withdraw])
+
+
+@ways_to_erase
+@pytest.mark.parametrize("half_read", [False, True])
+def test_what_is_erased_is_gone_from_the_disk_too(
+    store: FeedbackStore, erase: Callable[[FeedbackStore, Correction], None], half_read: bool
+):
+    """An export that was not finished kept the bytes there, and the one who erased waited for it.
+
+    It was then told that all was gone, though nothing but the wait was over.
+    """
     add(store, 1, 7)
-    secret = store.add(
-        RNG.integers(0, 256, (60, 60, 3), dtype=np.uint8), Said(), 3, model="b", model_version="0"
-    )
+    secret, part = _add_secret(store)
     add(store, 2, 7)
-    part = secret.png[1000:1064]
+    reading = iter(store)
+    if half_read:
+        next(reading)
     assert part in _read_all(store)
 
-    assert store.delete(secret.id)
+    erase(store, secret)
 
     assert part not in _read_all(store)
     assert store.history(secret.id) == []
     assert [each.correct for each in store] == [7, 7]
+
+
+@ways_to_erase
+def test_who_erases_waits_for_no_reader_and_the_next_use_takes_the_bytes_away(
+    store: FeedbackStore, erase: Callable[[FeedbackStore, Correction], None]
+):
+    """Other programs may read the file as long as they like."""
+    secret, part = _add_secret(store)
+    with closing(sqlite3.connect(store.path)) as other, ThreadPoolExecutor(1) as pool:
+        rows = other.execute("SELECT id FROM pictures UNION ALL VALUES (0)")
+        next(rows)
+
+        pool.submit(erase, store, secret).result(timeout=BUSY_S / 2)
+        meanwhile = (len(store), part in _read_all(store))
+        rows.close()
+        afterwards = (len(store), part in _read_all(store))
+
+    assert meanwhile == (0, True)
+    assert afterwards == (0, False)
+
+
+def test_the_log_is_no_reason_to_call_what_was_done_undone(
+    store: FeedbackStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """A checkpoint needs room on the disk, a correction is safe without."""
+
+    class Full(sqlite3.Connection):
+        def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+            if "checkpoint" in statement:
+                raise sqlite3.OperationalError("database or disk is full")
+            return super().execute(statement, *values)
+
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Full))
+
+    kept = add(store, 1, 7)
+
+    assert store.history(kept.id)[0].correct == 7
+    assert "cannot empty the log" in caplog.text
 
 
 def test_the_number_of_a_deleted_picture_is_not_used_again(store: FeedbackStore):
@@ -239,6 +300,27 @@ def test_the_number_of_a_deleted_picture_is_not_used_again(store: FeedbackStore)
     assert fresh != last
     assert not store.delete(last)
     assert len(store) == 1
+
+
+def test_a_stream_gives_what_was_there_when_it_began_but_for_what_is_erased_meanwhile(
+    store: FeedbackStore, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(feedback, "STREAM_SIZE", 2)
+    ids = [add(store, number, 7).id for number in range(1, 10)]
+    add(store, 1, 3)  # the newest opinion, about the first picture
+    store.delete(ids[1])
+
+    stream = iter(store)
+    first = next(stream)
+    store.delete(ids[4])  # not yet read
+    store.delete(ids[8])  # the last one
+    add(store, 11, 5)
+    add(store, 4, 4)
+    rest = list(stream)
+
+    assert (first.id, first.correct) == (ids[0], 3)
+    assert [each.id for each in rest] == [ids[2], ids[3], *ids[5:8]]
+    assert [each.correct for each in rest] == [7, 4, 7, 7, 7]
 
 
 # --- training and export ----------------------------------------------------------------------
@@ -641,6 +723,13 @@ def test_the_usual_place_may_be_empty_and_a_new_store_may_be_named_to_take_a_tab
 
 
 # --- helpers ----------------------------------------------------------------------------------
+
+
+def _add_secret(store: FeedbackStore) -> tuple[Correction, bytes]:
+    """Store a picture, and give some bytes of it that are nowhere else."""
+    noise = RNG.integers(0, 256, (60, 60, 3), dtype=np.uint8)
+    secret = store.add(noise, Said(), 3, model="b", model_version="0")
+    return secret, secret.png[1000:1064]
 
 
 def _decode(png: bytes) -> np.ndarray:
