@@ -86,6 +86,14 @@ class Wishes:
             if value != defaults[key]
         }
 
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> Wishes:
+        """Take back what `to_dict` gave."""
+        places: dict[str, Any] = {
+            key: Path(saved[key]) for key in ("data_dir", "models_dir") if key in saved
+        }
+        return cls(**{**saved, **places})
+
 
 def check_wishes(wishes: Wishes, folder: Path) -> Wishes:
     """Refuse what cannot come true, before hours are spent on it.

@@ -58,6 +58,8 @@ from utils import (
 
 OUTPUTS = PROJECT / "outputs"
 
+_UNASKED = object()  # the value of a flag that is not on the command line
+
 # What a checkpoint keeps of the epoch that it comes from.
 CHECKPOINT_METRICS = (
     "epoch",
@@ -402,31 +404,28 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--replace", action=switch, help="replace any NAME.pth, NAME_best.pth or candidate")
     add("--promote", action=switch, help="make the candidate the best if it is not worse")
+    parser.set_defaults(**dataclasses.asdict(Settings()), **dataclasses.asdict(Wishes()))
     return parser
 
 
 def parse_settings(argv: Sequence[str] | None) -> tuple[argparse.Namespace, Settings]:
     """Read the command line; a recipe or a stopped run gives the defaults of all other flags."""
     parser = build_parser()
-    fields = [field.name for field in dataclasses.fields(Settings)]
-    parser.set_defaults(**dataclasses.asdict(Settings()), **dataclasses.asdict(Wishes()))
-    first_look = argparse.ArgumentParser(add_help=False)
-    first_look.add_argument("--recipe", default="default")
-    first_look.add_argument("--resume", type=Path)
-    for flag in ("--name", "--candidate"):
-        first_look.add_argument(flag)
-    early, _ = first_look.parse_known_args(argv)
-    for flag in ("--name", "--candidate"):  # empty ones mean that there are none, if not said
-        if getattr(early, flag[2:]) is not None:
-            check_name(flag, getattr(early, flag[2:]))
-    parser.set_defaults(**RECIPES.get(early.recipe, {}))
-    if early.resume:
-        parser.set_defaults(**_read_record(early.resume))
-    args = parser.parse_args(argv)
-    values = {name: getattr(args, name) for name in fields}
-    lists = {name: tuple(getattr(args, name)) for name in ("teachers", "ingredients")}
+    usual = vars(parser.parse_args([]))
+    # Parsing leaves alone what is there already, so what was not asked for can be told.
+    unasked = argparse.Namespace(**dict.fromkeys(usual, _UNASKED))
+    given = vars(parser.parse_args(argv, unasked))
+    asked = {name: value for name, value in given.items() if value is not _UNASKED}
+    for name in ("name", "candidate"):  # empty ones mean that there are none, if not said
+        if name in asked:
+            check_name(f"--{name}", asked[name])
+    recipe = RECIPES[asked.get("recipe", usual["recipe"])]
+    saved = _read_record(asked["resume"]) if "resume" in asked else {}
+    args = argparse.Namespace(**{**usual, **recipe, **saved, **asked})
+    values = {field.name: getattr(args, field.name) for field in dataclasses.fields(Settings)}
+    lists = {name: tuple(values[name]) for name in ("teachers", "ingredients")}
     settings = Settings(**{**values, **lists})
-    from_recipe = settings.small_epochs == RECIPES[args.recipe].get("small_epochs")
+    from_recipe = "small_epochs" not in {**saved, **asked}
     if from_recipe and not settings.can_be_small:
         # Nobody asked for small pictures but a recipe, which suits other networks, too.
         settings = dataclasses.replace(settings, small_epochs=0)
@@ -438,7 +437,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
-        wishes = Wishes(**saved.pop("wishes", {}))  # runs of older versions have none
+        wishes = Wishes.from_dict(saved.pop("wishes", {}))  # runs of older versions have none
         return {**dataclasses.asdict(Settings(**saved)), **dataclasses.asdict(wishes)}
     except OSError as error:
         raise SettingsError(f"nothing to resume: cannot read {path} ({error.strerror})") from error

@@ -514,6 +514,7 @@ def test_each_row_is_handed_to_whoever_watches(tmp_path, mnist_folder):
         ("--model cnn2", 0),
         ("--no-augment", 0),
         ("--small-epochs 2", 2),
+        ("--model cnn2 --small-epochs 0", 0),
     ],
 )
 def test_the_fast_recipe_suits_every_network(words, small):
@@ -521,6 +522,18 @@ def test_the_fast_recipe_suits_every_network(words, small):
 
     check_settings(settings)
     assert settings.small_epochs == small
+
+
+@pytest.mark.parametrize("recipe", ["", "--recipe fast", "--recipe default"])
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_small_pictures_that_somebody_asked_for_are_refused_with_any_recipe(recipe, count):
+    """As many as the recipe has were taken for the recipe's own, and silently left out."""
+    words = f"{recipe} --model cnn2 --small-epochs {count}"
+
+    _, settings = parse_settings(words.split())
+
+    with pytest.raises(SettingsError, match="--small-epochs needs"):
+        check_settings(settings)
 
 
 def test_a_network_that_pools_first_is_saved_as_any_other(tmp_path, places):
@@ -705,6 +718,43 @@ def test_a_run_cannot_be_resumed_with_another_network(tmp_path, places, capsys):
 
     assert code == 1
     assert "another network" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("--resume", "argument --resume: expected one argument"),
+        ("--re fast", "ambiguous option: --re could match --recipe, --resume, --replace"),
+        ("--recipe slow", "invalid choice: 'slow'"),
+        ("--name", "argument --name: expected one argument"),
+        ("--recipe fast --epochs", "argument --epochs: expected one argument"),
+    ],
+)
+def test_wrong_usage_is_told_with_the_usage_of_this_command(words, hint, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(words.split())
+
+    told = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert hint in told
+    assert "[--epochs N]" in told
+
+
+def test_the_help_shows_each_default_once(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+
+    told = " ".join(capsys.readouterr().out.split())
+    for part in (
+        "--epochs N how often each picture is seen (default: 20)",
+        "--augment, --no-augment turn, move, scale, slant and partly erase the training pictures "
+        "(default: on)",
+        "--recipe {default,short,fast,hands,hands-fast,refine} named set of settings "
+        "(default: default)",
+        "--device DEVICE auto, cpu, cuda, cuda:1 or mps (default: auto)",
+    ):
+        assert told.count(part) == 1, part
+    assert "(default: on) (default" not in told
 
 
 def test_a_flag_wins_over_its_recipe():
