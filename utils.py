@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import functools
 import io
 import logging
@@ -11,6 +12,7 @@ import os
 import random
 import re
 import secrets
+import select
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +30,12 @@ MAX_SEED = 2**32 - 1
 
 # Control characters, ends of lines and of paragraphs, marks of direction.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+# What a write to a file without room or to a terminal that is gone fails with; on Windows, too, to
+# a pipe from which nobody reads.
+_STDOUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE}
+if sys.platform == "win32":
+    _STDOUT_ERRORS.add(errno.EINVAL)
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
 CUT_SHORT = 141  # what shells report for a command that ended because nobody read on
@@ -79,41 +87,46 @@ def report_errors(main: Main) -> Main:
     def report(*args: Any, **options: Any) -> int:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
-        code = CUT_SHORT
+        code, end, fault = CUT_SHORT, None, None
         try:
-            try:
-                code = main(*args, **options)
-            except DigitError as error:
-                print(f"error: {one_line(str(error))}", file=sys.stderr)
-                code = error.exit_code
-            except KeyboardInterrupt:
-                print("Stopped.", file=sys.stderr)
-                code = INTERRUPTED
-            except SystemExit as end:  # of argparse: help was printed, or the usage is wrong
-                code = end.code if isinstance(end.code, int) else 0
-                raise
-            finally:
-                print(end="", flush=True)  # here, not at the end of Python, where it is too late
+            code = main(*args, **options)
+        except DigitError as error:
+            print(f"error: {one_line(str(error))}", file=sys.stderr)
+            code = error.exit_code
+        except KeyboardInterrupt:
+            print("Stopped.", file=sys.stderr)
+            code = INTERRUPTED
+        except SystemExit as error:  # of argparse: help was printed, or the usage is wrong
+            end, code = error, error.code if isinstance(error.code, int) else 0
         except OSError as error:
-            if not _give_up_stdout():
+            if not _is_about_stdout(error):
                 raise
-            if not isinstance(error, BrokenPipeError):
-                print(f"error: cannot write to stdout: {error.strerror}", file=sys.stderr)
-                return OutputError.exit_code
+            fault = error
+        try:
+            print(end="", flush=True)  # here, not at the end of Python, where it is too late
+        except OSError as error:
+            fault = error
+        if fault:
+            # Python writes what is left when it ends; see "Note on SIGPIPE" in its documentation.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if fault and not isinstance(fault, BrokenPipeError):
+            print(f"error: cannot write to stdout: {fault.strerror}", file=sys.stderr)
+            return OutputError.exit_code
+        if end:
+            raise end
         return code
 
     return cast("Main", report)
 
 
-def _give_up_stdout() -> bool:
-    """Let go of stdout if nothing can be written to it; tell whether that was so."""
-    try:
-        print(flush=True)  # a line more, as one that could not be written may be forgotten already
-    except OSError:
-        # Python writes what is left when it ends; see "Note on SIGPIPE" in its documentation.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+def _is_about_stdout(error: OSError) -> bool:
+    """Tell whether stdout cannot be written any more; nothing is written to find out."""
+    if isinstance(error, BrokenPipeError) and hasattr(select, "poll"):  # other pipes break, too
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return bool(poll.poll(0))  # nobody reads at the other end
+    # What writes files of ours names them in an error of ours.
+    return error.filename is None and error.errno in _STDOUT_ERRORS
 
 
 def set_seed(seed: int) -> None:

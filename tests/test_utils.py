@@ -348,10 +348,15 @@ def test_a_command_is_silent_where_nobody_reads_on_and_its_code_tells_how_far_it
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
-@pytest.mark.parametrize("count", [1, 100_000])
-def test_results_that_find_no_room_are_an_error_of_one_line(count: int) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "line", ["print('7\\n')", "print('7\\n' * 100_000)", "print('usage'); sys.exit(0)"]
+)
+def test_results_that_find_no_room_are_an_error_of_one_line(line: str, unbuffered: str) -> None:
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+
     with open("/dev/full", "w") as full:  # noqa: PTH123 - Path is for files
-        done = show(f"print('seven.png 7\\n' * {count})", stdout=full)
+        done = show(line, stdout=full, env=environment)
 
     assert (done.returncode, done.stderr) == (
         1,
@@ -359,10 +364,21 @@ def test_results_that_find_no_room_are_an_error_of_one_line(count: int) -> None:
     )
 
 
-@pytest.mark.parametrize("line", ["raise BrokenPipeError('worker')", "open('/no/such/file')"])
-def test_what_is_wrong_elsewhere_is_not_taken_for_a_fault_of_stdout(line: str) -> None:
-    done = show(line, stdout=subprocess.PIPE)
+@pytest.mark.parametrize(
+    "error",
+    [
+        "BrokenPipeError('worker')",
+        "BrokenPipeError(32, 'Broken pipe')",
+        "FileNotFoundError(2, 'No such file', '/no/such/file')",
+        "OSError(28, 'No space left on device', '/full/disk')",
+        "ConnectionResetError(104, 'Connection reset by peer')",
+    ],
+)
+def test_what_is_wrong_elsewhere_is_not_taken_for_a_fault_of_stdout(error: str) -> None:
+    """To find out, an empty line was written, which whoever read the results got to see."""
+    done = show(f"print('seven.png 7'); raise {error}", stdout=subprocess.PIPE)
 
+    assert done.stdout == "seven.png 7\n"
     assert "Traceback" in done.stderr
 
 
