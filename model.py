@@ -305,7 +305,7 @@ class Ensemble(DigitNetwork):
         self.summary = f"the mean of {len(members)} networks"
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Compute logits whose softmax is the mean probability; see `DigitNetwork.forward`."""
+        """Compute the logarithms of the mean probabilities; see `DigitNetwork.forward`."""
         answers = [torch.log_softmax(member(pixels), dim=1) for member in self.members]
         return torch.logsumexp(torch.stack(answers), dim=0) - math.log(len(answers))  # (B, 10)
 

@@ -300,3 +300,21 @@ def test_a_pupil_who_answers_as_the_teacher_has_the_smallest_loss():
     distillation_loss(wanted, advice, temperature=3).backward()
     assert wanted.grad is not None
     assert wanted.grad.abs().max() < 1e-6
+
+
+def test_the_teachers_pull_as_hard_at_any_temperature():
+    """Hinton's factor makes up for what softening takes from the gradient: T squared, not T."""
+    # Where logits are small, the gradient is their difference, but for terms of a higher order.
+    numbers = torch.Generator().manual_seed(0)
+    logits, opinion = 0.01 * torch.randn(2, 4, 10, generator=numbers, dtype=torch.float64)
+    pull = []
+
+    for temperature in (1.0, 8.0):
+        wanted = logits.clone().requires_grad_()
+        advice = (opinion / temperature).softmax(dim=1)
+        distillation_loss(wanted, advice, temperature).backward()
+
+        assert wanted.grad is not None
+        pull.append(float(wanted.grad.norm()))
+
+    assert pull[0] == pytest.approx(pull[1], rel=0.02)

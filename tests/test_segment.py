@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+import segment
 from degrade import photograph
 from errors import BlankImageError, ImageError
 from pen import Hand
@@ -319,6 +320,64 @@ def test_two_things_of_one_height_are_two_digits_though_the_network_takes_both_f
     (line,) = lines_of(page)
 
     assert len(choose_candidates(line, [0.99] * len(line.candidates))) == digits
+
+
+STEM, FULL, LOWER = (40, 40, 48, 120), (80, 40, 88, 120), (52, 66, 60, 120)
+NEAR, FAR, FARTHER = (52, 40, 60, 120), (72, 80, 80, 120), (114, 65, 122, 120)
+DASH, POINT, SMALL = (52, 78, 132, 86), (56, 108, 66, 120), (80, 80, 88, 110)
+# A cup of two stems is cut beside the first one.
+FLOOR, CUP, REST = (48, 112, 88, 120), (40, 40, 88, 120), (48, 40, 88, 120)
+
+
+@pytest.mark.parametrize(
+    ("cost", "ink", "confidences", "chosen", "without"),
+    [
+        ("COST_OF_CUT", [STEM, FLOOR, FULL], {CUP: 0.85}, [CUP], [STEM, REST]),
+        ("COST_OF_GAP", [STEM, FAR], {}, [STEM, FAR], [(40, 40, 80, 120)]),
+        ("COST_OF_PAIR", [STEM, NEAR], {}, [STEM, NEAR], [(40, 40, 60, 120)]),
+        ("COST_OF_SIGN_GAP", [STEM, POINT], {}, [STEM], [(40, 40, 66, 120)]),
+        ("COST_OF_WIDTH", [STEM, DASH], {}, [STEM, DASH], [(40, 40, 132, 120)]),
+        ("COST_OF_SMALLNESS", [STEM, SMALL], {}, [STEM], [STEM, SMALL]),
+        ("COST_OF_DIGIT", [STEM, LOWER], {}, [(40, 40, 60, 120)], [STEM, LOWER]),
+        (
+            "COST_OF_FIRST_DOUBT",
+            [STEM, FAR],
+            {STEM: 0.8, FAR: 0.8},
+            [(40, 40, 80, 120)],
+            [STEM, FAR],
+        ),
+        (
+            "COST_OF_DOUBT",
+            [STEM, FARTHER],
+            {STEM: 0.3, FARTHER: 0.3},
+            [(40, 40, 122, 120)],
+            [STEM, FARTHER],
+        ),
+    ],
+)
+def test_each_cost_decides_what_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+    cost: str,
+    ink: list[Box],
+    confidences: dict[Box, float],
+    chosen: list[Box],
+    without: list[Box],
+):
+    """Half of them could be left out, and no test would have told."""
+    others = [(300, 40, 308, 120), (340, 40, 348, 120)]  # say how high a digit is here
+    page = np.full((160, 420), 255, np.uint8)
+    for left, top, right, bottom in [*ink, *others]:
+        page[top:bottom, left:right] = 0
+
+    def read() -> list[Box]:
+        (line,) = lines_of(page)
+        boxes = [each.prepared.box for each in line.candidates]
+        way = choose_candidates(line, [confidences.get(box, 0.99) for box in boxes])
+        return [boxes[number] for number in way]
+
+    assert read() == chosen + others
+    monkeypatch.setattr(segment, cost, 0.0)
+    assert read() == without + others
 
 
 def scratch_out(pixels: np.ndarray, box: Box) -> None:
