@@ -323,9 +323,12 @@ class FeedbackStore:
                 counts |= dict(db.execute("SELECT correct, count(*) FROM newest GROUP BY correct"))
         return counts
 
-    def __len__(self) -> int:
+    def count(self) -> int:
         """Count the pictures."""
-        return sum(self.count_by_digit().values())
+        if not self.path.exists():
+            return 0
+        with self._open() as db:
+            return int(db.execute("SELECT count(*) FROM pictures").fetchone()[0])
 
     def delete(self, picture_id: int) -> bool:
         """Erase a picture and all that was said about it; False if it is not there (any more).
@@ -384,7 +387,7 @@ class FeedbackStore:
         labels = np.array([label for _, label in rows], np.int64)
         return images.reshape(-1, FIELD, FIELD), labels
 
-    def __iter__(self) -> Iterator[Correction]:
+    def stream(self) -> Iterator[Correction]:
         """Stream the newest correction of each picture, the first stored first.
 
         Pictures that are added after the first one was asked for are left out, and those that are
@@ -447,7 +450,7 @@ class FeedbackStore:
         table = io.StringIO(newline="")
         writer = csv.writer(table, lineterminator="\r\n")
         writer.writerow(["path", "label", *_ABOUT])
-        for each in self:
+        for each in self.stream():
             folder = NO_DIGIT_FOLDER if each.correct is None else str(each.correct)
             name = f"{folder}/{each.hash[:16]}.png"
             yield name, each.png
@@ -654,11 +657,11 @@ def run(args: argparse.Namespace) -> int:
     elif args.command == "count":
         for digit, count in store.count_by_digit().items():
             print(f"{NO_DIGIT if digit is None else digit:<11}  {count:>7,}")
-        print(f"{'all':<11}  {len(store):>7,}")
+        print(f"{'all':<11}  {store.count():>7,}")
     elif args.command == "export":
         is_zip = args.target.suffix.lower() == ".zip"
         written = store.export_zip(args.target) if is_zip else store.export(args.target)
-        print(f"{len(store):,} corrections in {written}")
+        print(f"{store.count():,} corrections in {written}")
     else:
         return _run_import(store, args.table)
     return 0

@@ -334,7 +334,7 @@ class TrainingJobs:
             raise SettingsError(f"name: there is a model {name!r} already; choose another name")
         if settings.corrections:
             store = FeedbackStore(self.corrections) if self.corrections else FeedbackStore()
-            if not len(store):
+            if not store.count():
                 raise SettingsError(
                     "corrections: there are none yet; correct some answers first, or train without"
                 )

@@ -224,7 +224,6 @@ class Service:
                 self._jobs = TrainingJobs(
                     models=self.models_folder,
                     data=self.data_folder,
-                    # Not `if store`: one that is still empty counts as false.
                     corrections=None if store is None else store.path,
                     on_end=self.follow_promotion,
                 )

@@ -380,7 +380,7 @@ def export(service: Service, token: object) -> Iterator[str]:
 
     try:
         require_look(service.access, token)
-        if not len(service.feedback):
+        if not service.feedback.count():
             raise SettingsError("There are no corrections to export yet")
         with tempfile.TemporaryDirectory(prefix="digits-") as folder:
             name = f"corrections-{datetime.now(timezone.utc):%Y-%m-%d}.zip"

@@ -230,7 +230,7 @@ def refresh(service: Service, seen: str, token: object = None) -> list[Any]:
 def count_corrections(service: Service) -> int:
     """Count what there is to learn from; a store that cannot be read has nothing to give."""
     try:
-        return len(service.feedback)
+        return service.feedback.count()
     except DigitError:
         return 0
 

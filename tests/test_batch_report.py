@@ -85,7 +85,7 @@ def test_a_review_saved_from_the_report_is_a_manifest_and_gives_corrections(
     read = results[0]
     store = FeedbackStore(tmp_path / "feedback.sqlite")
     assert import_reviews(store, tmp_path / "review.csv").added == 1
-    [correction] = store
+    [correction] = store.stream()
     assert (correction.correct, correction.digit) == (4, read["digit"])
     assert (correction.confidence, correction.verdict) == (read["confidence"], read["status"])
     assert correction.model_version == tiny_predictor.checkpoint.version

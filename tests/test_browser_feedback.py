@@ -52,18 +52,18 @@ def test_a_correction_lands_in_the_database_and_can_be_changed_and_deleted(
     draw(page, HAND[7])
     wait_for_answer(page, 7)
     note.to_contain_text("Without a click nothing is kept")
-    assert len(server.store) == 0
+    assert server.store.count() == 0
 
     say(page, "It was a 1")
     note.to_contain_text("Thank you: kept as a 1.")
     expect(page.locator("[data-said]:enabled, .teach-yes:enabled")).to_have_count(0)
     say(page, "Change")
     note.to_contain_text("Taken back: it is not kept any more.")
-    assert len(server.store) == 0
+    assert server.store.count() == 0
     say(page, "Correct")
     note.to_contain_text("Thank you: kept as a 7.")
 
-    [kept] = server.store
+    [kept] = server.store.stream()
     assert (kept.correct, kept.digit, kept.source) == (7, 7, "page")
     assert [each.correct for each in server.store.history(kept.id)] == [7]
     assert kept.png.startswith(b"\x89PNG")
@@ -82,11 +82,11 @@ def test_a_correction_lands_in_the_database_and_can_be_changed_and_deleted(
 
     gallery.get_by_role("button", name="Delete", exact=True).click()
     gallery.get_by_role("button", name="Keep").click()
-    assert len(server.store) == 1
+    assert server.store.count() == 1
     gallery.get_by_role("button", name="Delete", exact=True).click()
     gallery.locator(".delete-yes").click()
     expect(gallery).to_contain_text("There are no corrections yet")
-    assert len(server.store) == 0
+    assert server.store.count() == 0
 
 
 def test_thanks_for_an_answer_do_not_stand_below_another(page: Page, server: Server):
@@ -143,7 +143,7 @@ def test_in_the_gallery_the_keyboard_goes_on_where_it_was_and_changes_are_read_o
 
     expect(told).to_have_text("Deleted. 1 correction, page 1 of 1")
     expect(gallery.locator(".delete-ask")).to_be_focused()
-    for each in list(server.store):
+    for each in list(server.store.stream()):
         server.store.delete(each.id)
 
 
@@ -162,7 +162,7 @@ def test_only_what_was_read_can_be_corrected_and_no_test_picture(page: Page, ser
     page.locator("#pad").get_by_role("button", name="Random test image").click()
     expect(page.locator(".teach-note")).to_contain_text("test pictures are not kept")
     expect(usable).to_have_count(0)
-    assert len(server.store) == 0
+    assert server.store.count() == 0
 
 
 def test_a_zip_becomes_a_table_files_and_a_report(

@@ -84,10 +84,16 @@ def test_nothing_is_on_the_disk_before_the_first_correction(store: FeedbackStore
     store.load_digits()
     store.delete(1)
     store.withdraw(1, 1)
-    list(store)
+    list(store.stream())
 
     assert store.history(1) == []
-    assert len(store) == 0
+    assert store.count() == 0
+    assert not store.path.parent.exists()
+
+
+def test_a_store_is_there_though_nothing_is_in_it_yet(store: FeedbackStore):
+    """It counted as false, so that `if store` meant something else than it said."""
+    assert store
     assert not store.path.parent.exists()
 
 
@@ -105,7 +111,7 @@ def test_the_newest_opinion_counts_and_the_older_ones_stay_in_the_history(store:
     for correct in (7, None, 1):
         latest = add(store, 5, correct)
 
-    assert [each.correct for each in store] == [1]
+    assert [each.correct for each in store.stream()] == [1]
     assert [each.correct for each in store.history(latest.id)] == [7, None, 1]
     assert store.count_by_digit() == dict.fromkeys(range(10), 0) | {1: 1, None: 0}
 
@@ -119,7 +125,7 @@ def test_an_opinion_is_withdrawn_and_the_older_one_counts_again(store: FeedbackS
     store.withdraw(first.id, first.place)
 
     assert between == [7]
-    assert [each.correct for each in store] == [6]
+    assert [each.correct for each in store.stream()] == [6]
 
 
 def test_a_place_that_was_given_again_is_not_withdrawn_twice(store: FeedbackStore):
@@ -130,7 +136,7 @@ def test_a_place_that_was_given_again_is_not_withdrawn_twice(store: FeedbackStor
 
     store.withdraw(first.id, first.place)
 
-    assert len(store) == 1
+    assert store.count() == 1
 
 
 def test_a_picture_is_known_again_in_another_file_format(store: FeedbackStore, tmp_path: Path):
@@ -143,7 +149,7 @@ def test_a_picture_is_known_again_in_another_file_format(store: FeedbackStore, t
     again = store.add((tmp_path / "b.bmp").read_bytes(), Said(), 7, **about)
 
     assert not again.is_new
-    assert len(store) == 1
+    assert store.count() == 1
 
 
 def test_only_the_pixels_of_a_photograph_are_kept_and_not_too_many(
@@ -174,7 +180,7 @@ def test_what_no_network_here_can_have_seen_is_refused(store: FeedbackStore):
     with pytest.raises(SettingsError, match=r"\(8, 8\), not \(28, 28\)"):
         add(store, 5, 5, image=np.zeros((8, 8), np.uint8))
 
-    assert len(store) == 0
+    assert store.count() == 0
 
 
 def test_what_is_no_picture_is_refused(store: FeedbackStore):
@@ -240,7 +246,7 @@ def test_what_is_erased_is_gone_from_the_disk_too(
     add(store, 1, 7)
     secret, part = _add_secret(store)
     add(store, 2, 7)
-    reading = iter(store)
+    reading = store.stream()
     if half_read:
         next(reading)
     assert part in _read_all(store)
@@ -249,7 +255,7 @@ def test_what_is_erased_is_gone_from_the_disk_too(
 
     assert part not in _read_all(store)
     assert store.history(secret.id) == []
-    assert [each.correct for each in store] == [7, 7]
+    assert [each.correct for each in store.stream()] == [7, 7]
 
 
 @ways_to_erase
@@ -263,9 +269,9 @@ def test_who_erases_waits_for_no_reader_and_the_next_use_takes_the_bytes_away(
         next(rows)
 
         pool.submit(erase, store, secret).result(timeout=BUSY_S / 2)
-        meanwhile = (len(store), part in _read_all(store))
+        meanwhile = (store.count(), part in _read_all(store))
         rows.close()
-        afterwards = (len(store), part in _read_all(store))
+        afterwards = (store.count(), part in _read_all(store))
 
     assert meanwhile == (0, True)
     assert afterwards == (0, False)
@@ -299,7 +305,7 @@ def test_the_number_of_a_deleted_picture_is_not_used_again(store: FeedbackStore)
 
     assert fresh != last
     assert not store.delete(last)
-    assert len(store) == 1
+    assert store.count() == 1
 
 
 def test_a_stream_gives_what_was_there_when_it_began_but_for_what_is_erased_meanwhile(
@@ -310,7 +316,7 @@ def test_a_stream_gives_what_was_there_when_it_began_but_for_what_is_erased_mean
     add(store, 1, 3)  # the newest opinion, about the first picture
     store.delete(ids[1])
 
-    stream = iter(store)
+    stream = store.stream()
     first = next(stream)
     store.delete(ids[4])  # not yet read
     store.delete(ids[8])  # the last one
@@ -418,7 +424,7 @@ def test_a_full_disk_is_told_and_earlier_rows_are_intact(tmp_path: Path):
 
     assert caught.value.http_status == 507
     assert len(added) > 3
-    assert [each.id for each in store] == added
+    assert [each.id for each in store.stream()] == added
     assert _integrity(store) == "ok"
     store.delete(added[0])
     assert add(store, 1, 7).is_new, "there is room again"
@@ -464,7 +470,7 @@ def test_a_disk_that_takes_no_more_is_told_by_the_name_of_the_file(tmp_path: Pat
 
     assert str(store.path) in printed[-1]
     assert "intact" in printed[-1]
-    assert len(store) == int(printed[-2]) >= 3
+    assert store.count() == int(printed[-2]) >= 3
     assert _integrity(store) == "ok"
 
 
@@ -480,7 +486,7 @@ def test_what_was_stored_survives_a_kill_at_any_moment(tmp_path: Path):
 
     told = max([told, *map(int, rest)])
     # The kill may come between the commit and the message about it.
-    assert len(store) in {told, told + 1}
+    assert store.count() in {told, told + 1}
     assert _integrity(store) == "ok"
     assert add(store, 1, 7).is_new
 
@@ -497,7 +503,7 @@ def write(writer):
         add(store, number, number % 10)  # the same pictures by everyone
     for number in range(1, 6):
         add(store, 100 * writer + number, writer)
-    assert len(store) >= 17
+    assert store.count() >= 17
 
 if __name__ == "__main__":
     fork = multiprocessing.get_context("fork")
@@ -526,8 +532,8 @@ def test_many_processes_write_at_once_and_nothing_is_double_or_missing(tmp_path:
     )
 
     assert json.loads(done.stdout) == [0] * 6, done.stderr
-    assert len(store) == 12 + 6 * 5
-    assert all(len(store.history(each.id)) == 1 for each in store)
+    assert store.count() == 12 + 6 * 5
+    assert all(len(store.history(each.id)) == 1 for each in store.stream())
     assert _integrity(store) == "ok"
 
 
@@ -602,8 +608,8 @@ def test_an_export_is_taken_back_without_a_loss(store: FeedbackStore, tmp_path: 
 
     assert (first.added, first.known, first.problems) == (2, 0, ())
     assert (second.added, second.known) == (0, 2)
-    assert [_about(each) for each in other] == [_about(each) for each in store]
-    assert {each.source for each in other} == {"import"}
+    assert [_about(each) for each in other.stream()] == [_about(each) for each in store.stream()]
+    assert {each.source for each in other.stream()} == {"import"}
 
 
 # --- command line -----------------------------------------------------------------------------
@@ -719,7 +725,7 @@ def test_the_usual_place_may_be_empty_and_a_new_store_may_be_named_to_take_a_tab
     taken = main(["--database", str(tmp_path / "new"), "import", str(tmp_path / "review.csv")])
 
     assert (empty, counted.split()[-2:]) == (0, ["all", "0"])
-    assert (taken, len(FeedbackStore(tmp_path / "new"))) == (0, 1)
+    assert (taken, FeedbackStore(tmp_path / "new").count()) == (0, 1)
 
 
 # --- helpers ----------------------------------------------------------------------------------

@@ -157,7 +157,7 @@ def test_the_trainer_gets_what_was_chosen(
     stand_in: Callable[[str], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(FeedbackStore, "__len__", lambda self: 3)
+    monkeypatch.setattr(FeedbackStore, "count", lambda self: 3)
     stand_in("print(*sys.argv[1:])\nepoch(1)\n")
     jobs = TrainingJobs(
         tmp_path / "outputs", models_folder, data=tmp_path / "data", corrections=tmp_path / "c.db"

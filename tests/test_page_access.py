@@ -49,7 +49,7 @@ class Watched:
         return (
             self.service.predictor.checkpoint.name,
             files,
-            len(self.service.feedback),
+            self.service.feedback.count(),
             [run.state for run in self.service.jobs.history()],
         )
 

@@ -206,11 +206,11 @@ def test_a_batch_comes_back_reviewed(
         (1, 1, ()),
         (1, 0, ()),
     ]
-    assert [(each.correct, each.digit, each.verdict) for each in store] == [
+    assert [(each.correct, each.digit, each.verdict) for each in store.stream()] == [
         (8, 3, "ok"),
         (None, 7, "ok"),
     ]
-    assert {each.model_version for each in store} == {tiny_predictor.checkpoint.version}
+    assert {each.model_version for each in store.stream()} == {tiny_predictor.checkpoint.version}
 
 
 def _review(table: Path, said: dict[str, str]) -> None:

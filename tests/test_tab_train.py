@@ -370,7 +370,7 @@ def test_corrections_that_cannot_be_read_are_none(
     def fail(self: FeedbackStore) -> int:
         raise OutputError("the disk is gone")
 
-    monkeypatch.setattr(FeedbackStore, "__len__", fail)
+    monkeypatch.setattr(FeedbackStore, "count", fail)
 
     assert count_corrections(service) == 0
 
