@@ -93,6 +93,10 @@ class SettingsError(DigitError, ValueError):
     for_strangers = ""
 
 
+class DivergenceError(DigitError, ArithmeticError):
+    """A training went wrong: its loss is not a number any more."""
+
+
 class OutputError(DigitError, OSError):
     """A result could not be written: no space, no permission, or no such folder."""
 

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from dataset import Digits, augment, batches, steps_in_epoch
 from distributed import ALONE, Team
-from errors import SettingsError
+from errors import DivergenceError, SettingsError
 from hands import NOT_A_DIGIT
 from learning import (
     PoolThenNorm,
@@ -120,7 +120,7 @@ class Learner:
 
         Raises
         ------
-        SettingsError
+        DivergenceError
             If the loss is not a number any more.
         """
         settings, team = self.settings, self.team
@@ -147,7 +147,7 @@ class Learner:
         loss_sum, right_sum, seen_sum = team.add_up(sums).tolist()
         score = Score(loss_sum / (per_epoch * team.size), right_sum / max(seen_sum, 1))
         if not math.isfinite(score.loss):
-            raise SettingsError(
+            raise DivergenceError(
                 f"training diverged in epoch {epoch} (the loss is not a number any more); "
                 f"use a smaller --lr than {settings.lr:g}"
             )

@@ -117,6 +117,8 @@ def train(
         If there is no such teacher, or no such model to start from.
     BusyError
         If another process trains in the folder.
+    DivergenceError
+        If the loss is not a number any more.
     OutputError
         If a result cannot be written.
     """

@@ -38,6 +38,7 @@ def test_every_error_has_one_base_and_a_way_out_of_each_door(error: type[DigitEr
         ("CheckpointError", ValueError),
         ("DataNotFoundError", FileNotFoundError),
         ("SettingsError", ValueError),
+        ("DivergenceError", ArithmeticError),
         ("OutputError", OSError),
         ("AccessError", PermissionError),
         ("BusyError", RuntimeError),

@@ -14,9 +14,9 @@ import torch
 import learner as learner_module
 from dataset import Digits
 from distributed import ALONE, Team
-from errors import SettingsError
+from errors import DivergenceError, SettingsError
 from learner import Learner, build_learner, copy_weights
-from learning import RunningAverage
+from learning import RunningAverage, StripDropout
 from model import DigitNetwork, InputScaling, build_model
 from recipes import Settings
 from registry import save_checkpoint
@@ -159,8 +159,25 @@ def test_a_network_softens_what_it_reads_as_augmentation_does(augment: bool, sof
 
 
 def test_training_that_diverges_says_so(digits: Digits) -> None:
-    with pytest.raises(SettingsError, match="smaller --lr than 1e"):
+    """The command ended as if it had been called wrongly, after hours perhaps."""
+    with pytest.raises(DivergenceError, match="smaller --lr than 1e") as caught:
         learn(quick(model="cnn1", lr=1e30), digits)
+
+    assert caught.value.exit_code == 1
+
+
+def test_each_epoch_drops_other_values(digits: Digits) -> None:
+    learner = build_learner(quick(model="cnn1", dropout=1.0), CPU)
+    strips = []
+
+    for epoch in (1, 2):
+        learner.learn(digits.take(slice(50)), epoch)
+        strips.append(
+            [layer.strip for layer in learner.model.modules() if isinstance(layer, StripDropout)]
+        )
+
+    assert strips[0]
+    assert not any(map(torch.equal, *strips))
 
 
 def test_fewer_pictures_than_a_batch_are_one_step(digits: Digits) -> None:
