@@ -7,6 +7,7 @@ from torch import nn
 
 from learning import (
     SCHEDULES,
+    SLOWEST,
     PoolThenNorm,
     RunningAverage,
     StripDropout,
@@ -300,6 +301,27 @@ def test_a_pupil_who_answers_as_the_teacher_has_the_smallest_loss():
     distillation_loss(wanted, advice, temperature=3).backward()
     assert wanted.grad is not None
     assert wanted.grad.abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("schedule", ["one-cycle", "cosine"])
+@pytest.mark.parametrize(("steps", "per_epoch"), [(1, 1), (10, 10), (10, 3), (100_000, 50)])
+def test_every_step_of_a_schedule_changes_something(
+    schedule: str, steps: int, per_epoch: int
+) -> None:
+    """A run of one epoch would else do nothing but climb, and a long one end with steps of zero."""
+    factors = [learning_rate_factor(step, steps, per_epoch, schedule) for step in range(steps)]
+
+    assert min(factors) >= min(SLOWEST, 1 / steps)
+    assert max(factors) <= 1
+    assert steps == 1 or factors[-1] < max(factors)
+
+
+def test_the_advice_of_teachers_is_the_softer_the_higher_the_temperature() -> None:
+    logits = torch.tensor([[4.0, 0.0]])
+
+    advice = ask_teachers([nn.Identity()], logits, 4.0)
+
+    assert torch.allclose(advice, (logits / 4).softmax(dim=1))
 
 
 def test_the_teachers_pull_as_hard_at_any_temperature():
