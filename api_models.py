@@ -325,9 +325,8 @@ class Progress(_Output):
 
 def describe_job(job: Job) -> TrainingRun:
     """Describe a run, without its log: that may name folders of this machine."""
-    values = plain(asdict(job))
-    values.pop("log")
-    return TrainingRun(**values)
+    values = plain(asdict(job)) | {"message": job.full_message}
+    return TrainingRun(**{name: values[name] for name in TrainingRun.model_fields})
 
 
 class Status(_Output):

@@ -116,7 +116,7 @@ class Job:
     settings : JobSettings
     state : {"running", "cancelling", "finished", "cancelled", "failed"}
     message : str
-        What happens or happened, in plain words.
+        What happens or happened, in plain words of ours.
     started : str
         ISO 8601, local time.
     candidate : str
@@ -128,6 +128,8 @@ class Job:
         Seconds that the epochs still take; None as long as nobody can know.
     log : str
         The last lines of what the run printed.
+    last_words : str
+        The very last one, if the run failed.
     outcome : dict
         What a finished run came to: `test_accuracy`, `corrections`, `promotion`.
     """
@@ -141,6 +143,7 @@ class Job:
     history: list[dict[str, Any]] = field(default_factory=list)
     left_s: float | None = None
     log: str = ""
+    last_words: str = ""
     outcome: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -150,7 +153,12 @@ class Job:
 
     def without_output(self) -> Job:
         """Leave out what the run printed: that may name folders of this machine."""
-        return replace(self, log="", message=self.message.replace(_quote(self.log), ""))
+        return replace(self, log="", last_words="")
+
+    @property
+    def full_message(self) -> str:
+        """The message, and what a run that failed said last."""
+        return self.message + (f" It last said: {self.last_words}" if self.last_words else "")
 
     @property
     def was_promoted(self) -> bool:
@@ -252,6 +260,7 @@ class TrainingJobs:
             history=history,
             left_s=_estimate_left(folder, history) if state == "running" else None,
             log=text,
+            last_words=_find_last_words(text) if state == "failed" else "",
             outcome=outcome,
         )
 
@@ -617,11 +626,10 @@ def _describe(
     best = f" Its best weights so far are in {folder.name}/best.pth." if kept else ""
     if state == "cancelled":
         return f"Cancelled after {len(history)} of {settings.epochs} epochs.{best}"
-    said = _quote(text) or " It said nothing; it may have been killed."
-    return f"Failed after {len(history)} of {settings.epochs} epochs.{said}{best}"
+    silent = "" if _find_last_words(text) else " It said nothing; it may have been killed."
+    return f"Failed after {len(history)} of {settings.epochs} epochs.{silent}{best}"
 
 
-def _quote(text: str) -> str:
-    """Say what a run printed last, if anything."""
-    last = next((line for line in reversed(text.splitlines()) if line.strip()), "")
-    return f" It last said: {last}" if last else ""
+def _find_last_words(text: str) -> str:
+    """Take the last line of a log that is not empty."""
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "")

@@ -276,7 +276,7 @@ def render_status(service: Service, job: Job | None) -> str:
     aria-valuemax="{planned}" aria-valuenow="{done}"><span style="width:{100 * share:.0f}%"></span>
   </div>
   <p class="run-facts">{escape(" · ".join(facts))}</p>
-  <p>{escape(job.message)}</p>
+  <p>{escape(job.full_message)}</p>
 </section>"""
 
 
@@ -339,7 +339,7 @@ def render_runs(runs: list[Job]) -> str:
         f"<tr><td>{_when(job)}</td><td>{escape(job.candidate)}</td>"
         f"<td>{escape(describe_settings(job))}</td>"
         f'<td class="run-{job.state}">{TITLES[job.state]}</td>'
-        f"<td>{escape(job.message)}</td></tr>"
+        f"<td>{escape(job.full_message)}</td></tr>"
         for job in runs
     )
     return (

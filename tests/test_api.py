@@ -710,12 +710,12 @@ def test_strangers_are_told_no_path_of_the_server(
     client = fresh(Access(beyond_loopback=True))
     service = client.app.state.engine.service  # type: ignore[attr-defined]
     service.feedback.max_bytes = 1
-    failed = f"Failed after 0 of 3 epochs. It last said: cannot write {path}"
     run = replace(
         service.jobs.start(JobSettings()),
         state="failed",
-        message=failed,
+        message="Failed after 0 of 3 epochs.",
         log=f"cannot write {path}",
+        last_words=f"cannot write {path}",
     )
     service.jobs.runs = [run]
 

@@ -364,9 +364,10 @@ def test_a_killed_run_has_failed_and_shows_its_last_words(
     found = jobs.latest()
     assert found.state == "failed"
     assert found.log.splitlines()[:2] == ["first", "last words"]
-    assert "It last said: at work" in found.message
+    assert found.last_words == "at work"
+    assert found.full_message == f"{found.message} It last said: at work"
     assert found.without_output().log == ""
-    assert found.without_output().message == found.message.replace(" It last said: at work", "")
+    assert found.without_output().full_message == found.message
     assert begin(jobs, name="next").is_running  # and another can start
 
 
@@ -398,7 +399,22 @@ def test_an_error_of_the_trainer_is_shown(
     wait_until(lambda: jobs.current() is None)
 
     assert jobs.latest().state == "failed"
-    assert "put four files there" in jobs.latest().message
+    assert "put four files there" in jobs.latest().full_message
+
+
+@pytest.mark.parametrize("said", ["", "after", "epochs.", "1 of 3"])
+def test_what_a_run_said_is_kept_apart_from_what_is_said_of_it(
+    jobs: TrainingJobs, stand_in: Callable[[str], None], said: str
+) -> None:
+    """It was put into the message, and cut out of it again for strangers."""
+    stand_in(f"print({said!r})\nepoch(1)\n")
+
+    begin(jobs)
+    wait_until(lambda: jobs.current() is None)
+
+    told = jobs.latest().without_output().full_message
+    silence = "" if said else " It said nothing; it may have been killed."
+    assert told == f"Failed after 1 of 3 epochs.{silence}"
 
 
 def test_a_process_that_only_has_the_same_number_is_another_one(

@@ -281,8 +281,9 @@ def test_what_a_run_printed_is_not_for_strangers(
     """It may name folders of the server; the page showed it to whoever opened the tab."""
     service.access = access
     said = "cannot write /home/somebody"
-    message = f"Failed after 0 of 3 epochs. It last said: {said}"
-    jobs_of(service).runs = [replace(JOB, state="failed", message=message, log=said)]
+    message = "Failed after 0 of 3 epochs."
+    failed = replace(JOB, state="failed", message=message, log=said, last_words=said)
+    jobs_of(service).runs = [failed]
 
     status, *_, log, runs = follow(service, "", token)[:6]
 
