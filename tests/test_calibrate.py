@@ -84,6 +84,26 @@ def test_digits_called_unsure_and_non_digits_called_ok_use_up_their_limits_alike
     assert unsure / calibrate.DIGITS_UNSURE == pytest.approx(ok / calibrate.NON_DIGITS_OK, rel=0.05)
 
 
+def test_sets_of_digits_count_the_same_when_thresholds_are_chosen() -> None:
+    """A set that is easy makes up for a hard one; the larger does not outvote the smaller."""
+    hard, easy = np.linspace(0, 1, 100_001), np.zeros(10)
+
+    found = choose_thresholds([hard, easy], np.ones(1_000))
+
+    lost = (hard > found["not_a_digit_above"]).mean() / 2
+    expected = 0.75 * calibrate.DIGITS_REFUSED
+    assert expected - 1 / calibrate.STEPS < lost <= expected
+
+
+def test_doubt_that_knows_the_digits_is_said_to_separate_them() -> None:
+    sure, unsure = 10 * np.eye(10), np.zeros((10, 10))
+    evidence = calibrate.Evidence({"MNIST": (sure, np.arange(10))}, unsure)
+
+    found = calibrate.judge(evidence, 1.0, {"unsure_above": 0.2, "not_a_digit_above": 0.8})
+
+    assert found["non-digits"] == {"ok": 0, "unsure": 0, "refused": 1, "separation": 1}
+
+
 def test_a_verdict_begins_above_its_threshold() -> None:
     doubt = np.array([0.1, 0.2, 0.2, 0.21, 0.8, 0.81, 0.9, 1.0])
 

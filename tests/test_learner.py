@@ -166,6 +166,18 @@ def test_training_that_diverges_says_so(digits: Digits) -> None:
     assert caught.value.exit_code == 1
 
 
+@pytest.mark.parametrize(
+    ("model", "kind", "decay"), [("mlp", torch.optim.Adam, 0), ("cnn1", torch.optim.AdamW, 0.03)]
+)
+def test_one_network_learns_by_adam_and_all_others_by_adamw(
+    model: str, kind: type[torch.optim.Optimizer], decay: float
+) -> None:
+    learner = build_learner(quick(model=model, weight_decay=0.03), CPU)
+
+    assert type(learner.optimizer) is kind
+    assert learner.optimizer.param_groups[0]["weight_decay"] == decay
+
+
 def test_each_epoch_drops_other_values(digits: Digits) -> None:
     learner = build_learner(quick(model="cnn1", dropout=1.0), CPU)
     strips = []
