@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from feedback import Correction
-from jobs import MAX_EPOCHS, MAX_LR, Job, JobSettings
+from jobs import MAX_EPOCHS, MAX_LIMIT, MAX_LR, NAME, Job, JobSettings
 from micro_batch import Answer as Read
 from model import count_parameters
 from reading import Reading
@@ -289,10 +289,10 @@ class Training(_Input):
     promote: bool = Field(
         default=_DEFAULTS.promote, description="Make the result the best model, if it is not worse."
     )
-    name: Annotated[str, Field(max_length=64, pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]*)?$")] = Field(
+    name: Annotated[str, Field(max_length=64, pattern=f"^({NAME.pattern})?$")] = Field(
         default=_DEFAULTS.name, description="Of the new model; empty makes one up."
     )
-    limit: Annotated[int, Field(ge=0, le=60_000)] = Field(
+    limit: Annotated[int, Field(ge=0, le=MAX_LIMIT)] = Field(
         default=_DEFAULTS.limit, description="Only so many pictures, for a trial; 0 takes all."
     )
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = _DEFAULTS.seed

@@ -51,6 +51,7 @@ State = Literal["running", "cancelling", "finished", "cancelled", "failed"]
 
 TRAINER = PROJECT / "train.py"
 MAX_EPOCHS = 100
+MAX_LIMIT = 60_000  # pictures for learning that MNIST has
 MAX_LR = 0.1  # of the optimizers here, anything higher diverges
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 NICENESS = 15  # of 19: an answer on the page comes first, training takes what is left
@@ -474,7 +475,11 @@ def _check_values(settings: JobSettings) -> None:
             or (isinstance(settings.name, str) and NAME.fullmatch(settings.name) is not None),
             "at most 64 letters (a to z), digits, - and _, the first a letter or digit",
         ),
-        ("limit", _is_whole(settings.limit, 0, 60_000), "whole, from 0 (all) to 60000"),
+        (
+            "limit",
+            _is_whole(settings.limit, 0, MAX_LIMIT),
+            f"whole, from 0 (all) to {MAX_LIMIT}",
+        ),
         ("seed", _is_whole(settings.seed, 0, MAX_SEED), f"whole, from 0 to {MAX_SEED}"),
     ]
     for name, is_fine, wanted in checks:

@@ -27,7 +27,8 @@ from api_models import (
     example_picture,
     plain,
 )
-from jobs import Job, JobSettings
+from errors import SettingsError
+from jobs import Job, JobSettings, _check_values
 from micro_batch import Answer as Read
 from registry import Listing
 from service import Service
@@ -128,3 +129,32 @@ def test_a_run_is_described_without_its_log():
 
     assert "somebody" not in run.model_dump_json()
     assert run.history == [{"epoch": 1, "loss": None}]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "is_fine"),
+    [
+        *[("name", name, True) for name in ("", "a", "A-1_b", "9" * 64)],
+        *[("name", name, False) for name in ("9" * 65, "-a", "_a", "a b", "a\n", "é", "../a")],
+        *[("limit", limit, 0 <= limit <= 60_000) for limit in (-1, 0, 60_000, 60_001)],
+        *[("epochs", epochs, 1 <= epochs <= 100) for epochs in (0, 1, 100, 101)],
+        *[("lr", lr, 0 < lr <= 0.1) for lr in (0.0, 1e-9, 0.1, 0.11)],
+        *[("seed", seed, 0 <= seed < 2**32) for seed in (-1, 0, 2**32 - 1, 2**32)],
+    ],
+)
+def test_the_api_takes_the_settings_of_a_training_that_a_run_takes(
+    field: str, value: object, is_fine: bool
+) -> None:
+    """Both check them, the API to name the field as it names all others."""
+
+    def takes(check: Callable[[], object]) -> bool:
+        try:
+            check()
+        except (ValidationError, SettingsError):
+            return False
+        return True
+
+    settings = JobSettings(**{field: value})
+
+    assert takes(lambda: Training(**{field: value})) is is_fine
+    assert takes(lambda: _check_values(settings)) is is_fine
