@@ -33,9 +33,10 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 # What a write to a file without room or to a terminal that is gone fails with; on Windows, too, to
 # a pipe from which nobody reads.
-_STDOUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE}
-if sys.platform == "win32":
-    _STDOUT_ERRORS.add(errno.EINVAL)
+_STDOUT_ERRORS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE),
+    *([errno.EINVAL] if os.name == "nt" else []),
+}
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
 CUT_SHORT = 141  # what shells report for a command that ended because nobody read on
