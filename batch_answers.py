@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from batch_input import Input
 from batch_rows import COLUMNS, Row
 from batch_task import Answered, Rows, Task, begin_row, fill_rows
 from batch_workers import Answer, Reader
 from pixels import to_bytes
-from preprocess import Prepared
 
 if TYPE_CHECKING:
     from predict import MNISTPredictor
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
 DECIMALS = 6  # of probabilities; more would show the rounding of the arithmetic
 
 _PROBABILITIES = tuple(f"p{digit}" for digit in range(10))  # columns
-_NOTHING = Prepared.as_it_is(np.zeros((28, 28), np.float32))
 
 
 def make_rows(batch: list[Answered], predictor: MNISTPredictor, batch_size: int) -> Rows:
@@ -35,27 +31,14 @@ def make_rows(batch: list[Answered], predictor: MNISTPredictor, batch_size: int)
         for _, answer in batch
         if isinstance(answer, Answer) and answer.prepared is not None
     ]
-    predictions = iter(_predict(prepared, predictor, batch_size))
+    # With passes of one size, a run that was interrupted gives the same rows to the last decimal.
+    predictions = iter(predictor.predict_prepared(prepared, pad_to=batch_size))
 
     def make_row(item: Input, answer: Answer) -> Row:
         row = begin_row(item, answer, predictor.checkpoint)
         return row | _say(next(predictions) if answer.prepared is not None else None, item.label)
 
     return fill_rows(batch, make_row)
-
-
-def _predict(
-    prepared: list[Prepared], predictor: MNISTPredictor, batch_size: int
-) -> list[Prediction]:
-    """Read prepared pictures in a forward pass that always has the same size.
-
-    The last digits of a result depend on how many pictures share the pass, because the libraries
-    below choose their way by it. With one size, a run that was interrupted gives the same rows.
-    """
-    if not prepared:
-        return []
-    padding = [_NOTHING] * (batch_size - len(prepared))
-    return predictor.predict_prepared(prepared + padding)[: len(prepared)]
 
 
 def _say(prediction: Prediction | None, label: int | str | None) -> Row:

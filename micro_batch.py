@@ -192,7 +192,7 @@ class MicroBatcher:
             return outcomes
         try:
             predictor = self._predictor()
-            answers = predictor.predict_prepared(_fill_up([outcomes[at] for at in places]))
+            answers = predictor.predict_prepared([outcomes[at] for at in places])
         except Exception as error:
             log.exception("a pass over %d pictures failed", len(places))
             answers = [error] * len(places)  # type: ignore[list-item]
@@ -299,15 +299,6 @@ async def _be_patient(outcome: asyncio.Future[Any]) -> None:
 
 def _busy(count: int, what: str) -> str:
     return f"{count} {what} are waiting already, more than can be read soon; try again in a moment"
-
-
-def _fill_up(prepared: list[Prepared]) -> list[Prepared]:
-    """Repeat the last picture until their number is a power of two.
-
-    PyTorch keeps a plan of some megabytes for every size of batch that it meets; so there are five.
-    """
-    size = 1 << (len(prepared) - 1).bit_length()
-    return prepared + prepared[-1:] * (size - len(prepared))
 
 
 def _settle(batch: Iterable[_Waiting], outcomes: Iterable[Answer | Exception]) -> None:

@@ -95,7 +95,7 @@ def test_many_requests_share_passes_and_each_gets_its_own_answer(
     for answer, single in zip(answers, expected, strict=True):
         np.testing.assert_allclose(answer.prediction.probabilities, single.probabilities, atol=1e-5)
     assert real == [1, MOST, MOST, 7]
-    assert gate.sizes == [1, 16, 16, 8]  # powers of two, see _fill_up
+    assert gate.sizes == [1, 16, 16, 7]
 
 
 def test_a_bad_picture_in_a_batch_spoils_only_itself(
