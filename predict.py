@@ -350,6 +350,8 @@ def _is_all(alone: Reading, reading: Reading) -> bool:
     """Whether all that was found on a page is one digit, or parts of it."""
     if not reading.digits:
         return alone.verdict == "ok"
+    if reading.left_out and reading.text == alone.text:  # a minus, say, that is joined to it
+        return False
     left, top, right, bottom = alone.digits[0].box
     middles = [
         ((mark.box[0] + mark.box[2]) / 2, (mark.box[1] + mark.box[3]) / 2)

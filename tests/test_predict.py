@@ -158,10 +158,15 @@ def test_a_digit_that_fills_its_picture_is_read_as_a_number_as_it_is_read_alone(
     assert np.abs(np.subtract(found.box, wanted)).max() <= 2
 
 
-def test_a_digit_beside_other_marks_is_no_picture_of_one_digit():
+@pytest.mark.parametrize(
+    ("start", "end"), [((150, 40), (200, 42)), ((72, 45), (88, 44))], ids=["far", "minus"]
+)
+def test_a_digit_beside_other_marks_is_no_picture_of_one_digit(
+    start: tuple[int, int], end: tuple[int, int]
+):
     page = np.full((90, 240), 255, np.uint8)
-    page[15:75, 20:80] -= draw_digit(7, np.random.default_rng(0), size=60)
-    cv2.line(page, (150, 40), (200, 42), 0, 6)  # smaller than a digit
+    page[15:75, 90:150] -= draw_digit(7, np.random.default_rng(0), size=60)
+    cv2.line(page, start, end, 0, 6)  # smaller than a digit
 
     reading = MNISTPredictor().read(page)
 
