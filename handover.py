@@ -30,10 +30,8 @@ from promotion import is_best, promote
 from recipes import Settings
 from registry import ALIASES, MODELS_DIR, SUFFIX, Checkpoint, load_checkpoint
 from runs import measure, publish
-from shelf import PLACES, find_shares, is_taken, put, read_name, read_version
+from shelf import PLACES, VALIDATION_PICTURES, find_shares, is_taken, put, read_name, read_version
 from utils import shorten_path
-
-ALL_PICTURES = 5_000  # of the validation split
 
 
 @dataclass(frozen=True)
@@ -227,7 +225,7 @@ def _find_obstacle(new: Checkpoint, standing: Path) -> str:
         old = load_checkpoint(standing)
     except (ModelNotFoundError, CheckpointError):
         return ""
-    counts = [each.data.get("validation_pictures", ALL_PICTURES) for each in (old, new)]
+    counts = [each.data.get("validation_pictures", VALIDATION_PICTURES) for each in (old, new)]
     if counts[0] != counts[1]:  # a trial gives way to a run on all pictures
         return "" if counts[0] < counts[1] else "it was measured on more validation pictures"
     knows_hands = _knows_hands(new)

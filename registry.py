@@ -46,6 +46,7 @@ ALIASES = {"best": "mnist_cnn_best", "last": "mnist_cnn"}
 
 FORMAT = 2  # 2: networks may soften what they read
 MAX_BYTES = 256_000_000  # our largest network takes 4 MB; more is a mistake or an attack
+MOST_NAMES = 12  # of models, in a message
 VERSION_DIGITS = 12
 RETRAIN = "train one: python train.py, or the tab Train of the page"  # for whichever door
 
@@ -244,7 +245,8 @@ def _suggest(wanted: str, files: Mapping[str, Path]) -> str:
         return f", and there are no models yet; {RETRAIN}"
     close = difflib.get_close_matches(wanted.removesuffix(SUFFIX), names, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ";"
-    return f"{hint} there are: {', '.join(names)}; or {RETRAIN}"
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"{hint} there are: {', '.join(names[:MOST_NAMES])}{more}; or {RETRAIN}"
 
 
 # --- saving -----------------------------------------------------------------------------------

@@ -68,6 +68,7 @@ PLACES = frozenset({*ALIASES, BEST, PREVIOUS})  # models come and go there; none
 SHIPPED = frozenset({*ALIASES.values(), *list_models(), "ensemble"} - {DEFAULT_ARCHITECTURE})
 MAX_UPLOAD_BYTES = 32_000_000  # our largest network takes 4 MB
 LONGEST_NAME = 64
+VALIDATION_PICTURES = 5_000  # of MNIST, see `dataset.VALIDATION_SHARE`; trials take fewer
 LOCK_WAIT_S = 30
 TIMED_RUNS = 50
 
@@ -394,6 +395,15 @@ def find_shares(checkpoint: Checkpoint) -> list[float | None]:
     ]
 
 
+def find_trial(checkpoint: Checkpoint) -> int | None:
+    """Tell on how few validation pictures a model was measured; None: on all of them.
+
+    What a trial reads right is no match for what others read right of all pictures.
+    """
+    count = checkpoint.data.get("validation_pictures")
+    return count if isinstance(count, int) and count < VALIDATION_PICTURES else None
+
+
 def _find_share(metrics: object, path: tuple[str, ...]) -> float | None:
     """Follow a path into the metrics; a file from elsewhere may hold anything there."""
     for key in path:
@@ -408,7 +418,7 @@ def _describe(checkpoint: Checkpoint) -> list[str]:
         checkpoint.architecture,
         f"{count_parameters(checkpoint.model):,}",
         f"{checkpoint.path.stat().st_size / 1e6:.1f}",
-        *("-" if share is None else f"{100 * share:.2f} %" for share in find_shares(checkpoint)),
+        *(_write_share(share, find_trial(checkpoint)) for share in find_shares(checkpoint)),
         f"{seconds / 60:.0f} min" if isinstance(seconds, float) else "-",
         f"{_time_one_picture(checkpoint.model):.2f}",
     ]
@@ -428,6 +438,13 @@ def _time_one_picture(model: DigitNetwork) -> float:
     finally:
         torch.set_num_threads(threads)
     return 1000 * statistics.median(times)
+
+
+def _write_share(share: float | None, trial: int | None) -> str:
+    """Write a share in per cent, with the number of pictures where these were not all."""
+    if share is None:
+        return "-"
+    return f"{100 * share:.2f} %" + ("" if trial is None else f" of {trial:,}")
 
 
 def build_parser() -> argparse.ArgumentParser:

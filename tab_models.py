@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import shelf
 from dataset import data_dir
-from errors import BlankImageError, CheckpointError, DigitError, SettingsError
+from errors import (
+    BlankImageError,
+    CheckpointError,
+    DigitError,
+    ModelNotFoundError,
+    SettingsError,
+)
 from model import count_parameters
 from pad import (
     ask_again,
@@ -88,6 +94,10 @@ def change(
     try:
         service.access.require(token)
         said = action(service, chosen or "")
+    except ModelNotFoundError as error:  # deleted on another page, perhaps
+        shown = show(service, None)
+        shown[1] = render_refusal("Not done", service.tell(error, token=token))
+        return shown
     except DigitError as error:
         return _refuse("Not done", service.tell(error, token=token))
     return show(service, chosen, said)
@@ -332,6 +342,8 @@ def _row(listing: Listing, checkpoint: Checkpoint, *, in_use: bool) -> str:
     """Show one model."""
     notes = ["in use"] if in_use else []
     notes += [ABOUT[listing.name]] if listing.name in ABOUT else []
+    trial = shelf.find_trial(checkpoint)
+    notes += [] if trial is None else [f"a trial, measured on {trial:,} pictures of each kind"]
     shares = "".join(
         f'<td class="number">{_share(share)}</td>' for share in shelf.find_shares(checkpoint)
     )

@@ -452,6 +452,18 @@ def test_a_misspelt_name_gets_a_suggestion_and_the_names_there_are(folder: Path)
     assert str(folder) in message
 
 
+def test_of_very_many_names_some_are_told_and_the_rest_counted(folder: Path) -> None:
+    content = (folder / "mnist_cnn.pth").read_bytes()
+    for number in range(40):
+        (folder / f"z{number:02}.pth").write_bytes(content)
+
+    with pytest.raises(ModelNotFoundError) as caught:
+        resolve("nobody", folder)
+
+    assert re.search(r"z\d\d and \d\d more; or train one", str(caught.value))
+    assert str(caught.value).count(",") < 20
+
+
 def test_without_any_model_the_message_says_how_to_train_one(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match=r"no models yet; train one: python train\.py"):
         resolve("best", tmp_path / "nowhere")

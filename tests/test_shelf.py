@@ -411,6 +411,24 @@ def test_every_model_is_in_the_table_of_the_command_line(
     assert "| mlp | 242,762 | 1.0 | - | 99.00 % | - | - | " in lines[3]
 
 
+def test_what_a_trial_reads_right_says_of_how_few_pictures(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, count in (("short", 2_000), ("whole", 5_000)):
+        save_checkpoint(
+            folder / f"{name}.pth",
+            build_model("cnn3"),
+            metrics={"validation_accuracy": 0.998},
+            data={"validation_pictures": count},
+        )
+
+    shelf.main(["--models-dir", str(folder)])
+
+    shown = {line.split("|")[1].strip(): line for line in capsys.readouterr().out.splitlines()}
+    assert "| 99.80 % of 2,000 |" in shown["short"]
+    assert "| 99.80 % |" in shown["whole"]
+
+
 @pytest.mark.parametrize("name", ["mistyped", "file"])
 def test_a_folder_that_was_named_and_is_not_there_is_told_with_its_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
