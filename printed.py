@@ -1,4 +1,4 @@
-"""Take what was printed around a digit out of a mask: ruled lines, the cells of forms, frames.
+"""Take what stands around digits out of a mask: ruled lines, the cells of forms, frames, rings.
 
     mask -> straight lines through the whole picture gone -> boxes with something in them gone
 
@@ -26,6 +26,11 @@ FRAME_COVER = 0.9  # of each side that has to have ink
 HOLLOW = 0.5  # of its box's area; a frame has less ink
 CELL_LIKE = 0.9  # of a form's box; what is as large is another one
 FRAME_LEANS = 1.0, 15.0  # degrees; more is a handwritten slant
+RING_CORE = 0.6  # of its box: what goes around has no ink in the middle, ...
+RING_ROUND = 0.85  # ... and ink in at least so many directions as seen from there, ...
+RING_TURNS = 36  # ... of so many, ...
+RING_THICK = 0.35  # ... in none of them thicker than that, where half of the box is 1
+RINGED = 0.25  # of its shorter side; what has a ring around it is at least as large
 SMALLEST_DIGIT = 0.12  # of the frame's shorter side; what is left of lines is smaller
 
 
@@ -183,6 +188,56 @@ def remove_cells(mask: np.ndarray) -> np.ndarray:
         if part.shape in filled or (part.shape > least).all():
             result[window][part > 0] = 0
     return result
+
+
+def remove_rings(mask: np.ndarray) -> np.ndarray:
+    """Take away rings drawn around a number, closed or nearly, if nothing touches them.
+
+    Straight lines are left to `ruling.py`, which keeps the strokes that touch them.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (height, width), uint8, 0 or 1
+
+    Returns
+    -------
+    ndarray of shape (height, width), uint8, 0 or 1
+    """
+    result = mask
+    for window, part in _large_parts(mask, FRAME_SIDE_PX / RINGED):
+        if _is_ring(part) and _embraces(part, mask[window] & (1 - part)):
+            result = mask.copy() if result is mask else result
+            result[window][part > 0] = 0
+    return result
+
+
+def _is_ring(part: np.ndarray) -> bool:
+    """Whether a component goes around its middle, has no corners, and nothing hangs on it."""
+    if _inked_sides(part) >= 2:
+        return False
+    down, across = np.nonzero(part)
+    # From -1 to 1 in both, so that a long ring is as round as any.
+    y, x = (2 * (at + 0.5) / side - 1 for at, side in zip((down, across), part.shape, strict=True))
+    distance = np.hypot(x, y)
+    if distance.min() < RING_CORE:
+        return False
+    turn = np.floor((np.arctan2(y, x) / (2 * np.pi) + 0.5) * RING_TURNS).astype(int) % RING_TURNS
+    nearest, farthest = np.full(RING_TURNS, np.inf), np.zeros(RING_TURNS)
+    np.minimum.at(nearest, turn, distance)
+    np.maximum.at(farthest, turn, distance)
+    is_inked = farthest > 0
+    is_thin = (farthest - nearest)[is_inked] <= RING_THICK
+    return bool(is_inked.mean() >= RING_ROUND and is_thin.all())
+
+
+def _embraces(part: np.ndarray, others: np.ndarray) -> bool:
+    """Whether there is other ink as large as a digit within the outline of a component."""
+    outline = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0][0]
+    inside = cv2.fillConvexPoly(np.zeros_like(part), cv2.convexHull(outline), 1)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(others, connectivity=8)
+    longest = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
+    held = np.bincount(labels[inside > 0], minlength=len(stats)) == stats[:, cv2.CC_STAT_AREA]
+    return bool((held & (longest >= RINGED * min(part.shape)))[1:].any())
 
 
 def _large_parts(

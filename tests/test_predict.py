@@ -26,7 +26,7 @@ from predict import MNISTPredictor, main, measure_doubt, round_up_batch
 from preprocess import Prepared, prepare
 from reading import Prediction, Reading
 from registry import save_checkpoint
-from strokes import draw_digit
+from strokes import draw_digit, draw_number
 from tests.test_reading import NONE, OK, UNSURE, found
 from utils import PROJECT
 
@@ -173,6 +173,17 @@ def test_a_digit_beside_other_marks_is_no_picture_of_one_digit(
     assert reading.text == "7"
     assert reading.verdict == "unsure"
     assert "left out" in reading.reason
+
+
+def test_a_number_in_a_ring_is_read_without_the_ring():
+    ink, _ = draw_number("4711", np.random.default_rng(1), height=60)
+    page = np.pad(ink, ((60, 60), (80, 80)))
+    middle = page.shape[1] // 2, page.shape[0] // 2
+    cv2.ellipse(page, middle, (middle[0] - 10, middle[1] - 10), 0, 0, 350, 255, 4)
+
+    reading = MNISTPredictor().read(255 - page)
+
+    assert (reading.text, reading.verdict, reading.left_out) == ("4711", "ok", ())
 
 
 def test_an_empty_batch_gives_an_empty_list(tiny_predictor: MNISTPredictor) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import pytest
 
-from printed import remove_boxes, remove_cells, remove_printed_lines
+from printed import remove_boxes, remove_cells, remove_printed_lines, remove_rings
 
 
 def test_the_stem_of_a_tightly_cut_four_is_not_taken_for_a_line() -> None:
@@ -137,3 +139,48 @@ def test_an_empty_square_by_itself_may_be_a_zero() -> None:
     alone = page & (1 - written)
 
     assert np.array_equal(remove_cells(alone), alone)
+
+
+def write_digits() -> np.ndarray:
+    """Write a 7 and a 0, with room around them."""
+    page = np.zeros((160, 260), np.uint8)
+    cv2.polylines(page, [np.array([[80, 50], [115, 50], [95, 110]])], False, 1, 5)
+    cv2.ellipse(page, (165, 80), (20, 30), 0, 0, 360, 1, 5)
+    return page
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 360), (20, 350), (-60, 280)])
+@pytest.mark.parametrize("lean", [0, 8])
+def test_a_ring_around_a_number_is_none_of_its_digits(start: int, end: int, lean: int) -> None:
+    written = write_digits()
+    page = written.copy()
+    cv2.ellipse(page, (130, 80), (110, 62), lean, start, end, 1, 4)
+
+    assert np.array_equal(remove_rings(page), written)
+
+
+def ring_that_is_half() -> np.ndarray:
+    return cv2.ellipse(write_digits(), (130, 80), (110, 62), 0, 0, 200, 1, 4)
+
+
+def ring_with_a_stroke_on_it() -> np.ndarray:
+    page = cv2.ellipse(write_digits(), (130, 80), (110, 62), 0, 0, 360, 1, 4)
+    return cv2.line(page, (20, 80), (60, 80), 1, 4)
+
+
+def ring_with_a_speck_in_it() -> np.ndarray:
+    page = cv2.ellipse(np.zeros((160, 260), np.uint8), (130, 80), (50, 70), 0, 0, 360, 1, 6)
+    return cv2.circle(page, (130, 80), 8, 1, -1)
+
+
+def box_around_it() -> np.ndarray:
+    return cv2.rectangle(write_digits(), (30, 20), (230, 140), 1, 4)
+
+
+@pytest.mark.parametrize(
+    "draw", [ring_that_is_half, ring_with_a_stroke_on_it, ring_with_a_speck_in_it, box_around_it]
+)
+def test_what_may_be_a_digit_or_hold_one_is_no_ring(draw: Callable[[], np.ndarray]) -> None:
+    page = draw()
+
+    assert np.array_equal(remove_rings(page), page)
