@@ -24,12 +24,13 @@ import numpy as np
 import torch
 
 from dataset import data_dir, load_mnist
+from errors import OutputError
 from hands import VALIDATION_COUNT, VALIDATION_SEED, make_hands, make_non_digits
 from measures import calibration_error, separation, surprise
 from model import DigitNetwork, compute_logits
 from predict import measure_doubt
 from registry import Checkpoint, load_checkpoint, save_checkpoint
-from utils import HelpFormatter, report_errors, set_up_logging
+from utils import HelpFormatter, check_writable, report_errors, set_up_logging
 
 # What verdicts may cost, as parts of all digits or of all non-digits. What strangers bring is
 # harder than what we generate: for 5 % of theirs to be called ok, at most 2 % of ours may.
@@ -237,6 +238,14 @@ def calibrate(
     OutputError
         If the file cannot be written; the old one stands.
     """
+    target = output or checkpoint.path
+    if target.is_dir():
+        raise OutputError(f"cannot write {target}: it is a folder; name a file with --output")
+    check_writable(
+        target.parent,
+        purpose="where the calibrated model is to go",
+        advice="name another file with --output",
+    )
     evidence = collect_evidence(checkpoint.model, data_folder, count=count)
     temperature = fit_temperature(list(evidence.digits.values()))
     refusal = choose_thresholds(
@@ -252,7 +261,7 @@ def calibrate(
         "sets": judge(evidence, temperature, refusal),
     }
     save_checkpoint(
-        output or checkpoint.path,
+        target,
         checkpoint.model,
         settings=checkpoint.settings,
         metrics={**checkpoint.metrics, "calibration": found},

@@ -60,6 +60,7 @@ from utils import (
     atomic_write,
     check_crowd,
     check_name,
+    check_writable,
     count_processors,
     one_line,
     report_errors,
@@ -480,6 +481,7 @@ def evaluate(
     """
     started = time.perf_counter()
     checkpoint = predictor.checkpoint
+    check_writable(folder, purpose="where the report is to go", advice="name another --output")
     # Everything is looked up before anything is read: a wrong name must not cost minutes.
     found = {what: load_samples(what, data_folder, groups=groups, limit=limit) for what in sources}
     sets, cards = {}, {}

@@ -10,7 +10,6 @@ PosixPath('models/mnist_cnn_best.pth')
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from recipes import Settings
 from registry import ALIASES, MODELS_DIR, SUFFIX, Checkpoint, load_checkpoint
 from runs import measure, publish
 from shelf import PLACES, VALIDATION_PICTURES, find_shares, is_taken, put, read_name, read_version
-from utils import shorten_path
+from utils import check_writable, shorten_path
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,11 @@ def check_wishes(wishes: Wishes, folder: Path) -> Wishes:
                 "name, or let it be replaced with --replace"
             )
     if wishes.hand_on:
-        _check_writable(wishes.models_dir)
+        check_writable(
+            wishes.models_dir,
+            purpose="where the weights are to go",
+            advice="name another --models-dir",
+        )
     return dataclasses.replace(wishes, name=name, candidate=candidate, own=own)
 
 
@@ -140,19 +143,6 @@ def _clean_name(flag: str, text: str) -> str:
             "(--promote makes a candidate the best model)"
         )
     return name
-
-
-def _check_writable(folder: Path) -> None:
-    """Write nothing, but see whether one could; a folder that is missing is not made yet."""
-    try:
-        place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {folder}, where the weights are to go ({error.strerror or error}); "
-            "make room or permission there, or name another --models-dir"
-        ) from error
 
 
 def hand_over(folder: Path, models_folder: Path, stem: str, *, replace: bool = False) -> Path:

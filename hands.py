@@ -5,8 +5,8 @@
 MNIST has almost no flagged 1, no marker, no ruled paper. What is made here passes through the same
 preprocessing as a user's picture, so the network learns what really reaches it, mistakes of the
 preprocessing included. Making 1,000 pictures takes about five seconds of one core; they are kept
-under `data/generated/` and made again when something that decides how they look has changed: our
-code, the pictures they are made from, a library or a font.
+under `data/generated/`, where that can be written, and made again when something that decides how
+they look has changed: our code, the pictures they are made from, a library or a font.
 
     >>> images, labels = make_hands(2_000, seed=0, folder=Path("data"))
     >>> images.shape
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import multiprocessing
 import zipfile
 import zlib
@@ -30,13 +31,15 @@ import PIL
 from tqdm import tqdm
 
 from degrade import photograph
-from errors import BlankImageError, SettingsError
+from errors import BlankImageError, OutputError, SettingsError
 from fonts import draw_font_digit, find_fonts
 from non_digits import NON_DIGITS, draw_non_digit
 from pixels import to_bytes
 from preprocess import FIELD, prepare
 from strokes import VARIANTS, draw_digit
 from utils import PROJECT, atomic_write, count_processors
+
+log = logging.getLogger(__name__)
 
 CHUNK = 500  # pictures that one worker makes at a time; part of what decides how they look
 INGREDIENTS = ("strokes", "fonts", "mnist")
@@ -163,8 +166,11 @@ def _make(
     ):
         images[start : start + len(part)] = part
         labels[start : start + len(part)] = part_labels
-    with atomic_write(path) as temporary:
-        np.savez_compressed(temporary, images=images, labels=labels)
+    try:
+        with atomic_write(path) as temporary:
+            np.savez_compressed(temporary, images=images, labels=labels)
+    except OutputError as error:  # they are made again another time, which costs only time
+        log.warning("%s; the pictures made are not kept", error)
     return images, labels
 
 

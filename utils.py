@@ -14,6 +14,7 @@ import re
 import secrets
 import select
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -230,6 +231,35 @@ def shorten_path(path: Path) -> Path:
     with contextlib.suppress(ValueError):
         return path.resolve().relative_to(Path.cwd())
     return path
+
+
+def check_writable(folder: Path, *, purpose: str, advice: str) -> None:
+    """See whether a folder could be written, before hours are spent on what is to go there.
+
+    Nothing is left there, and a folder that is missing is not made yet.
+
+    Parameters
+    ----------
+    folder : Path
+    purpose : str
+        For the message: "where the weights are to go".
+    advice : str
+        For the message, besides to make room or permission: "name another --models-dir".
+
+    Raises
+    ------
+    OutputError
+        If it could not.
+    """
+    try:
+        place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {folder}, {purpose} ({error.strerror or error}); "
+            f"make room or permission there, or {advice}"
+        ) from error
 
 
 @contextlib.contextmanager

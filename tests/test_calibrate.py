@@ -10,6 +10,7 @@ import torch
 
 import calibrate
 from calibrate import choose_thresholds, fit_temperature, main, to_probabilities
+from errors import OutputError
 from hands import EVALUATION_SEED
 from measures import calibration_error
 from predict import MNISTPredictor
@@ -206,6 +207,19 @@ def test_without_an_output_the_checkpoint_itself_is_replaced(
     assert main(["--model", str(path), "--data-dir", str(mnist_folder)]) == 0
 
     assert load_checkpoint(path).refusal is not None
+
+
+@pytest.mark.parametrize("name", ["", "file/model.pth"])
+def test_a_file_that_cannot_be_written_is_refused_before_any_picture_is_made(
+    name: str, models_folder: Path, mnist_folder: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(calibrate, "collect_evidence", lambda *_, **__: pytest.fail("too early"))
+    checkpoint = load_checkpoint(models_folder / "mnist_cnn.pth")
+
+    with pytest.raises(OutputError, match="--output"):
+        calibrate.calibrate(checkpoint, mnist_folder, output=tmp_path / name)
 
 
 def test_an_unknown_model_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ import pytest
 import evaluate as module
 from batch_input import Input
 from dataset import load_mnist
+from errors import OutputError
 from evaluate import (
     Outcome,
     choose_cards,
@@ -241,6 +242,18 @@ def test_a_wrong_name_is_found_before_anything_is_read(
 
     with pytest.raises(FileNotFoundError, match="no such folder"):
         evaluate(tiny_predictor, ["mnist", "nowhere"], folder=tmp_path, data_folder=mnist_folder)
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_any_picture_is_made_or_read(
+    tiny_predictor: MNISTPredictor, mnist_folder: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Everything was measured, for an hour maybe, and all that came out was "cannot write"."""
+    (tmp_path / "outputs").write_text("in the way")
+    monkeypatch.setattr(module, "load_samples", lambda *_, **__: pytest.fail("made too early"))
+
+    with pytest.raises(OutputError, match=r"outputs.*--output"):
+        evaluate(tiny_predictor, folder=tmp_path / "outputs" / "run", data_folder=mnist_folder)
 
 
 @pytest.mark.parametrize(

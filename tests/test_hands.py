@@ -80,6 +80,23 @@ def test_kept_pictures_that_were_damaged_are_made_anew(
     assert np.load(kept)["images"].shape == images.shape
 
 
+def test_pictures_that_cannot_be_kept_are_made_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A data folder that may only be read cost a calibration or an evaluation all its work."""
+    images, labels = make_non_digits(4, seed=0, folder=tmp_path / "free", workers=1)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "generated").write_text("in the way")
+
+    again = make_non_digits(4, seed=0, folder=tmp_path / "full", workers=1)
+
+    assert np.array_equal(again[0], images)
+    assert np.array_equal(again[1], labels)
+    [line] = caplog.messages
+    assert "generated" in line
+    assert "not kept" in line
+
+
 def test_pictures_made_from_others_are_not_taken_for_the_same(
     tmp_path: Path, mnist_like: tuple[np.ndarray, np.ndarray]
 ) -> None:

@@ -24,6 +24,7 @@ from utils import (
     atomic_write,
     check_crowd,
     check_name,
+    check_writable,
     count_processors,
     hold_lock,
     one_line,
@@ -115,6 +116,19 @@ def test_other_names_are_taken(text: str) -> None:
 
 
 # --- atomic writing ---------------------------------------------------------------------------
+
+
+def test_a_folder_that_could_be_written_is_left_as_it_is(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "run", purpose="where it goes", advice="do without")
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_could_not_be_written_is_named_with_its_purpose(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+
+    with pytest.raises(OutputError, match=r"file.run, where it goes \(.*, or do without"):
+        check_writable(tmp_path / "file" / "run", purpose="where it goes", advice="do without")
 
 
 def test_a_file_is_written_into_a_new_folder(tmp_path: Path) -> None:
