@@ -78,7 +78,7 @@ WORKING_SIDE = 320  # pixels; longer sides are reduced to this, unless something
 
 _UNIT = np.arange(256, dtype=np.float32) / 255  # what each byte means
 _DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # more than eight bits for each value
-_CHANNELS = (1, 3, 4)
+CHANNELS = (1, 3, 4)  # grey, colour, colour and transparency
 # What turns a picture upright, by how the camera was held (EXIF's orientation).
 _UPRIGHT = 1
 _TURNS = {
@@ -450,11 +450,11 @@ def _from_array(values: np.ndarray, most: int) -> Callable[[int], Picture]:
     shape = values.shape
     if values.ndim == 4 and shape[0] == 1:
         values = values[0]
-    if values.ndim == 3 and values.shape[-1] not in _CHANNELS and values.shape[0] in _CHANNELS:
+    if values.ndim == 3 and values.shape[-1] not in CHANNELS and values.shape[0] in CHANNELS:
         values = np.moveaxis(values, 0, -1)
     if values.ndim == 3 and values.shape[-1] == 1:
         values = values[..., 0]
-    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[-1] not in _CHANNELS):
+    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[-1] not in CHANNELS):
         raise ImageError(
             f"an array of shape {shape} is not one picture; "
             "give (height, width), (height, width, 3) or (height, width, 4)"

@@ -17,11 +17,12 @@ same picture gets the same answer everywhere. What an answer is made of stands i
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, overload
 
@@ -30,7 +31,7 @@ import torch
 
 from errors import BlankImageError, DigitError, ImageError, SettingsError
 from model import CLASSES, FORWARD_BATCH, build_for_inference, compute_logits
-from picture import Picture, PictureSource, open_picture
+from picture import CHANNELS, Picture, PictureSource, open_picture
 from preprocess import Prepared, prepare
 from reading import (
     SEVERAL,
@@ -115,7 +116,7 @@ class MNISTPredictor:
     @overload
     def predict_batch(
         self,
-        sources: Sequence[PictureSource],
+        sources: Iterable[PictureSource],
         *,
         errors: Literal["raise"] = "raise",
         batch_size: int = FORWARD_BATCH,
@@ -124,7 +125,7 @@ class MNISTPredictor:
     @overload
     def predict_batch(
         self,
-        sources: Sequence[PictureSource],
+        sources: Iterable[PictureSource],
         *,
         errors: Literal["return"],
         batch_size: int = FORWARD_BATCH,
@@ -132,7 +133,7 @@ class MNISTPredictor:
 
     def predict_batch(
         self,
-        sources: Sequence[PictureSource],
+        sources: Iterable[PictureSource],
         *,
         errors: Literal["raise", "return"] = "raise",
         batch_size: int = FORWARD_BATCH,
@@ -141,8 +142,9 @@ class MNISTPredictor:
 
         Parameters
         ----------
-        sources : sequence
-            As for `predict`.
+        sources : iterable
+            Of what `predict` takes; it may be lazy. An array or tensor holds a picture at each
+            place of its first axis: (N, height, width), or with channels after N.
         errors : {"raise", "return"}, default="raise"
             Whether a picture that cannot be read stops everything, or its error takes the place
             of its prediction in the list.
@@ -158,15 +160,16 @@ class MNISTPredictor:
         ImageError
             If a picture cannot be read, and `errors` is "raise".
         SettingsError
-            If `errors` is something else, or `batch_size` is below 1.
+            If `errors` is something else, `batch_size` is below 1, or `sources` is one picture, or
+            no collection of pictures at all.
         """
         if errors not in ("raise", "return"):
             raise SettingsError(f"errors {errors!r}: choose 'raise' or 'return'")
         if batch_size < 1:
             raise SettingsError(f"batch_size {batch_size}: choose 1 or more")
         answers: list[Prediction | DigitError] = []
-        for start in range(0, len(sources), batch_size):
-            outcomes = [_try_prepare(source) for source in sources[start : start + batch_size]]
+        waiting = _each_source(sources)
+        while outcomes := [_try_prepare(each) for each in itertools.islice(waiting, batch_size)]:
             if errors == "raise":
                 for outcome in outcomes:
                     if isinstance(outcome, ImageError):
@@ -382,6 +385,34 @@ def measure_doubt(probabilities: np.ndarray) -> np.ndarray:
     # Adding a tiny number keeps the logarithm of zero finite and changes no digit of the result.
     given = np.asarray(probabilities, np.float64)
     return (given * np.log(given + 1e-12)).sum(axis=-1) / -math.log(given.shape[-1])
+
+
+def _each_source(sources: Iterable[PictureSource]) -> Iterator[PictureSource]:
+    """Go through a collection of pictures; refuse what is one picture, or no collection.
+
+    Many of these can be gone through: a name by its letters, an open file by its lines, a picture
+    by its rows.
+    """
+    what = type(sources).__name__
+    shape: tuple[int, ...] = getattr(sources, "shape", ())
+    # Three numbers mean (N, height, width), unless the last can only be channels.
+    is_flat = len(shape) == 2 or (len(shape) == 3 and shape[-1] in CHANNELS)
+    if is_flat and (isinstance(sources, np.ndarray) or torch.is_tensor(sources)):
+        raise SettingsError(
+            f"sources: an array of shape {tuple(shape)} is not a batch of pictures; give a list of "
+            "pictures, or an array of shape (N, height, width)"
+        )
+    if isinstance(sources, Mapping):
+        raise SettingsError(f"sources: a {what} has names and pictures; give a list of its values")
+    is_one = isinstance(sources, (str, os.PathLike, bytes, bytearray, memoryview, Picture))
+    if is_one or hasattr(sources, "read"):
+        raise SettingsError(f"sources: one {what} is not a list; give [picture], or use `predict`")
+    try:
+        return iter(sources)
+    except TypeError as error:  # a PIL image, a number, nothing
+        raise SettingsError(
+            f"sources: one {what} is not a list of pictures; give a list"
+        ) from error
 
 
 def _try_prepare(source: PictureSource) -> Prepared | ImageError:

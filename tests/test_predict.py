@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ import predict
 from degrade import photograph
 from errors import BlankImageError, DigitError, ImageError, ModelNotFoundError, SettingsError
 from pen import Hand, crop
+from picture import Picture, PictureSource
 from predict import MNISTPredictor, main, measure_doubt, round_up_batch
 from preprocess import Prepared, prepare
 from reading import Prediction, Reading
@@ -184,6 +186,88 @@ def test_a_number_in_a_ring_is_read_without_the_ring():
     reading = MNISTPredictor().read(255 - page)
 
     assert (reading.text, reading.verdict, reading.left_out) == ("4711", "ok", ())
+
+
+COLLECTIONS: list[tuple[str, Callable[[np.ndarray], Iterable[PictureSource]]]] = [
+    ("list", list),
+    ("tuple", tuple),
+    ("generator", lambda pictures: (picture for picture in pictures)),
+    ("array", lambda pictures: pictures),
+    ("array with channels", lambda pictures: np.stack([pictures] * 3, axis=-1)),
+    ("tensor", lambda pictures: torch.from_numpy(pictures)),
+    ("tensor with channels", lambda pictures: torch.from_numpy(pictures)[:, None]),
+    ("dict values", lambda pictures: dict(enumerate(pictures)).values()),
+]
+
+
+@pytest.mark.parametrize(
+    "collect", [row[1] for row in COLLECTIONS], ids=[row[0] for row in COLLECTIONS]
+)
+def test_a_batch_may_come_in_any_collection(
+    tiny_predictor: MNISTPredictor, handwriting: Handwriting,
+    collect: Callable[[np.ndarray], Iterable[PictureSource]],
+) -> None:  # fmt: skip
+    """Even three of them: as a picture, an array of (3, height, width) would have colours."""
+    pictures = (handwriting.images[:3] * 255).astype(np.uint8)
+
+    answers = tiny_predictor.predict_batch(collect(pictures), batch_size=2)
+
+    assert [answer.digit for answer in answers] == [
+        tiny_predictor.predict(picture).digit for picture in pictures
+    ]
+
+
+def test_a_lazy_batch_is_asked_for_no_more_pictures_than_are_read_at_once(
+    tiny_predictor: MNISTPredictor, digit_png: DigitFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, read_after = [], []
+    path, read = digit_png(1), tiny_predictor.predict_prepared
+
+    def give() -> Iterator[Path]:
+        for number in range(5):
+            given.append(number)
+            yield path
+
+    def read_and_count(prepared: Sequence[Prepared]) -> list[Prediction]:
+        read_after.append(len(given))
+        return read(prepared)
+
+    monkeypatch.setattr(tiny_predictor, "predict_prepared", read_and_count)
+
+    answers = tiny_predictor.predict_batch(give(), batch_size=2)
+
+    assert len(answers) == 5
+    assert read_after == [2, 4, 5]
+
+
+ONE_PICTURE = np.zeros((28, 28), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("sources", "hint"),
+    [
+        ("seven.png", r"one str .*\[picture\]"),
+        (Path("seven.png"), r"one \w*Path .*\[picture\]"),
+        (b"seven", "one bytes"),
+        (bytearray(b"seven"), "one bytearray"),
+        (io.BytesIO(b"seven"), "one BytesIO"),
+        (Image.new("L", (28, 28)), "one Image"),
+        (Picture(ONE_PICTURE, 28, 28), "one Picture"),
+        (ONE_PICTURE, r"\(28, 28\).*\(N, height, width\)"),
+        (np.zeros((28, 28, 3), np.uint8), r"\(28, 28, 3\)"),
+        (torch.zeros(28, 28), r"\(28, 28\)"),
+        (np.zeros(()), "one ndarray"),
+        ({"seven": "seven.png"}, "list of its values"),
+        (None, "one NoneType"),
+        (7, "one int"),
+    ],
+)
+def test_what_is_no_collection_of_pictures_is_refused_by_its_kind(
+    tiny_predictor: MNISTPredictor, sources: Any, hint: str
+) -> None:
+    """`predict_batch("seven.png")` said "s: no such file"."""
+    with pytest.raises(SettingsError, match=hint):
+        tiny_predictor.predict_batch(sources, errors="return")
 
 
 def test_an_empty_batch_gives_an_empty_list(tiny_predictor: MNISTPredictor) -> None:
