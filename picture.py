@@ -130,8 +130,8 @@ def open_picture(source: PictureSource, *, working_side: int = WORKING_SIDE) -> 
         animation the first frame is used); or its bytes; or the file opened to read bytes, which
         is read from where it stands and left open; or pixels: `(height, width)` grey,
         `(height, width, 1 | 3 | 4)`, or `(1 | 3 | 4, height, width)` as torch has it. Integers
-        count from 0 to 255 (uint16: to 65,535), floats from 0.0 to 1.0, booleans are ink or none.
-        Or a `Picture`, which is only reduced.
+        count from 0 to 255 (uint16 beyond that: to 65,535), floats from 0.0 to 1.0; booleans, and
+        grey integers of 0 and 1 only, are ink or none. Or a `Picture`, which is only reduced.
     working_side : int, default=320
         Pixels to which a longer side is reduced.
 
@@ -469,21 +469,33 @@ def _array_to_unit(values: np.ndarray) -> np.ndarray:
     if values.dtype == np.bool_:
         return values.astype(np.float32)
     if values.dtype == np.uint8:
-        return values
-    if (values.dtype.kind, values.dtype.itemsize) == ("u", 2):  # in either order of bytes
-        return values.astype(np.float32) / 65535
+        # Nothing is to be seen in a grey picture of so little ink, unless it is a mask.
+        return values.astype(np.float32) if values.ndim == 2 and values.max() == 1 else values
     if values.dtype.kind not in "iuf":
         raise ImageError(f"an array of {values.dtype} is not a picture; give uint8 or float32")
     if not np.isfinite(values).all():
         raise ImageError("the array holds NaN or infinity; replace them before reading it")
-    white = 1.0 if values.dtype.kind == "f" else 255
     low, high = float(values.min()), float(values.max())
+    white = _find_white(values, high)
     if low < 0 or high > white:
         raise ImageError(
             f"the array of {values.dtype} runs from {low:g} to {high:g}, not from 0 to {white:g}; "
             "scale it first (pixels as MNIST stores them: astype('uint8'))"
         )
     return values.astype(np.float32) / np.float32(white)
+
+
+def _find_white(values: np.ndarray, high: float) -> float:
+    """Say which number is white, given the highest of an array.
+
+    As in files of 16 bits, see `_deep_to_unit`, a range of masks or of bytes tells more than the
+    type: many tools keep bytes in 16 bits, in which they would all be black.
+    """
+    is_mask = values.ndim == 2 and high == 1
+    if values.dtype.kind == "f" or is_mask:
+        return 1.0
+    is_short = (values.dtype.kind, values.dtype.itemsize) == ("u", 2)  # in either order of bytes
+    return 65535.0 if is_short and high > 255 else 255.0
 
 
 def _check_size(width: int, height: int, name: str) -> None:

@@ -279,6 +279,42 @@ def test_the_same_picture_in_any_form_gives_the_same_pixels(
     assert np.allclose(pixels, grey / 255, atol=0.006)
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, ">u2", np.uint16, np.int64])
+def test_a_mask_is_ink_or_none_in_integers_as_in_booleans(kind: str | type) -> None:
+    """It was called blank: 1 of 255 cannot be seen."""
+    mask = np.random.default_rng(0).random((20, 30)) < 0.3
+
+    for form in (mask, mask[None], mask[..., None]):
+        found = open_picture(form.astype(kind)).pixels
+
+        assert np.array_equal(found, open_picture(mask).pixels)
+
+
+@pytest.mark.parametrize("form", [np.uint16, ">u2", torch.uint16])
+def test_bytes_in_16_bits_are_read_as_bytes(form: Any) -> None:
+    """They were called blank: 255 of 65,535 cannot be seen. Files of 16 bits are read like that."""
+    grey = np.random.default_rng(0).integers(0, 256, (20, 30), dtype=np.uint8)
+    is_tensor = isinstance(form, torch.dtype)
+    deep = torch.from_numpy(grey.astype(np.uint16)).to(form) if is_tensor else grey.astype(form)
+
+    assert np.allclose(open_picture(deep).pixels, grey / 255)
+
+
+def test_numbers_beyond_bytes_in_16_bits_count_to_65535() -> None:
+    deep = np.array([[0, 256], [300, 4_095]], np.uint16)
+
+    assert np.allclose(open_picture(deep).pixels, deep / 65_535)
+
+
+@pytest.mark.parametrize("shape", [(9, 9), (9, 9, 3)])
+def test_a_picture_in_which_all_is_black_stays_black(shape: tuple[int, ...]) -> None:
+    """Of colours, 0 and 1 are no mask, but the noise of a camera in the dark."""
+    black = np.zeros(shape, np.uint8)
+    black[4, 4] = 1 if len(shape) == 3 else 0
+
+    assert open_picture(black).pixels.max() < 0.01
+
+
 @pytest.mark.parametrize("height", [1, 3, 4])
 def test_a_flat_picture_is_not_taken_for_channels(height: int) -> None:
     flat = open_picture(np.zeros((height, 40, 3), np.uint8))
