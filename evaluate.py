@@ -38,6 +38,7 @@ from tqdm import tqdm
 from batch_input import Input
 from batch_workers import Answer, WorkerPool
 from dataset import Digits, data_dir
+from errors import SettingsError
 from evaluation_report import Card, write_report
 from hands import NOT_A_DIGIT
 from measures import (
@@ -52,7 +53,14 @@ from model import CLASSES, FORWARD_BATCH
 from pixels import to_bytes
 from predict import MNISTPredictor, measure_doubt
 from reading import Prediction
-from samples import NONE, Sample, holds_mnist_form, load_mnist_form, load_samples
+from samples import (
+    NONE,
+    Sample,
+    has_columns,
+    holds_mnist_form,
+    load_mnist_form,
+    load_samples,
+)
 from stress import DAMAGES, FORMS, STRENGTHS, as_file, as_picture, damage, middle
 from utils import (
     PROJECT,
@@ -476,9 +484,16 @@ def evaluate(
 
     Raises
     ------
+    SettingsError
+        If there are groups, and no table among the sources.
     DigitError
         If a source cannot be read, or the report cannot be written.
     """
+    if groups and not any(map(has_columns, sources)):
+        raise SettingsError(
+            f"--group {groups[0]}: only a table, FILE.csv, has columns to count by, and no source "
+            "is one; leave it out, or write a table"
+        )
     started = time.perf_counter()
     checkpoint = predictor.checkpoint
     check_writable(folder, purpose="where the report is to go", advice="name another --output")

@@ -38,6 +38,9 @@ MAX_ROWS = 1_000_000
 MOST_DIGITS = 12  # in a generated row; rows of each length from 1 on come equally often
 HEIGHTS = (36, 112)  # pixels; of a generated digit
 STRENGTH = 0.7  # of what `degrade.photograph` does
+ROWS, SEED = 200, 0
+# What may be said of generated rows; None leaves it to what is above.
+_LIMITS = {"rows": (1, MAX_ROWS), "seed": (0, MAX_SEED), "strength": (0, 1), "gap": (-0.5, 5)}
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def count_changes(answer: str, truth: str) -> int:
 
 
 def make_rows(
-    count: int, *, seed: int = 0, strength: float = STRENGTH, gap: float | None = None
+    count: int, *, seed: int = SEED, strength: float = STRENGTH, gap: float | None = None
 ) -> Iterator[tuple[str, str, np.ndarray]]:
     """Write and photograph rows of digits.
 
@@ -203,9 +206,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("table", nargs="?", type=Path, help="CSV with path and label; else rows are generated")
-    add("--rows", type=int, default=200, help="how many to generate, of 1 to 12 digits in turn")
-    add("--seed", type=int, default=0, help="of the generated rows")
-    add("--strength", type=float, default=STRENGTH, help="how bad the photographs are, 0 to 1")
+    # fmt: off
+    add("--rows", type=int,
+        help=f"how many to generate, of 1 to 12 digits in turn (default: {ROWS})")
+    add("--seed", type=int, help=f"of the generated rows (default: {SEED})")
+    add("--strength", type=float,
+        help=f"how bad the photographs are, 0 to 1 (default: {STRENGTH})")
+    # fmt: on
     add("--gap", type=float, help="mean gap in digit heights; by default 0.08 to 0.6, at random")
     add("--model", default="best", help="name in models/, or a checkpoint's path")
     add("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -215,18 +222,22 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Read all pictures and print what came out."""
-    limits = {"rows": (1, MAX_ROWS), "strength": (0, 1), "seed": (0, MAX_SEED), "gap": (-0.5, 5)}
-    for flag, (least, most) in limits.items():
-        value = getattr(args, flag)
-        if value is not None and not least <= value <= most:
+    asked = {flag: getattr(args, flag) for flag in _LIMITS if getattr(args, flag) is not None}
+    for flag, value in asked.items():
+        least, most = _LIMITS[flag]
+        if args.table:
+            raise SettingsError(
+                f"--{flag} is for rows that are generated: leave it out, or the table {args.table}"
+            )
+        if not least <= value <= most:
             raise SettingsError(f"--{flag} {value:g}: choose {least} to {most:,}")
     pictures: Iterator[tuple[str, str, PictureSource]]
     if args.table:
         table = load_table(args.table)
         count, pictures = len(table), iter(table)
     else:
-        made = make_rows(args.rows, seed=args.seed, strength=args.strength, gap=args.gap)
-        count, pictures = args.rows, iter(made)
+        count = asked.pop("rows", ROWS)
+        pictures = iter(make_rows(count, **asked))
     predictor = MNISTPredictor(args.model, device=args.device)
     outcomes = [
         judge(predictor, *picture)

@@ -131,6 +131,13 @@ def holds_mnist_form(what: str) -> bool:
     return name == "mnist" or (name not in _NAMED and _is_kaggle(Path(what)))
 
 
+def has_columns(what: str) -> bool:
+    """Tell whether `what` names a table, which may have columns to count by."""
+    path = Path(what)
+    is_named = what.partition(":")[0] in _NAMED
+    return not is_named and path.suffix.lower() == ".csv" and not _is_kaggle(path)
+
+
 def load_mnist_form(what: str, data_folder: Path, *, limit: int = 0) -> Digits:
     """Load as arrays what `holds_mnist_form`; parameters and errors as for `load_samples`."""
     samples = load_samples(what, data_folder, limit=limit)

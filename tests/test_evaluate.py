@@ -266,6 +266,9 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_picture_is_made_or
         (["mnist:exam"], 2, "mnist:validation"),
         (["nowhere"], 1, "nowhere: no such folder or file"),
         (["mnist", "--limit", "-3"], 2, "limit -3"),
+        (["mnist", "--group", "kind"], 2, "--group kind"),
+        ([".", "hands", "--group", "kind"], 2, "--group kind"),
+        (["no table.csv", "--group", "kind"], 1, "no table.csv: no such folder or file"),
     ],
 )
 def test_wrong_arguments_are_one_clear_line(

@@ -213,6 +213,21 @@ def test_settings_out_of_range_are_refused(
     assert "error:" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--rows", "200"), ("--seed", "0"), ("--strength", "0.7"), ("--gap", "0")]
+)
+def test_what_is_said_of_generated_rows_is_refused_beside_a_table(
+    flag: str, value: str, capsys: pytest.CaptureFixture[str]
+):
+    """`numbers.csv --rows 3` read the whole table, and said nothing of it."""
+    code = main(["numbers.csv", flag, value])
+
+    said = capsys.readouterr().err
+    assert code == 2
+    assert said.startswith(f"error: {flag} ")
+    assert "numbers.csv" in said
+
+
 def test_a_missing_table_is_one_line_and_no_traceback(capsys: pytest.CaptureFixture[str]):
     code = main(["no such table.csv"])
 

@@ -12,7 +12,7 @@ import pytest
 import samples
 from errors import DataFormatError, DataNotFoundError, DigitError, SettingsError
 from hands import NOT_A_DIGIT
-from samples import holds_mnist_form, load_mnist_form, load_samples
+from samples import has_columns, holds_mnist_form, load_mnist_form, load_samples
 
 DigitFile = Callable[..., Path]
 
@@ -87,6 +87,26 @@ def test_kaggles_table_holds_pixels(tmp_path: Path) -> None:
     assert [sample.label for sample in found] == [4, 9]
     assert found[0].input.data is not None
     assert found[0].input.data[-1] == 255
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "expected"),
+    [
+        ("table.csv", "path,label,kind", True),
+        ("TABLE.CSV", "path,label,kind", True),
+        ("missing.csv", None, True),  # to be told so, and not that it has no columns
+        ("train.csv", ",".join(["label", *(f"pixel{each}" for each in range(784))]), False),
+        ("scans", None, False),
+        ("mnist:test", None, False),
+    ],
+)
+def test_only_a_table_of_files_has_columns_to_count_by(
+    tmp_path: Path, name: str, header: str | None, expected: bool
+) -> None:
+    if header:
+        (tmp_path / name).write_text(f"{header}\n", encoding="utf-8")
+
+    assert has_columns(str(tmp_path / name) if "." in name else name) is expected
 
 
 def test_generated_pictures_have_seeds_that_training_does_not_use(
