@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ import api_models as models
 from api_bodies import FIELDS, Sent, check_json, read_json, read_pictures, require_json
 from api_errors import answer_digit_error, answer_http_error, answer_invalid, name_error
 from encoding import decode_base64
-from errors import DigitError, ImageError, OverloadedError
+from errors import DigitError, ImageError, OverloadedError, SettingsError
 from guards import Guard, Rules
 from micro_batch import MOST, Answer, Lane, MicroBatcher
 from observe import METHODS, Metrics, Observer
@@ -122,6 +123,23 @@ async def _require_token(
 ADMIN = [Depends(_require_token)]
 
 
+async def _refuse_unknown_query(request: Request) -> None:
+    """Refuse a parameter of the address that would have no effect, as a field of a body is."""
+    if not request.scope["query_string"]:
+        return
+    known = [each.alias for each in request.scope["route"].dependant.query_params]
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    for name, count in counts.items():
+        if name not in known:
+            there_is = f"there is {', '.join(known)}" if known else "this route has none"
+            raise SettingsError(f"{name[:80]}: unknown parameter; {there_is}")
+        if count > 1:
+            raise SettingsError(f"{name}: given {count} times; give it once")
+
+
+STRICT = [Depends(_refuse_unknown_query)]
+
+
 def _json_body(schema: type[BaseModel]) -> dict[str, Any]:
     """Describe a JSON body that the handler reads by itself, for the documentation."""
     content = {"schema": {"$ref": f"#/components/schemas/{schema.__name__}"}}
@@ -154,7 +172,7 @@ def _picture_body(schema: type[BaseModel], *, raw: bool = True) -> dict[str, Any
 
 # --- reading ----------------------------------------------------------------------------------
 
-reading = APIRouter(tags=["Read pictures"], responses=_PROBLEMS)
+reading = APIRouter(tags=["Read pictures"], responses=_PROBLEMS, dependencies=STRICT)
 
 
 @reading.post(
@@ -256,7 +274,7 @@ def name_field(error: ImageError, field: str) -> ImageError:
 
 # --- models -----------------------------------------------------------------------------------
 
-networks = APIRouter(tags=["Models"], responses=_PROBLEMS)
+networks = APIRouter(tags=["Models"], responses=_PROBLEMS, dependencies=STRICT)
 
 
 @networks.get("/model-status", summary="What reads here, and what learns")
@@ -307,7 +325,7 @@ async def use_model(request: Request, engine: Working) -> models.Model:
 
 # --- training ---------------------------------------------------------------------------------
 
-training = APIRouter(tags=["Train"], responses=_PROBLEMS)
+training = APIRouter(tags=["Train"], responses=_PROBLEMS, dependencies=STRICT)
 
 
 @training.get("/retrain", summary="How the training goes")
@@ -351,7 +369,7 @@ def _progress(runs: list[models.TrainingRun]) -> models.Progress:
 
 # --- feedback ---------------------------------------------------------------------------------
 
-feedback = APIRouter(tags=["Correct"], responses=_PROBLEMS)
+feedback = APIRouter(tags=["Correct"], responses=_PROBLEMS, dependencies=STRICT)
 
 
 @feedback.post(
@@ -422,7 +440,7 @@ def delete_correction(
 
 # --- operation --------------------------------------------------------------------------------
 
-operation = APIRouter(tags=["Operate"], responses=_PROBLEMS)
+operation = APIRouter(tags=["Operate"], responses=_PROBLEMS, dependencies=STRICT)
 
 
 # FastAPI does not answer HEAD by itself, which load balancers and monitors like to send.

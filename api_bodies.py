@@ -73,13 +73,14 @@ async def read_pictures(request: Request, *, most: int, schema: type[BaseModel])
     Raises
     ------
     ContentTypeError
-        If the body is of another type.
+        If the body is of another type, or compressed.
     RequestError
         If it is not what its type says.
     SettingsError
         If a field is missing, unknown or wrong; the message names it.
     """
     kind = kind_of(request)
+    _refuse_compressed(request)
     if is_json(kind):
         body = await request.body()
         if len(body) < LARGE:
@@ -120,6 +121,16 @@ def require_json(request: Request) -> None:
     if not is_json(kind):
         raise ContentTypeError(
             f"Content-Type: {kind[:80] or 'none'} is not read here; {_OBJECT}; with curl: --json"
+        )
+    _refuse_compressed(request)
+
+
+def _refuse_compressed(request: Request) -> None:
+    """Refuse a packed body: a few bytes may become gigabytes, and pictures are packed already."""
+    coding = request.headers.get("content-encoding", "").strip().lower()
+    if coding not in ("", "identity"):
+        raise ContentTypeError(
+            f"Content-Encoding: {coding[:80]} is not read here; send the body uncompressed"
         )
 
 
@@ -166,6 +177,7 @@ def describe_fault(place: tuple[int | str, ...], message: str) -> str:
     field = ""
     for part in place:
         field += f"[{part}]" if isinstance(part, int) else f".{part[:80]}" if field else part[:80]
+    message = message.removeprefix("Value error, ")  # of what our own checks raise
     return f"{field or 'body'}: {message[:1].lower()}{message[1:]}"
 
 
@@ -188,7 +200,10 @@ async def _from_form(request: Request, most: int) -> list[Sent]:
         if not files:
             raise SettingsError("image: field required; send the picture as a file called image")
         if len(files) > most:
-            raise SettingsError(f"images: {len(files)} pictures; at most {most} are taken")
+            (field, _), *_ = form.multi_items()
+            advice = "at most 1 is taken; for several there is POST /predict/batch"
+            advice = f"at most {most} are taken" if most > 1 else advice
+            raise SettingsError(f"{field}: {len(files)} pictures; {advice}")
         if any(isinstance(value, str) for value in files):
             raise SettingsError("image: it has to be a file; with curl: -F image=@seven.png")
         contents = [value.file.read() for value in files if not isinstance(value, str)]

@@ -14,7 +14,14 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
 from feedback import Correction
 from jobs import MAX_EPOCHS, MAX_LIMIT, MAX_LR, NAME, Job, JobSettings
@@ -351,6 +358,18 @@ class Opinion(_Input):
 
     image: Base64Picture
     correct: Digit | None = Field(description="The digit that it shows; null if it shows none.")
+
+    @field_validator("correct", mode="wrap")
+    @classmethod
+    def _say_what_is_taken(cls, value: object, check: ValidatorFunctionWrapHandler) -> int | None:
+        """Name null as well: what says no digit in tables and folders is "none"."""
+        try:
+            digit: int | None = check(value)
+        except ValidationError as error:
+            raise ValueError(
+                "it has to be a digit, 0 to 9, or null for a picture that shows none"
+            ) from error
+        return digit
 
 
 class StoredCorrection(_Output):

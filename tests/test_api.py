@@ -323,7 +323,14 @@ BAD_BODIES: list[tuple[str, dict[str, Any], int, str]] = [
     ("missing", {"json": {}}, 422, "image: field required"),
     ("unknown", {"json": {"image": "", "path": "/etc/passwd"}}, 422, "path: extra"),
     ("other field", {"files": {"picture": b"x"}}, 422, "picture: unknown field"),
-    ("two files", {"files": [("image", b"x"), ("image", b"y")]}, 422, "images"),
+    ("two files", {"files": [("image", b"x")] * 2}, 422, "image: 2 pictures; at most 1 is taken"),
+    ("two of another name", {"files": [("file", b"x")] * 2}, 422, "file: 2 pictures"),
+    (
+        "gzip",
+        {"content": b"\x1f\x8b", "headers": {**JSON, "content-encoding": "gzip"}},
+        415,
+        "Content-Encoding: gzip is not read here",
+    ),
     ("a text field", {"data": {"image": "x"}, "files": {"file": b"x"}}, 422, "image"),
     ("no field", {"content": b"--x--\r\n", "headers": FORM}, 422, "image: field required"),
     ("text", {"files": {"image": (None, "x")}}, 422, "image: it has to be a file"),
@@ -654,14 +661,30 @@ def test_a_correction_has_to_say_that_it_is_json(
     assert client.get("/feedback").json()["total"] == 0
 
 
-@pytest.mark.parametrize("correct", [10, -1, 7.5, "7", True, [7]])
+def test_a_compressed_correction_is_refused_as_that(client: TestClient) -> None:
+    """It was called no JSON."""
+    packed = {**JSON, "content-encoding": "br"}
+
+    answer = client.post("/feedback", content=b"\x0b\x02\x80", headers=packed)
+
+    assert answer.status_code == 415
+    assert "Content-Encoding: br" in answer.json()["detail"]
+
+
+def test_a_body_that_says_it_is_not_compressed_is_read(client: TestClient, seven: bytes) -> None:
+    headers = {"content-type": "image/png", "content-encoding": "identity"}
+
+    assert client.post("/predict", content=seven, headers=headers).json()["digit"] == 7
+
+
+@pytest.mark.parametrize("correct", [10, -1, 7.5, "7", True, [7], "none"])
 def test_only_a_digit_or_null_is_a_correction(
     client: TestClient, seven: bytes, correct: object
 ) -> None:
     answer = client.post("/feedback", json={"image": base64_of(seven), "correct": correct})
 
     assert answer.status_code == 422
-    assert answer.json()["detail"].startswith("correct")
+    assert answer.json()["detail"].startswith("correct: it has to be a digit, 0 to 9, or null")
     assert client.get("/feedback").json()["total"] == 0
 
 
@@ -687,6 +710,48 @@ def test_wrong_numbers_in_addresses_are_refused(client: TestClient, method: str,
 
     assert answer.status_code == (404 if "%2F" in path else 422)
     assert set(answer.json()) == {"error", "detail"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "hint"),
+    [
+        ("POST", "/predict?model=cnn1", "model: unknown parameter; this route has none"),
+        ("POST", "/predict/batch?image=x", "image: unknown parameter"),
+        ("POST", "/read?turm=90", "turm: unknown parameter; there is turn"),
+        ("POST", "/read?turn=0&turn=90", "turn: given 2 times"),
+        ("GET", "/feedback?digit=3", "digit: unknown parameter; there is page"),
+        ("DELETE", "/feedback/1?force=1", "force: unknown parameter"),
+        ("GET", "/models?", None),
+        ("GET", "/models?=", ": unknown parameter"),
+        ("GET", "/health?x=", "x: unknown parameter"),
+        ("HEAD", "/ready?x=1", ""),
+        ("PUT", "/models/current?name=last", "name: unknown parameter"),
+        ("POST", "/retrain?epochs=3", "epochs: unknown parameter"),
+        ("GET", "/docs?x=1", None),  # not ours
+    ],
+)
+def test_a_parameter_that_would_have_no_effect_is_refused_by_its_name(
+    client: TestClient, method: str, path: str, hint: str | None
+) -> None:
+    """`/read?turm=90` was answered as if nothing had been asked."""
+    answer = client.request(method, path)
+
+    if hint is None:
+        assert answer.status_code == 200
+        return
+    assert answer.status_code == 422
+    if method != "HEAD":
+        assert answer.json()["error"] == "invalid"
+        assert answer.json()["detail"].startswith(hint)
+
+
+def test_every_route_refuses_unknown_parameters(client: TestClient) -> None:
+    for path, operations in client.get("/openapi.json").json()["paths"].items():
+        for method in operations:
+            answer = client.request(method, f"{path}?surely_unknown=1".replace("{picture_id}", "1"))
+
+            assert answer.status_code == 422, (method, path)
+            assert answer.json()["detail"].startswith("surely_unknown: ")
 
 
 def test_a_full_disk_is_told_and_reading_goes_on(
@@ -1045,11 +1110,13 @@ def test_requests_are_logged_as_json_without_what_was_sent(
         json={"image": secret},
         headers={"authorization": f"Bearer {TOKEN}"},
     )
+    client.post("/predict", json={"image": secret})
     client.get('/no"thing%0A{"status": 200}')
 
     lines = [record.message for record in caplog.records if record.name == "access"]
     rows = [json.loads(line) for line in lines]
-    assert [(row["method"], row["status"]) for row in rows] == [("POST", 200), ("GET", 404)]
+    found = [(row["method"], row["status"]) for row in rows]
+    assert found == [("POST", 422), ("POST", 200), ("GET", 404)]
     assert rows[0]["path"] == "/predict"
     assert all("\n" not in line for line in lines)
     assert TOKEN not in caplog.text
