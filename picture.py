@@ -17,6 +17,7 @@ import io
 import itertools
 import os
 import re
+import stat
 import struct
 import sys
 import zlib
@@ -180,7 +181,7 @@ def load_picture(source: PictureSource, *, most: int) -> Callable[[int], Picture
     if _is_tensor(source):
         return _from_array(_to_array(source), most)
     if hasattr(source, "read"):
-        return _decode(*_read_open_file(cast("BinaryIO", source)), most)
+        return _decode_open_file(cast("BinaryIO", source), most)
     raise ImageError(
         f"cannot read a picture from {type(source).__name__}: "
         "give a path, bytes, a file opened with 'rb', a PIL image, a NumPy array or a torch tensor"
@@ -195,22 +196,54 @@ def _in_size(values: np.ndarray, width: int, height: int, working_side: int) -> 
 def _read_file(path: str) -> tuple[bytes, str]:
     """Read a file; every error names it, as those of its decoding do."""
     try:
+        about = os.stat(path)  # noqa: PTH116 - Path takes longer
+        if stat.S_ISFIFO(about.st_mode) and not path.startswith(("/dev/", "/proc/")):
+            # Where nobody writes, to open it would take for ever. What a shell gives as a pipe,
+            # as in `predict.py <(curl ...)`, lies below /dev.
+            raise ImageError(f"{path}: is a device or a pipe, not a file; take it out of the list")
         with open(path, "rb") as file:  # noqa: PTH123 - Path takes as long again as reading
             size = os.fstat(file.fileno()).st_size
             # A device or a pipe has no size, and maybe no end. (Where a size is known, to read all
             # is faster than to ask for so many bytes.)
             content = b"" if size > MAX_BYTES else file.read(-1 if size else MAX_BYTES + 1)
+    except ImageError:
+        raise
     except FileNotFoundError as error:
         raise ImageNotFoundError(f"{path}: no such file; check the name and the folder") from error
     except IsADirectoryError as error:
         raise ImageError(
             f"{path}: is a folder; give a picture, or use batch_processor.py"
         ) from error
+    except PermissionError as error:
+        raise ImageError(
+            f"{path}: cannot be opened ({error.strerror}); check its permissions"
+        ) from error
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"{path}: cannot be opened ({reason}); check its permissions") from error
+        raise ImageError(
+            f"{path}: cannot be opened ({reason}); check the name and the folder"
+        ) from error
     _check_bytes(size, path)
     return content, path
+
+
+def _decode_open_file(file: BinaryIO, most: int) -> Callable[[int], Picture]:
+    """Decode a file from where it stands, and say where that was if there is no picture."""
+    try:
+        start = file.tell()
+    except (OSError, ValueError, AttributeError):  # a pipe, closed, or only like a file
+        start = 0
+    content, name = _read_open_file(file)
+    try:
+        return _decode(content, name, most)
+    except ImageTooLargeError:
+        raise
+    except ImageError as error:
+        if not start:
+            raise
+        raise ImageError(
+            f"{error} (it was read from byte {start:,} on; seek(0) goes back to its beginning)"
+        ) from error
 
 
 def _read_open_file(file: BinaryIO) -> tuple[bytes, str]:

@@ -173,7 +173,7 @@ def test_an_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_name_with_a_zero_byte_is_refused() -> None:
-    with pytest.raises(ImageError, match=r"cannot be opened .*null byte"):
+    with pytest.raises(ImageError, match=r"cannot be opened .*null byte.*check the name"):
         open_picture("a\0b.png")
 
 
@@ -375,31 +375,54 @@ def test_an_open_file_without_end_is_not_read_to_its_end(monkeypatch: pytest.Mon
     assert file.given <= 4 * 2**20
 
 
+def test_an_open_file_without_a_picture_from_where_it_stands_is_told_where_that_is() -> None:
+    file = io.BytesIO(encode(half_red()))
+    file.seek(10)
+
+    with pytest.raises(ImageError, match=r"not a picture.*byte 10 .*seek\(0\)"):
+        open_picture(file)
+
+    with pytest.raises(ImageError, match=r"PNG or JPEG$"):
+        open_picture(io.BytesIO(b"no picture at all"))
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_a_pipe_is_read_like_a_file_but_not_beyond_what_a_file_may_have(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_pipe_in_a_folder_is_refused_at_once(tmp_path: Path) -> None:
+    """To open it took for ever where nobody wrote."""
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(ImageError, match=r"pipe: is a device or a pipe, not a file"):
+        open_picture(tmp_path / "pipe")
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="needs /dev/fd")
+def test_what_a_command_writes_is_read_but_not_beyond_what_a_file_may_have(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """/dev/zero was read until the memory was full: a device says that it has no bytes at all."""
     content = encode(half_red())
-    os.mkfifo(tmp_path / "pipe")
 
-    def give(content: bytes) -> Thread:
+    def give(content: bytes) -> tuple[int, Thread]:
+        end, start = os.pipe()
+
         # Who reads no further closes the pipe, and the rest finds no reader.
         def write() -> None:
-            with suppress(BrokenPipeError):
-                (tmp_path / "pipe").write_bytes(content)
+            with suppress(BrokenPipeError), os.fdopen(start, "wb", buffering=0) as file:
+                file.write(content)
 
         thread = Thread(target=write, daemon=True)
         thread.start()
-        return thread
+        return end, thread
 
-    thread = give(content)
-    found = open_picture(tmp_path / "pipe")
+    end, thread = give(content)
+    found = open_picture(f"/dev/fd/{end}")
+    os.close(end)
     thread.join()
     monkeypatch.setattr(picture_module, "MAX_BYTES", 2**16)
-    thread = give(bytes(2**20))
+    end, thread = give(bytes(2**20))
     with pytest.raises(ImageTooLargeError, match="65,537 bytes"):
-        open_picture(tmp_path / "pipe")
+        open_picture(f"/dev/fd/{end}")
+    os.close(end)
     thread.join()
 
     assert (found.width, found.height) == half_red().size
