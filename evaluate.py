@@ -631,6 +631,10 @@ def run(args: argparse.Namespace) -> int:
     predictor = MNISTPredictor(args.model, device=args.device)
     name = args.run or f"evaluation-{predictor.checkpoint.name}-{datetime.now():%Y%m%d-%H%M%S}"
     folder = args.output / name
+    if (folder / "metrics.json").exists():
+        raise SettingsError(
+            f"--run {name}: {folder} holds a report already; choose another name, or delete it"
+        )
     metrics = evaluate(
         predictor,
         args.sources,

@@ -201,6 +201,22 @@ def test_a_run_leaves_a_report_and_numbers_behind(
     assert format_metrics(metrics) == printed.out.rstrip("\n")
 
 
+def test_a_report_is_not_replaced_by_another_of_the_same_name(
+    models_folder: Path, mnist_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first one was gone, and nothing said so."""
+    model = models_folder / "mnist_cnn_best.pth"
+    places = ["--model", str(model), "--data-dir", str(mnist_folder), "--output", str(tmp_path)]
+    (tmp_path / "same").mkdir()
+    (tmp_path / "same" / "metrics.json").write_text("{}")
+
+    code = main(["mnist", "--limit", "2", "--workers", "0", "--run", "same", *places])
+
+    assert code == 2
+    assert "--run same" in capsys.readouterr().err
+    assert (tmp_path / "same" / "metrics.json").read_text() == "{}"
+
+
 def test_the_surest_mistakes_come_first_and_too_many_are_cut(
     tiny_predictor: MNISTPredictor, mnist_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
