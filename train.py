@@ -423,6 +423,11 @@ def parse_settings(argv: Sequence[str] | None) -> tuple[argparse.Namespace, Sett
             check_name(f"--{name}", asked[name])
     recipe = RECIPES[asked.get("recipe", usual["recipe"])]
     saved = _read_record(asked["resume"]) if "resume" in asked else {}
+    if saved and asked.get("model", saved["model"]) != saved["model"]:
+        raise SettingsError(
+            f"--model {asked['model']}: the run in {asked['resume']} trains {saved['model']}; "
+            "leave --model out, or begin a run without --resume"
+        )
     args = argparse.Namespace(**{**usual, **recipe, **saved, **asked})
     values = {field.name: getattr(args, field.name) for field in dataclasses.fields(Settings)}
     lists = {name: tuple(values[name]) for name in ("teachers", "ingredients")}

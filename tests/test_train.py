@@ -227,6 +227,16 @@ def test_a_run_of_an_older_version_is_resumed_with_the_usual_wishes(tmp_path, pl
     assert (settings.model, settings.epochs) == ("mlp", 1)
 
 
+def test_a_run_is_not_resumed_with_another_network(tmp_path, capsys):
+    """Its resume file was called damaged."""
+    (tmp_path / "config.json").write_text(json.dumps({"model": "mlp"}))
+
+    code = main(["--resume", str(tmp_path), "--model", "cnn1"])
+
+    assert code == 2
+    assert "trains mlp; leave --model out" in capsys.readouterr().err
+
+
 def test_stopping_keeps_the_best_weights(tmp_path, places, monkeypatch):
     monkeypatch.setattr("train.format_row", lambda row: (_ for _ in ()).throw(KeyboardInterrupt))
 
