@@ -29,7 +29,7 @@ from errors import (
     SettingsError,
 )
 from feedback import FeedbackStore
-from jobs import Job, JobSettings, TrainingJobs, _describe_preparation
+from jobs import Job, JobSettings, TrainingJobs, _describe, _describe_preparation
 from model import build_model, list_models
 from recipes import check_settings
 from registry import load_checkpoint, save_checkpoint
@@ -629,3 +629,14 @@ def test_what_comes_before_the_first_epoch_is_told_in_words(kind: str, words: st
 
     assert f"10,000 {words} are made, 30 % done" in said
     assert _describe_preparation("device: cpu").startswith("Preparing: the data are read")
+
+
+def test_weights_are_kept_by_a_run_that_stops_only_if_there_are_any(tmp_path: Path) -> None:
+    def tell() -> str:
+        return _describe("cancelling", JobSettings(), [], "", {}, tmp_path)
+
+    before = tell()
+    (tmp_path / "best.pth").touch()
+
+    assert before == "Stopping; no epoch has ended yet."
+    assert tell() == "Stopping; the best weights so far are kept."
