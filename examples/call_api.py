@@ -13,6 +13,8 @@ from pathlib import Path
 if len(sys.argv) < 2:
     sys.exit("error: name a picture: python examples/call_api.py samples/seven.png")
 server = sys.argv[2] if len(sys.argv) > 2 else "http://127.0.0.1:7860"
+if not server.startswith(("http://", "https://")):
+    sys.exit(f"error: {server} is no address of a server: it begins with http:// or https://")
 try:
     picture = base64.b64encode(Path(sys.argv[1]).read_bytes()).decode()
 except OSError as error:

@@ -1,6 +1,7 @@
 """Train on Kaggle's digit-recognizer: python examples/train_on_kaggle.py train.csv [epochs].
 
-The network becomes models/kaggle.pth. What Kaggle wants for its test.csv is then written by
+The network becomes models/kaggle.pth, and replaces an older one only with --replace.
+What Kaggle wants for its test.csv is then written by
 `python batch_processor.py test.csv --model kaggle --format submission`.
 """
 
@@ -17,8 +18,10 @@ from registry import MODELS_DIR, save_checkpoint
 from runs import measure
 from utils import pick_device, set_seed
 
-table = Path(sys.argv[1] if len(sys.argv) > 1 else "train.csv")
-epochs = sys.argv[2] if len(sys.argv) > 2 else "6"
+words = [word for word in sys.argv[1:] if word != "--replace"]
+table = Path(words[0] if words else "train.csv")
+epochs = words[1] if len(words) > 1 else "6"
+target = MODELS_DIR / "kaggle.pth"
 if not (epochs.isdecimal() and int(epochs)):
     sys.exit(f"error: {epochs!r} epochs cannot be trained: give a number from 1 on")
 try:
@@ -27,6 +30,8 @@ except DigitError as error:  # not there, or not Kaggle's: the message says what
     sys.exit(f"error: {error}")
 if digits.labels is None:
     sys.exit(f"error: {table} does not say which digits it shows: take Kaggle's train.csv")
+if target.exists() and "--replace" not in sys.argv:
+    sys.exit(f"error: there is a model in {target} already: say --replace to train another there")
 settings = Settings(**RECIPES["fast"] | {"epochs": int(epochs)})
 set_seed(settings.seed)
 device = pick_device()
@@ -39,4 +44,4 @@ for epoch in range(1, settings.epochs + 1):
     score = measure(learner.result, validation)
     print(f"epoch {epoch}: {seen.accuracy:.2%} in training, {score.accuracy:.2%} of the held out")
 metrics = {"validation_accuracy": score.accuracy, "validation_loss": score.loss}
-save_checkpoint(MODELS_DIR / "kaggle.pth", learner.result, metrics=metrics)
+save_checkpoint(target, learner.result, metrics=metrics)

@@ -151,6 +151,8 @@ def test_a_server_is_asked_from_python_and_javascript(
         (["call_api.py"], "name a picture"),
         (["call_api.py", "missing.png"], "missing.png"),
         (["call_api.py", "7-0.png", "http://127.0.0.1:{port}"], "python app.py"),
+        (["call_api.py", "7-0.png", "--help"], "--help is no address of a server"),
+        (["call_api.py", "7-0.png", "127.0.0.1:7860"], "it begins with http://"),
         (["call_api.mjs"], "name a picture"),
         (["call_api.mjs", "missing.png"], "missing.png"),
         (["call_api.mjs", "7-0.png", "http://127.0.0.1:{port}"], "python app.py"),
@@ -225,6 +227,9 @@ def test_a_network_learns_from_kaggles_file(tmp_path: Path, handwriting) -> None
 
     assert done.returncode == 0, done.stderr
     assert [line[:8] for line in done.stdout.splitlines()] == ["epoch 1:", "epoch 2:", "epoch 3:"]
+    again = run(copy / "examples" / "train_on_kaggle.py", "train.csv", 3, folder=tmp_path)
+    assert again.returncode == 1
+    assert "say --replace" in again.stderr
     checkpoint = load_checkpoint("kaggle", copy / "models")
     assert checkpoint.metrics["validation_accuracy"] > 0.5  # after 18 steps
 
