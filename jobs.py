@@ -624,9 +624,9 @@ def _describe(
             return f"Learning: epoch {len(history) + 1} of {settings.epochs}."
         return "Finishing: the new weights are measured and calibrated."
     if state == "cancelling":
-        has_weights = (folder / "best.pth").is_file()
-        kept = "the best weights so far are kept" if has_weights else "no epoch has ended yet"
-        return f"Stopping; {kept}."
+        if not (folder / "best.pth").is_file():
+            return "Stopping; no epoch has ended yet."
+        return "Stopping; the best weights so far are kept."
     if state == "finished":
         return str(outcome.get("summary") or "Finished.")
     kept = (folder / "best.pth").is_file()

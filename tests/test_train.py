@@ -719,17 +719,6 @@ def test_a_damaged_run_cannot_be_resumed(tmp_path, places, capsys, file, content
     assert hint in capsys.readouterr().err
 
 
-def test_a_run_cannot_be_resumed_with_another_network(tmp_path, places, capsys):
-    main([*QUICK, *places, "--no-test", "--epochs", "1"])
-
-    code = main(
-        ["--resume", str(tmp_path / "outputs" / "one"), *places, "--epochs", "2", "--model", "cnn1"]
-    )
-
-    assert code == 1
-    assert "another network" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
