@@ -293,10 +293,17 @@ class WorkerPool:
     def __enter__(self) -> WorkerPool:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:  # nobody waits for answers any more, and a page of numbers takes long
+            self.kill()
         self._threads.shutdown(cancel_futures=True)
         for worker in self.workers:
             worker.stop()
+
+    def kill(self) -> None:
+        """End all workers at once; who waits for an answer gets a WorkerError. For any thread."""
+        for worker in self.workers:
+            worker.kill()
 
     def answer(self, pairs: Iterable[tuple[Input, Any]]) -> Iterator[tuple[Input, Any]]:
         """Read inputs, some way ahead of what has been asked for.
@@ -314,7 +321,7 @@ class WorkerPool:
         Raises
         ------
         WorkerError
-            If the processes cannot be started at all.
+            If the processes cannot be started at all, or were killed.
         """
         waiting: deque[tuple[list[tuple[Input, Any]], Future[list[Answer]]]] = deque()
         for chunk in in_chunks(pairs, self.reader.chunk_files):

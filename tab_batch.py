@@ -50,7 +50,7 @@ from batch_uploads import MAX_BYTES, MAX_FILES, check_uploads, read_uploads
 from batch_workers import WorkerPool
 from decoding import decoders_for
 from encoding import encode_png, picture_url
-from errors import DataNotFoundError, DigitError, ImageError
+from errors import DataNotFoundError, DigitError, ImageError, WorkerError
 from panels import confidence_words, render_hint, render_notice, short_percent
 from reading import SEVERAL
 from utils import count_noun, count_processors, printable
@@ -83,6 +83,9 @@ LIMITS = (
     "They are read in memory and deleted when the table is there. In a zip with folders named 0 to "
     "9, these count as the right digits: then you also get the share that was read right."
 )
+STOPPED = "Stopped. Nothing was kept."
+STOPPING = "Stopping."
+FAILED = "Nothing was read."  # why is shown beside it
 WAITING = f"Waiting to begin: at most {AT_ONCE} batches are read at a time."
 
 
@@ -96,8 +99,58 @@ class Shown(NamedTuple):
     is_running: bool = False
 
 
+class Stop:
+    """One visitor's wish to end a batch, which another thread hears of at once.
+
+    Gradio's own way, `cancels=`, would wait for the pictures that are being read, and forget every
+    press of a button until then.
+    """
+
+    def __init__(self) -> None:
+        self.is_asked = False
+        self._pool: WorkerPool | None = None
+
+    def ask(self) -> None:
+        """End what is read now."""
+        self.is_asked = True
+        if pool := self._pool:
+            pool.kill()
+
+    @contextlib.contextmanager
+    def ends(self, pool: WorkerPool) -> Iterator[None]:
+        """Let `ask` end a pool; what is read with it then is over without a table.
+
+        Raises
+        ------
+        _StoppedError
+            If it was ended.
+        """
+        self._pool = pool
+        try:
+            self.check()
+            yield
+        except WorkerError:
+            self.check()  # it may have failed by itself
+            raise
+        finally:
+            self._pool = None
+
+    def check(self) -> None:
+        """Raise `_StoppedError` if this was asked for."""
+        if self.is_asked:
+            raise _StoppedError
+
+
+class _StoppedError(Exception):
+    """A visitor has ended a batch."""
+
+
 def read_files(
-    service: Service, files: Sequence[str] | None, *, task: Task = DIGITS
+    service: Service,
+    files: Sequence[str] | None,
+    *,
+    task: Task = DIGITS,
+    stop: Stop | None = None,
 ) -> Generator[Shown]:
     """Read uploaded files, and remove them.
 
@@ -108,6 +161,8 @@ def read_files(
         Where Gradio has put them.
     task : Task, default=DIGITS
         What each picture shows.
+    stop : Stop, optional
+        Ends it early.
 
     Yields
     ------
@@ -117,28 +172,34 @@ def read_files(
     try:
         with _keep([Path(file) for file in files or ()]) as paths:
             name = printable(paths[0].name) if len(paths) == 1 else f"{len(paths)} files"
-            yield from _read(service, read_uploads(paths), check_uploads(paths), name, task)
+            count = check_uploads(paths)
+            yield from _read(service, read_uploads(paths), count, name, task, stop)
     except DigitError as error:
         yield _explain(service, error)
 
 
-def read_examples(service: Service, *, task: Task = DIGITS) -> Generator[Shown]:
+def read_examples(
+    service: Service, *, task: Task = DIGITS, stop: Stop | None = None
+) -> Generator[Shown]:
     """Read pictures that the program draws, so that everybody can try; see `read_files`."""
     try:
         examples = make_examples(numbers=task.numbers)
-        yield from _read(service, examples, EXAMPLES, "examples", task)
+        yield from _read(service, examples, EXAMPLES, "examples", task, stop)
     except DigitError as error:
         yield _explain(service, error)
 
 
 def read_chosen(
-    service: Service, files: Sequence[str] | None, shows: str = "digit"
+    service: Service,
+    files: Sequence[str] | None,
+    shows: str = "digit",
+    stop: Stop | None = None,
 ) -> Generator[Shown]:
     """Read uploaded files, or examples where there are none; `shows` is one of `SHOWS`."""
     task = NUMBERS if shows == "number" else DIGITS
     if files:
-        return read_files(service, files, task=task)
-    return read_examples(service, task=task)
+        return read_files(service, files, task=task, stop=stop)
+    return read_examples(service, task=task, stop=stop)
 
 
 def _explain(service: Service, error: DigitError) -> Shown:
@@ -197,7 +258,22 @@ def _remove(path: Path, before: os.stat_result) -> None:
 
 
 def _read(
-    service: Service, inputs: Iterable[Input], count: int, name: str, task: Task
+    service: Service,
+    inputs: Iterable[Input],
+    count: int,
+    name: str,
+    task: Task,
+    stop: Stop | None,
+) -> Generator[Shown]:
+    """Read inputs, and tell how far it is; or that it was stopped."""
+    try:
+        yield from _read_all(service, inputs, count, name, task, stop or Stop())
+    except _StoppedError:
+        yield Shown(render_hint(STOPPED))
+
+
+def _read_all(
+    service: Service, inputs: Iterable[Input], count: int, name: str, task: Task, stop: Stop
 ) -> Generator[Shown]:
     """Read inputs, and tell how far it is after each batch."""
     predictor = service.predictor
@@ -210,13 +286,16 @@ def _read(
     skipped: list[tuple[str, str]] = []
     started = time.perf_counter()
     yield Shown(_progress(0, count, 0), is_running=True)
-    with WorkerPool(count_workers(), reader=reader) as pool:
+    with WorkerPool(count_workers(), reader=reader) as pool, stop.ends(pool):
         answers = pool.answer((item, None) for item in add_labels(inputs, numbers=task.numbers))
         while batch := list(itertools.islice(answers, size)):
             new, others = task.make_rows(batch, predictor, size)
             rows += new
             skipped += others
-            thumbnails += [make_thumbnail(*pair) for pair in batch if not _is_skipped(pair)]
+            for pair in batch:
+                stop.check()  # photographs take a while
+                if not _is_skipped(pair):
+                    thumbnails.append(make_thumbnail(*pair))
             errors = sum(row["status"] == "error" for row in rows)
             yield Shown(_progress(len(rows) + len(skipped), count, errors), is_running=True)
     seconds = time.perf_counter() - started
@@ -462,39 +541,42 @@ def build_batch_tab(service: Service) -> None:
     # Said by the browser itself, as nothing comes from the server while it is busy with others.
     waiting = json.dumps(render_hint(WAITING))
     gr.on(starts, None, None, [table], js=f"() => {waiting}", **QUIET)
+    wish = gr.State(Stop())  # Gradio makes a copy for each visitor
     # One listener for both, so that a visitor has one batch at a time: two would take turns in
     # showing their tables.
     run = gr.on(
         starts,
         _with_buttons(partial(read_chosen, service)),
-        [files, shows],
+        [files, shows, wish],
         [table, *downloads, stop, files, example],
         trigger_mode="once",
         show_progress="hidden",
         concurrency_limit=AT_ONCE,
         api_visibility="private",
     )
-    stop.click(
-        lambda: (
-            render_hint("Stopped. Nothing was kept."),
-            gr.update(visible=False),
-            gr.update(value=None, interactive=True),
-            gr.update(interactive=True),
-        ),
-        None,
-        [table, stop, files, example],
-        cancels=[run],
-        queue=False,
-        api_visibility="private",
-    )
+    # Not with the last step: between that and its end, Gradio would forget what starts a batch.
+    run.then(None, None, [files, example], js=f"() => {json.dumps(_READY)}", **QUIET)
+    failed = json.dumps([render_hint(FAILED), {"__type__": "update", "visible": False}, *_READY])
+    run.failure(None, None, [table, stop, files, example], js=f"() => {failed}", **QUIET)
+    stopping = json.dumps([render_hint(STOPPING), {"__type__": "update", "visible": False}])
+    stop.click(None, None, [table, stop], js=f"() => {stopping}", **QUIET)
+    stop.click(Stop.ask, [wish], None, **QUIET)
+
+
+# What a browser makes of the two ways to begin, once a batch has ended; the uploads are gone then.
+_READY = [
+    {"__type__": "update", "value": None, "interactive": True},
+    {"__type__": "update", "interactive": True},
+]
 
 
 def _with_buttons(read: Callable[..., Iterator[Shown]]) -> Callable[..., Iterator[tuple]]:
     """Show the buttons that make sense after each step of a reader."""
     import gradio as gr
 
-    def step(*inputs: Any) -> Iterator[tuple]:
-        for shown in read(*inputs):
+    def step(files: Sequence[str] | None, shows: str, stop: Stop) -> Iterator[tuple]:
+        stop.is_asked = False
+        for shown in read(files, shows, stop):
             yield (
                 shown.page,
                 *(
@@ -502,11 +584,8 @@ def _with_buttons(read: Callable[..., Iterator[Shown]]) -> Callable[..., Iterato
                     for file in (shown.csv, shown.json, shown.report)
                 ),
                 gr.update(visible=shown.is_running),
-                # The uploads are gone when it has ended.
-                gr.update(interactive=False)
-                if shown.is_running
-                else gr.update(value=None, interactive=True),
-                gr.update(interactive=not shown.is_running),
+                gr.update(interactive=False),
+                gr.update(interactive=False),
             )
 
     return step

@@ -21,6 +21,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,10 +83,19 @@ class WorkerProcess:
 
     def __init__(self, module: str, arguments: Sequence[str] = ()) -> None:
         self._call = (module, *arguments)
+        self._is_over = False
+        self._lock = threading.Lock()  # a process that starts while others are killed would stay
         self._start()
 
     def _start(self) -> None:
         """Start the process; it says "ready" when its imports are done."""
+        with self._lock:
+            if self._is_over:
+                raise WorkerError("the worker process was ended")
+            self._open()
+
+    def _open(self) -> None:
+        """Start the process, whatever was asked for meanwhile."""
         self._is_ready = False
         self._process = subprocess.Popen(
             # Pillow warns of harmless flaws in files; a thousand of them would bury the progress.
@@ -115,7 +125,7 @@ class WorkerProcess:
         Raises
         ------
         WorkerError
-            If the process does not even start.
+            If the process does not even start, or was killed by `kill`.
         """
         if self._process.poll() is not None:  # it died on its own: these items are not to blame
             self._replace()
@@ -160,6 +170,15 @@ class WorkerProcess:
         self._process.stdin.flush()
         results: list[Any] = pickle.load(self._process.stdout)
         return results
+
+    def kill(self) -> None:
+        """End the process in the middle of its work, for good; `stop` is still to be called.
+
+        Any thread may do this: the one that waits in `ask` gets a WorkerError.
+        """
+        with self._lock:
+            self._is_over = True
+            self._process.kill()
 
     def stop(self) -> int:
         """End the process: it leaves by itself when its stdin closes. Returns its exit code."""

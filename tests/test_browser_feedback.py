@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from encoding import encode_png
 from feedback import FeedbackStore
 from screenshots import HAND, draw, open_tab, serve_page, wait_for_answer
+from strokes import draw_number
 from tests.test_feedback import add
 
 pytestmark = pytest.mark.browser
@@ -216,3 +219,32 @@ def test_a_batch_of_numbers_can_be_tried_without_pictures_on_a_phone(
     expect(page.locator(".batch-numbers tbody tr")).to_have_count(12)
     expect(page.locator("#batch-results").get_by_role("status")).to_contain_text("All 12, ")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_after_stop_the_next_batch_is_read(page: Page, tmp_path: Path):
+    """It was swallowed, and the page said "Waiting to begin" for good.
+
+    The pictures of the first were still being read then, and until that was over Gradio took no
+    other press of a button for a new batch.
+    """
+    lines = [draw_number("0123456789" * 3, np.random.default_rng(5), height=64)[0]] * 20
+    scans = tmp_path / "scans.zip"
+    with zipfile.ZipFile(scans, "w") as archive:
+        for number in range(40):
+            archive.writestr(f"{number}.png", encode_png(np.vstack(lines)))
+    open_tab(page, "Batch")
+    page.get_by_role("radio", name="A number").check()
+    table, files = page.locator("#batch-results"), page.locator("#batch-files input[type=file]")
+    stop = page.locator("#batch-stop")
+
+    files.set_input_files(scans)
+    stop.dblclick()
+    expect(table.locator(".hint")).to_have_text("Stopped. Nothing was kept.")
+    files.set_input_files(scans)
+    stop.click()
+    expect(table.locator(".hint")).to_have_text("Stopped. Nothing was kept.")
+    page.get_by_role("button", name="Try it with drawn digits").click()
+
+    expect(table.locator("tbody tr")).to_have_count(12)
+    expect(stop).to_be_hidden()
+    expect(page.get_by_text("Error", exact=True)).to_have_count(0)

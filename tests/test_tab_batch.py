@@ -6,8 +6,11 @@ import csv
 import json
 import os
 import re
+import signal
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
@@ -24,7 +27,7 @@ from batch_rows import RowStore
 from batch_workers import WorkerPool
 from encoding import encode_png
 from errors import OutputError
-from tab_batch import EXAMPLES, Shown, build_batch_tab, read_chosen, read_examples, read_files
+from tab_batch import EXAMPLES, Shown, Stop, build_batch_tab, read_chosen, read_examples, read_files
 
 if TYPE_CHECKING:
     from service import Service
@@ -138,7 +141,49 @@ def test_a_batch_that_is_stopped_leaves_nothing_behind(
     steps.close()
 
     assert [file for file in uploads if Path(file).exists()] == []
-    assert [worker._process.poll() for worker in pools[0].workers] == [0]
+    assert None not in [worker._process.poll() for worker in pools[0].workers]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="a process cannot be held here")
+def test_a_batch_can_be_stopped_while_a_picture_takes_long(
+    service: Service, uploads: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    """Stop waited for the pictures in flight, half a minute for pages of numbers."""
+    is_asked = threading.Event()
+
+    class Hanging(WorkerPool):
+        def answer(self, pairs: Any) -> Iterator[Any]:
+            is_asked.set()
+            for worker in self.workers:
+                worker._process.send_signal(signal.SIGSTOP)  # it will answer nothing
+            return super().answer(pairs)
+
+    monkeypatch.setattr(tab_batch, "WorkerPool", Hanging)
+    monkeypatch.setattr(tab_batch, "count_workers", lambda: 1)
+    stop = Stop()
+    steps = read_files(service, uploads, stop=stop)
+    assert next(steps).is_running
+
+    with ThreadPoolExecutor(1) as threads:
+        rest = threads.submit(list, steps)
+        is_asked.wait()
+        stop.ask()
+
+        [shown] = rest.result()
+
+    assert text_of(shown.page) == "Stopped. Nothing was kept."
+    assert not shown.is_running
+    assert [file for file in uploads if Path(file).exists()] == []
+
+
+def test_a_batch_is_stopped_between_two_pictures(service: Service, uploads: list[str]):
+    stop = Stop()
+    steps = read_files(service, uploads, stop=stop)
+    next(steps)
+
+    stop.ask()
+
+    assert [text_of(shown.page) for shown in steps] == ["Stopped. Nothing was kept."]
 
 
 def test_what_another_visitor_uploads_meanwhile_stays(service: Service, uploads: list[str]):
@@ -213,13 +258,10 @@ def test_a_visitor_has_one_batch_at_a_time(service: Service, uploads: list[str])
     [run] = [fn for fn in page.fns.values() if len(fn.targets) == 2 and fn.fn]
     assert run.fn is not None
 
-    steps = list(run.fn(uploads))
+    steps = list(run.fn(uploads, "digit", Stop()))
 
     assert run.trigger_mode == "once"
-    (*_, files, example), (*_, files_after, example_after) = steps[0], steps[-1]
-    assert [each["interactive"] for each in (files, example)] == [False, False]
-    assert [each["interactive"] for each in (files_after, example_after)] == [True, True]
-    assert files_after["value"] is None
+    assert {each["interactive"] for step in steps for each in step[-2:]} == {False}
 
 
 def test_without_files_there_are_examples(service: Service):

@@ -7,8 +7,10 @@ import pickle
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -40,6 +42,8 @@ def double_or_die(item: Any) -> Any:
         end = time.process_time() + LIMIT_S / 2
         while time.process_time() < end:
             pass
+    if item == "wait":
+        threading.Event().wait()
     if item == "print":
         print("a library that is talkative")
     return item * 2
@@ -147,3 +151,16 @@ def test_stopping_ends_the_process_and_tells_its_code(worker: WorkerProcess) -> 
     worker.ask([1])
 
     assert worker.stop() == 0
+
+
+def test_a_worker_that_is_killed_in_its_work_does_not_come_back(worker: WorkerProcess):
+    assert worker.ask(["a"]) == ["aa"]
+
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(worker.ask, ["wait"])
+        worker.kill()
+
+        with pytest.raises(WorkerError, match="was ended"):
+            asked.result()
+    with pytest.raises(WorkerError, match="was ended"):
+        worker.ask(["a"])
