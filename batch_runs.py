@@ -13,13 +13,16 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from errors import DataFormatError, OutputError
 from utils import atomic_write
 
+BEGUN = "begun"  # when a run was begun, among its settings
+TIME_FORM = "%Y-%m-%d_%H-%M-%S"  # of a run's name, in local time; 19 characters
 TITLE_BYTES = 100  # of a run's name; a file system takes 255, or 143 where it is encrypted
 
 log = logging.getLogger(__name__)
@@ -53,8 +56,19 @@ class Run:
         return read_settings(self.config)
 
     def save_config(self, config: Mapping[str, Any]) -> None:
-        """Write what a later run has to know to go on with this one."""
-        write_settings(self.config, config)
+        """Write what a later run has to know to go on with this one, and when it was begun."""
+        begun = datetime.now(timezone.utc)
+        if self.config.exists():  # it goes on
+            begun = self.find_begun(self.read_config())
+        write_settings(self.config, {**config, BEGUN: begun.isoformat()})
+
+    def find_begun(self, config: Mapping[str, Any]) -> datetime:
+        """Tell when it was begun; of a run of an older version, by the local time in its name."""
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            return datetime.fromisoformat(config[BEGUN]).astimezone(timezone.utc)
+        with contextlib.suppress(ValueError):
+            return datetime.strptime(self.name[:19], TIME_FORM).astimezone(timezone.utc)
+        return datetime.min.replace(tzinfo=timezone.utc)
 
     @contextlib.contextmanager
     def keep_diary(self) -> Iterator[logging.Logger]:
@@ -108,7 +122,7 @@ def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
 
 
 def find_run(output: Path, what: Mapping[str, Any]) -> Run | None:
-    """Find the last run whose settings hold these values; None if there is none.
+    """Find the run begun last whose settings hold these values; None if there is none.
 
     A run whose settings cannot be read is named in the log and passed over.
 
@@ -119,7 +133,8 @@ def find_run(output: Path, what: Mapping[str, Any]) -> Run | None:
     what : mapping
         Values in `config.json`; one that is false may be missing there.
     """
-    for path in sorted((output / "logs").glob("*/config.json"), reverse=True):
+    found: list[tuple[datetime, str, Run]] = []
+    for path in (output / "logs").glob("*/config.json"):
         run = Run(path.parent.name, output)
         try:
             config = run.read_config()
@@ -127,7 +142,10 @@ def find_run(output: Path, what: Mapping[str, Any]) -> Run | None:
             log.warning("left out: %s", error)
             continue
         if all((config.get(name) or False) == (value or False) for name, value in what.items()):
-            return run
+            # Names are in local time, which goes back: on a journey, and when summer time ends.
+            found.append((run.find_begun(config), run.name, run))
+    if found:
+        return max(found, key=itemgetter(0, 1))[-1]
     log.info("no earlier run of %s in %s: beginning a new one", what["source"], output)
     return None
 
@@ -141,7 +159,7 @@ def make_run(output: Path, title: str) -> Run:
         If they cannot be made.
     """
     title = re.sub(r"[^\w.-]+", "_", title).encode()[:TITLE_BYTES].decode(errors="ignore")
-    name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{title}"
+    name = f"{datetime.now():{TIME_FORM}}_{title}"
     for number in itertools.count(1):
         run = Run(f"{name}_{number}" if number > 1 else name, output)
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batch_runs import find_run, make_run
+from batch_runs import Run, find_run, make_run, write_settings
 from errors import OutputError
 
 
@@ -21,6 +21,50 @@ def test_the_last_run_of_the_same_source_is_found(tmp_path):
     assert found.name == runs[1].name
     assert found.read_config()["source"] == "a"
     assert find_run(tmp_path, {"source": "a", "numbers": True}) is None
+
+
+def make_named(output: Path, name: str, begun: str | None) -> Run:
+    """Make a run as another time, or another version, would have done."""
+    run = Run(name, output)
+    run.rows.parent.mkdir(parents=True)
+    settings = {"source": "a"} if begun is None else {"source": "a", "begun": begun}
+    write_settings(run.config, settings)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        pytest.param(
+            ("2026-10-25_02-50-00_a", "2026-10-25T00:50:00+00:00"),
+            ("2026-10-25_02-10-00_a", "2026-10-25T01:10:00+00:00"),
+            id="the end of summer time",
+        ),
+        pytest.param(
+            ("2026-03-01_20-00-00_a", None), ("2026-03-02_08-00-00_a", None), id="an older version"
+        ),
+        pytest.param(
+            ("2026-03-01_20-00-00_a", None),
+            ("2026-01-01_00-00-00_a", "2026-06-01T00:00:00+00:00"),
+            id="an older version, and a clock that was wrong",
+        ),
+        pytest.param(("renamed", "some day"), ("2026-03-01_20-00-00_a", None), id="no time at all"),
+    ],
+)
+def test_the_run_begun_last_is_found_whatever_its_name_says(tmp_path, earlier, later):
+    """Names are in local time: after a journey west --resume took the run of the day before."""
+    make_named(tmp_path, *earlier)
+    last = make_named(tmp_path, *later)
+
+    assert find_run(tmp_path, {"source": "a"}) == last
+
+
+def test_a_run_that_goes_on_keeps_the_time_when_it_was_begun(tmp_path):
+    run = make_named(tmp_path, "2026-10-25_02-10-00_a", "2026-10-25T01:10:00+00:00")
+
+    run.save_config({"source": "a"})
+
+    assert run.read_config()["begun"] == "2026-10-25T01:10:00+00:00"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
@@ -44,7 +88,9 @@ def test_settings_are_kept_as_json(tmp_path):
 
     run.save_config({"source": "a", "numbers": True})
 
-    assert json.loads(run.config.read_text(encoding="utf-8")) == {"source": "a", "numbers": True}
+    kept = json.loads(run.config.read_text(encoding="utf-8"))
+    assert kept.pop("begun").endswith("+00:00")
+    assert kept == {"source": "a", "numbers": True}
 
 
 @pytest.mark.parametrize("title", ["x" * 240, "七" * 80, "é" * 120])
