@@ -80,6 +80,8 @@ class Source:
     count : callable
         Counts the inputs without reading them; None if that would take as long as reading, or is
         not possible any more.
+    start : str
+        How the paths of its rows start, as the source was spelled: "scans/" or "/home/ann/scans/".
     """
 
     kind: str
@@ -87,6 +89,7 @@ class Source:
     where: str
     read: Callable[[], Iterator[Input]]
     count: Callable[[], int | None] = lambda: None
+    start: str = ""
 
     def check_resumable(self) -> None:
         """Refuse to go on with a source that cannot be told from another.

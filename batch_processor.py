@@ -243,7 +243,7 @@ class BatchProcessor:
             predictor = self._load()
             earlier = self._find_earlier(found) if resume else None
             self._run = run = earlier or make_run(self.output, found.name)
-            with contextlib.closing(RowStore(run.rows, settings.task.columns)) as store:
+            with contextlib.closing(self._open_rows(run, found, bool(earlier))) as store:
                 self._save_config(run, found, predictor)
                 with run.keep_diary():
                     self._read(found, itertools.chain([first], inputs), pool, predictor, store)
@@ -260,6 +260,11 @@ class BatchProcessor:
         """Find the last run of the same source."""
         return find_run(self.output, {"source": source.where, "numbers": self.settings.numbers})
 
+    def _open_rows(self, run: Run, source: Source, is_earlier: bool) -> RowStore:
+        """Open the rows of a run, which may spell the same source in another way."""
+        before = run.read_config().get("start", source.start) if is_earlier else source.start
+        return RowStore(run.rows, self.settings.task.columns, starts=(before, source.start))
+
     def _forget(self, run: Run) -> None:
         """Remove the folders of a run that has found nothing."""
         self._run = None
@@ -272,6 +277,7 @@ class BatchProcessor:
         run.save_config(
             {
                 "source": source.where,
+                "start": source.start,
                 "kind": source.kind,
                 "model": checkpoint.path.stem,
                 "model_version": checkpoint.version,

@@ -17,7 +17,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
@@ -88,6 +88,9 @@ class RowStore:
         The SQLite file; made, with its folder, if it is not there.
     columns : mapping, default=COLUMNS
         What a row holds: `COLUMNS` or `NUMBER_COLUMNS`.
+    starts : (str, str), optional
+        How the paths of the rows that are there start, and how those to come do, where the same
+        source is spelled in another way now; see `batch_input.Source`.
 
     Raises
     ------
@@ -100,8 +103,15 @@ class RowStore:
         Rows written, and how many of them `find_earlier` could give, since it was opened.
     """
 
-    def __init__(self, path: Path, columns: Mapping[str, str] = COLUMNS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        columns: Mapping[str, str] = COLUMNS,
+        *,
+        starts: tuple[str, str] = ("", ""),
+    ) -> None:
         self.path = path
+        self._starts = starts
         self._columns = {**columns, **PRIVATE_COLUMNS}
         self._names = ", ".join(self._columns)
         self._marks = ", ".join("?" for _ in self._columns)
@@ -141,6 +151,10 @@ class RowStore:
         )
         self._db.execute("DELETE FROM rows")
         self._db.execute("DELETE FROM skipped")
+        before, now = self._starts
+        if before != now:
+            self._db.create_function("respell", 1, partial(_respell, before=before, now=now))
+            self._db.execute("UPDATE OR REPLACE earlier SET path = respell(path)")
         self.has_earlier = bool(self._db.execute("SELECT 1 FROM earlier LIMIT 1").fetchone())
 
     def find_earlier(self, item: Input, version: str, *, with_hash: bool = False) -> Row | None:
@@ -206,6 +220,17 @@ class RowStore:
             f"cannot write {self.path}: {error}; the {count:,} rows written before are intact: "
             "make room or allow writing, then go on with --resume"
         )
+
+
+def _respell(path: str, *, before: str, now: str) -> str:
+    """Let a path that starts as before start as it does now.
+
+    >>> _respell("scans/1/a.png", before="scans/", now="/home/ann/scans/")
+    '/home/ann/scans/1/a.png'
+    """
+    # A list may name files that lie elsewhere, and these keep their names.
+    is_below = path.startswith(before) and (bool(before) or not Path(path).is_absolute())
+    return now + path.removeprefix(before) if is_below else path
 
 
 class Results(Sequence[Row]):

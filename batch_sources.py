@@ -43,7 +43,14 @@ from archives import (
 )
 from batch_input import Input, Source
 from errors import DataFormatError, DataNotFoundError, DigitError, SettingsError
-from folders import count_files, count_matches, describe_listed, read_folder, read_glob
+from folders import (
+    count_files,
+    count_matches,
+    describe_listed,
+    read_folder,
+    read_glob,
+    start_of_glob,
+)
 from kaggle import has_labels, is_kaggle, read_rows
 from labels import LABEL_RULES, NONE, find_columns, find_label, means_no_digit, read_label
 from object_store import is_address, read_address
@@ -127,6 +134,7 @@ def _recognise(what: str, recursive: bool) -> Source:
             where,
             lambda: read_glob(what),
             lambda: count_matches(what),
+            start=printable(start_of_glob(what)),
         )
     if path.is_dir():
         return Source(
@@ -135,9 +143,11 @@ def _recognise(what: str, recursive: bool) -> Source:
             where,
             lambda: read_folder(what, recursive=recursive),
             lambda: count_files(what, recursive=recursive),
+            start=printable(f"{path}{os.sep}"),
         )
     if path.is_file():
-        return _recognise_file(path, where)
+        beside = "" if path.parent == Path() else f"{path.parent / '_'}"[:-1]
+        return replace(_recognise_file(path, where), start=printable(beside))
     raise DataNotFoundError(
         f"{what}: no such folder or file; give a folder, a pattern in quotes, a list (.txt), "
         "a manifest (.csv), a .zip or a .tar"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,6 +21,8 @@ from pathlib import Path
 
 from batch_input import Input
 from utils import printable
+
+_MAGIC = re.compile(r"[*?\[]|$")  # what begins a pattern, or the end where there is none
 
 
 def read_folder(folder: str, *, recursive: bool = True) -> Iterator[Input]:
@@ -77,6 +80,18 @@ def read_glob(pattern: str) -> Iterator[Input]:
         # Path.is_dir would raise below a folder that may be listed, but not entered.
         if not os.path.isdir(path):  # noqa: PTH112
             yield _from_file(path)
+
+
+def start_of_glob(pattern: str) -> str:
+    """Give what all files that match begin with, as `read_glob` spells it: the folders before *.
+
+    >>> start_of_glob("scans/2026/*/*.png"), start_of_glob("*.png")
+    ('scans/2026/', '')
+    """
+    if "**" in Path(pattern).parts:
+        pattern = str(Path(pattern))
+    plain = _MAGIC.split(pattern, maxsplit=1)[0]
+    return plain[: plain.rfind(os.sep) + 1]
 
 
 def count_matches(pattern: str) -> int:

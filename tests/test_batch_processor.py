@@ -239,6 +239,57 @@ def test_an_earlier_row_takes_the_label_of_today(pictures, tiny_predictor, tmp_p
     assert after == before | {"label": seven}  # with `seconds` as before: it was not read anew
 
 
+@pytest.mark.parametrize(
+    ("where", "spelled"),
+    [
+        pytest.param(".", "pictures", id="a folder"),
+        pytest.param("pictures", ".", id="the folder itself"),
+        pytest.param(".", "./pictures/*/*.png", id="a pattern"),
+        pytest.param(".", "pictures/**/*.png", id="a pattern with any number of folders"),
+        pytest.param(".", "lists/list.txt", id="a list"),
+        pytest.param("lists", "list.txt", id="a list beside"),
+        pytest.param(".", "scans.zip", id="a zip"),
+    ],
+)
+def test_rows_are_kept_where_the_same_source_is_spelled_in_another_way(
+    processor, pictures, tmp_path, monkeypatch, where, spelled
+):
+    """The run was found by the place, but none of its rows, so that all was read again."""
+    names = [*pictures.glob("[0-9]/*.png")]
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "list.txt").write_text(
+        "".join(f"../pictures/{name.relative_to(pictures)}\n" for name in names), encoding="utf-8"
+    )
+    with zipfile.ZipFile(tmp_path / "scans.zip", "w") as archive:
+        for name in names:
+            archive.write(name, name.relative_to(pictures))
+    monkeypatch.chdir(tmp_path / where)
+    before = list(processor.process(spelled))
+    errors = sum(row["status"] == "error" for row in before)
+
+    after = list(processor.process(Path(spelled).absolute(), resume=True))
+    assert processor.summary()["read_now"] == errors
+    assert all(Path(row["path"]).is_absolute() for row in after)
+    again = list(processor.process(spelled, resume=True))
+
+    assert processor.summary()["read_now"] == errors
+    assert [row["path"] for row in again] == [row["path"] for row in before]
+    assert len(list((processor.output / "logs").iterdir())) == 1
+
+
+def test_files_that_a_list_names_elsewhere_keep_their_rows_too(
+    processor, pictures, tmp_path, monkeypatch
+):
+    pictures_named = "".join(f"{name}\n" for name in pictures.glob("[0-9]/*.png"))
+    (tmp_path / "list.txt").write_text(pictures_named, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    processor.process("list.txt")
+
+    processor.process(tmp_path / "list.txt", resume=True)
+
+    assert processor.summary()["read_now"] == 0
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_resuming_an_archive_goes_by_the_content_of_its_files(processor, handwriting, kind):
