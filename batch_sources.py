@@ -208,7 +208,8 @@ def read_manifest(path: Path) -> Iterator[Input]:
             yield from _read_named(
                 (
                     path.parent / (row[path_column] or ""),
-                    row[label_column] or None if label_column else None,
+                    # An empty cell says something too: a folder's name does not count then.
+                    row[label_column] or "" if label_column else None,
                 )
                 for row in rows
             )

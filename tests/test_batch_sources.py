@@ -247,6 +247,20 @@ def test_labels_come_from_folders_and_from_names_only_on_request(tmp_path, name,
     assert item.label == label
 
 
+def test_an_empty_label_in_a_table_wins_over_the_name_of_the_folder(tmp_path):
+    """A row of which nobody knew what it shows was counted as read right, or wrong."""
+    (tmp_path / "7").mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / "7" / name).write_bytes(png())
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label\n7/a.png,\n7/b.png\n7/c.png,1\n", encoding="utf-8")
+    names = tmp_path / "names.csv"
+    names.write_text("path\n7/a.png\n", encoding="utf-8")
+
+    assert [item.label for item in open_source(table).read()] == [None, None, 1]
+    assert [item.label for item in open_source(names).read()] == [7]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "error", "hint"),
     [
