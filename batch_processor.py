@@ -47,6 +47,7 @@ from batch_rows import (
     WRITERS,
     Results,
     RowStore,
+    explain_correct,
     summarise_run,
     write_skipped,
 )
@@ -512,9 +513,11 @@ def describe(summary: dict[str, Any], folder: Path) -> str:
         f"({summary['pictures_per_second']:,.0f} a second) with {summary['model']}",
     ]
     if summary["labelled"]:
+        but = explain_correct(summary)
         lines.append(
             f"accuracy {summary['accuracy']:.2%}: {summary['correct']:,} of "
             f"{summary['labelled']:,} with a known {'number' if summary['numbers'] else 'digit'}"
+            f"{but and f'; of the right ones {but}'}"
         )
     if summary["skipped"]:
         files = count_noun(summary["skipped"], "other file")

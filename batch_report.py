@@ -17,7 +17,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from batch_rows import Results, Row
+from batch_rows import Results, Row, explain_correct
 from encoding import picture_url
 from errors import ImageError
 from picture import open_picture
@@ -60,6 +60,7 @@ def write_report(
         TEMPLATE.read_text(encoding="utf-8"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     ).render(
         summary=summary,
+        correct_but=explain_correct(summary),
         answer=results.answer,
         queue=[_card(row, seen, pictures) for row, seen in results.doubtful(QUEUE_LENGTH)],
         mistakes=[_card(row, seen, pictures) for row, seen in results.worst_mistakes(MISTAKES)],

@@ -353,9 +353,10 @@ def summarise(results: Results) -> dict[str, Any]:
     dict
         Plain values: `pictures`, one count for each status, `skipped`, `digits` (ten counts; None
         for numbers), `confidences` (ten counts, from 0-10 % to 90-100 %), `reasons` (each with a
-        count and an example), and where labels are known `labelled`, `correct`, `accuracy` and
-        `confusion` (ten rows of ten counts, by label and then by digit; None for numbers), else
-        None.
+        count and an example), and where labels are known `labelled`, `correct` (the best guess
+        counts, whatever the verdict), `correct_by_status` (one count for each status), `accuracy`
+        and `confusion` (ten rows of ten counts, by label and then by digit; None for numbers),
+        else None.
     """
     statuses = dict(results.query("SELECT status, count(*) FROM rows GROUP BY status"))
     tenths = dict(
@@ -430,12 +431,33 @@ def _score(results: Results) -> dict[str, Any]:
     ((labelled, correct),) = results.query(
         f"SELECT count(label), coalesce(sum({results.answer} = label), 0) FROM rows"
     )
+    right = dict(
+        results.query(
+            f"SELECT status, count(*) FROM rows WHERE {results.answer} = label GROUP BY status"
+        )
+    )
     return {
         "labelled": labelled,
         "correct": correct,
+        "correct_by_status": {status: right.get(status, 0) for status in STATUSES},
         "accuracy": round(correct / labelled, 6) if labelled else None,
         "confusion": _confuse(results) if labelled and results.answer == "digit" else None,
     }
+
+
+def explain_correct(summary: Mapping[str, Any]) -> str:
+    """Say how many of the right answers were not given as sure, and that they count; or nothing.
+
+    >>> explain_correct({"correct_by_status": {"ok": 7, "unsure": 1, "not a digit": 2}})
+    '1 unsure and 2 refused: the best guess counts, whatever the verdict'
+    """
+    right = summary["correct_by_status"]
+    if not (right["unsure"] or right["not a digit"]):
+        return ""
+    return (
+        f"{right['unsure']:,} unsure and {right['not a digit']:,} refused: "
+        "the best guess counts, whatever the verdict"
+    )
 
 
 def _confuse(results: Results) -> list[list[int]]:

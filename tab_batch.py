@@ -36,6 +36,7 @@ from batch_rows import (
     Results,
     Row,
     RowStore,
+    explain_correct,
     summarise_run,
     write_csv,
     write_json,
@@ -433,9 +434,11 @@ def _accuracy(summary: Mapping[str, Any]) -> str:
     labelled, correct = summary["labelled"], summary["correct"]
     if not labelled:
         return ""
+    but = explain_correct(summary)
     return (
         f'<p class="batch-accuracy"><b>{100 * correct / labelled:.1f} %</b> read right: '
-        f"{correct:,} of {labelled:,} in folders that say what they show</p>"
+        f"{correct:,} of {labelled:,} in folders that say what they show"
+        f"{but and f'; of the right ones {but}'}</p>"
     )
 
 

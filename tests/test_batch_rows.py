@@ -297,6 +297,7 @@ def test_a_summary_counts_and_scores(store):
             row("4", label=5, status="error", digit=None, confidence=None, reason="9 bytes"),
             row("5", label=None, status="error", digit=None, confidence=None, reason="10 bytes"),
             row("6", label=None, status="not a digit", digit=None, confidence=None),
+            row("7", label=3, status="not a digit", confidence=0.55),
         ],
         skipped=[("notes.txt", "not a picture")],
     )
@@ -305,14 +306,16 @@ def test_a_summary_counts_and_scores(store):
 
     summary = summarise(results)
 
-    assert (summary["pictures"], summary["skipped"], summary["error"]) == (6, 1, 2)
-    assert summary["digits"] == [0, 0, 0, 3, 0, 0, 0, 0, 0, 0]
-    assert summary["confidences"] == [0, 0, 0, 0, 0, 1, 0, 0, 0, 2]
+    assert (summary["pictures"], summary["skipped"], summary["error"]) == (7, 1, 2)
+    assert summary["digits"] == [0, 0, 0, 4, 0, 0, 0, 0, 0, 0]
+    assert summary["confidences"] == [0, 0, 0, 0, 0, 2, 0, 0, 0, 2]
     assert summary["reasons"] == [{"count": 2, "reason": "10 bytes", "example": "5"}]
-    assert (summary["labelled"], summary["correct"], summary["accuracy"]) == (4, 1, 0.25)
+    assert (summary["labelled"], summary["correct"], summary["accuracy"]) == (5, 2, 0.4)
+    by_status = {"ok": 1, "unsure": 0, "not a digit": 1, "error": 0}
+    assert summary["correct_by_status"] == by_status
     assert summary["confusion"][8][3] == 2
     assert [each["path"] for each, _ in results.worst_mistakes(5)] == ["2", "3"]
-    assert [each["path"] for each, _ in results.doubtful(5)] == ["3", "2", "6"]
+    assert [each["path"] for each, _ in results.doubtful(5)] == ["3", "7", "2", "6"]
 
 
 @pytest.mark.parametrize(

@@ -440,6 +440,25 @@ def test_folders_named_by_digits_tell_how_many_were_read_right(service: Service,
     assert page.count("should be 3") == page.count(" batch-wrong") == 2
 
 
+def test_the_share_read_right_says_how_many_of_it_were_refused(
+    service: Service, sorted_zip: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Nine of twelve counted as right, while all twelve rows showed no digit."""
+    add = RowStore.add
+
+    def refuse(self: RowStore, rows: Any, skipped: Any = ()) -> None:
+        refused = [row | {"status": "not a digit"} if row["digit"] else row for row in rows]
+        add(self, refused, skipped)
+
+    monkeypatch.setattr(RowStore, "add", refuse)
+
+    page, report = read_report(read_files(service, [str(sorted_zip)]))
+
+    told = "0 unsure and 1 refused: the best guess counts, whatever the verdict"
+    assert f"1 of 3 in folders that say what they show; of the right ones {told}" in text_of(page)
+    assert f"right of 3 with a known digit; of the right ones {told}" in text_of(report)
+
+
 def test_without_such_folders_nothing_is_said_about_right_and_wrong(
     service: Service, digit_png: Callable[..., Path]
 ):
