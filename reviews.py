@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,11 +28,14 @@ from errors import DataFormatError, DataNotFoundError, DigitError, OutputError, 
 from labels import list_columns, means_no_digit, read_digit
 from picture import PictureSource
 from preprocess import prepare
+from utils import printable
 
 # Where several of these columns are there, the first counts.
 REVIEW_COLUMNS = ("review", "correct", "label")
 _DIGIT_COLUMNS = ("digit", "read_as")
 _VERDICT_COLUMNS = ("verdict", "status")
+
+_ESCAPED = re.compile(r"\\u(dc[89a-f][0-9a-f])")  # by `utils.printable`
 
 Found: TypeAlias = "Path | bytes | DigitError"
 
@@ -176,7 +180,7 @@ def find_pictures(reviews: Sequence[Review], folder: Path) -> Iterator[tuple[Rev
         if archive is None:
             yield review, path
         else:
-            packed[archive][str(path)].append(review)
+            packed[archive][printable(path)].append(review)
     for archive, wanted in packed.items():
         yield from _unpack(archive, wanted)
 
@@ -298,6 +302,8 @@ def _locate(name: str, folder: Path) -> Path:
     """Find the file that a table means; the first guess if there is none."""
     # A batch puts an apostrophe before what a spreadsheet would take for a formula.
     names = [name, name.removeprefix("'")]
+    # And it writes a byte that is no UTF-8 as \udcff; a file may also be called so.
+    names += [_ESCAPED.sub(lambda found: chr(int(found[1], 16)), each) for each in names]
     guesses = [base / each for each in names for base in (folder, Path())]
     # Path.is_file would raise for a name that is too long, or below a folder not to be entered.
     return next(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from batch_processor import BatchProcessor
 from errors import DataFormatError, DataNotFoundError, DigitError, OutputError
 from feedback import FeedbackStore
 from reviews import Review, find_pictures, import_reviews, read_reviews
+from utils import printable
 
 if TYPE_CHECKING:
     from predict import MNISTPredictor
@@ -126,6 +128,29 @@ def test_pictures_are_found_beside_the_table_and_in_the_current_folder(
 
     where = [path.resolve() for _, path in found if isinstance(path, Path)]
     assert where == [beside, here, here, odd, tmp_path / "table" / "gone.png"]
+
+
+@pytest.mark.parametrize("name", [b"bad\xff.png", b"=\xe9.png", b"bad\\udcff.png"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_picture_is_found_whatever_bytes_its_name_holds(
+    tmp_path: Path, digit_png: Callable[..., Path], name: bytes, packed: bool
+):
+    """A batch writes such a byte as \\udcff, and the import said that there is no such file."""
+    folder = tmp_path / os.fsdecode(name)
+    path = folder.with_suffix(".zip") if packed else folder
+    try:
+        path.write_bytes(b"")
+    except OSError:
+        pytest.skip("this file system takes only names in UTF-8")
+    if packed:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.write(digit_png(7), "7.png")
+    shown = printable(path.name) + ("/7.png" if packed else "")
+    shown = f"'{shown}" if shown.startswith("=") else shown
+
+    [(_, found)] = find_pictures([Review(2, shown, 7)], tmp_path)
+
+    assert found == (digit_png(7).read_bytes() if packed else path)
 
 
 @pytest.mark.parametrize("suffix", ["zip", "tar.gz"])
