@@ -101,7 +101,7 @@ def measure_step(
     -------
     dict
         `step`, `pictures` (in an epoch), `seconds` (of training), and for each set its `accuracy`
-        (see `measures.Share`; None without digits) and `separation` (how well doubt tells digits
+        (see `measures.Share`; None without digits) and `roc_auc` (how well doubt tells digits
         from the rest: 0.5 is chance, 1.0 perfect; None where one of the two is missing).
     """
     check_settings(settings)
@@ -115,7 +115,7 @@ def measure_step(
         found = summarise(read_samples(predictor, samples, workers=workers, title=source))
         sets[source] = {
             "accuracy": found["accuracy"] if found["digits"] else None,
-            "separation": found["separation"],
+            "roc_auc": found["roc_auc"],
         }
     return {
         "step": step,
@@ -150,9 +150,9 @@ def to_markdown(rows: Sequence[dict[str, Any]], conditions: str) -> str:
 
 def _cell(found: dict[str, Any]) -> str:
     """Say how one set was read: the accuracy, and how well non-digits were told apart, if known."""
-    accuracy, separation = found["accuracy"], found["separation"]
+    accuracy, roc_auc = found["accuracy"], found["roc_auc"]
     parts = [] if accuracy is None else [f"{accuracy['value']:.2%}".replace("%", " %")]
-    parts += [] if separation is None else [f"(no digit: {separation:.3f})"]
+    parts += [] if roc_auc is None else [f"(no digit: {roc_auc:.3f})"]
     return " ".join(parts)
 
 

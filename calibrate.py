@@ -26,7 +26,7 @@ import torch
 from dataset import data_dir, load_mnist
 from errors import OutputError
 from hands import VALIDATION_COUNT, VALIDATION_SEED, make_hands, make_non_digits
-from measures import calibration_error, separation, surprise
+from measures import calibration_error, negative_log_likelihood, roc_auc
 from model import DigitNetwork, compute_logits
 from predict import measure_doubt
 from registry import Checkpoint, load_checkpoint, save_checkpoint
@@ -107,7 +107,7 @@ def to_probabilities(logits: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def fit_temperature(digits: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
-    """Find the temperature at which the right digits surprise least, each set counting the same.
+    """Find the temperature of the least negative log-likelihood, each set counting the same.
 
     Parameters
     ----------
@@ -126,9 +126,10 @@ def fit_temperature(digits: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
     from scipy.optimize import minimize_scalar
 
     def cost(log_temperature: float) -> float:
-        heat = float(np.exp(log_temperature))
+        temperature = float(np.exp(log_temperature))
         return sum(
-            surprise(to_probabilities(logits, heat), labels) or 0.0 for logits, labels in digits
+            negative_log_likelihood(to_probabilities(logits, temperature), labels) or 0.0
+            for logits, labels in digits
         )
 
     return float(np.exp(minimize_scalar(cost, bounds=LOG_TEMPERATURE, method="bounded").x))
@@ -178,7 +179,7 @@ def judge(evidence: Evidence, temperature: float, refusal: dict[str, float]) -> 
     -------
     dict
         For each set of digits its `accuracy`, `calibration_error`, `unsure` and `refused` (parts
-        of all), and for the non-digits `ok`, `unsure`, `refused` and their `separation` from the
+        of all), and for the non-digits `ok`, `unsure`, `refused` and their `roc_auc` from the
         digits of all sets.
     """
     found: dict[str, Any] = {}
@@ -194,7 +195,7 @@ def judge(evidence: Evidence, temperature: float, refusal: dict[str, float]) -> 
         }
     doubt = measure_doubt(to_probabilities(evidence.non_digits, temperature))
     every = np.concatenate(list(doubts.values()))
-    found["non-digits"] = {**_count(doubt, refusal), "separation": separation(-every, -doubt)}
+    found["non-digits"] = {**_count(doubt, refusal), "roc_auc": roc_auc(-every, -doubt)}
     return found
 
 
@@ -289,7 +290,7 @@ def format_result(found: dict[str, Any]) -> str:
             f"{name:<12}  {_percent(right):>8}  {_percent(error):>11}  "
             f"{_percent(row['ok']):>8}  {_percent(row['unsure']):>8}  {_percent(row['refused']):>8}"
         )
-    separated = found["sets"]["non-digits"]["separation"]
+    separated = found["sets"]["non-digits"]["roc_auc"]
     return "\n".join([*lines, "", f"doubt tells digits from the rest in {separated:.2%} of pairs"])
 
 

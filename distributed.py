@@ -57,7 +57,7 @@ class Team:
         # Each process keeps its own statistics of batch normalisation; the leader's count.
         return nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
 
-    def hand_out(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """Give the leader's value to all; everyone waits for it here.
 
         Tensors arrive on the CPU: pickled as they are, those of the leader's card would come to
@@ -75,7 +75,7 @@ class Team:
         received: T = torch.load(io.BytesIO(contents[0]), map_location="cpu", weights_only=True)
         return received
 
-    def add_up(self, values: Tensor) -> Tensor:
+    def all_reduce(self, values: Tensor) -> Tensor:
         """Add up the tensors of all processes, in place."""
         if self.size > 1:
             dist.all_reduce(values)

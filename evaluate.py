@@ -46,8 +46,8 @@ from measures import (
     calibration_bins,
     calibration_error,
     coverage_curve,
-    separation,
-    surprise,
+    negative_log_likelihood,
+    roc_auc,
 )
 from model import CLASSES, FORWARD_BATCH
 from pixels import to_bytes
@@ -188,8 +188,9 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     dict
         Plain values. `accuracy` and `ok_but_wrong` (see `measures.Share`); `classes` and, for each
         known group, `groups`: rows of pictures, accuracy and verdicts; `confusion` (ten rows of
-        ten counts, by label and then by digit); `calibration` (error, bins, surprise);
-        `coverage` (points of a curve); `verdicts` of digits and non-digits; `separation` of the
+        ten counts, by label and then by digit); `calibration` (error, bins,
+        negative_log_likelihood);
+        `coverage` (points of a curve); `verdicts` of digits and non-digits; `roc_auc` of the
         two by doubt, or None where one is missing.
     """
     digits = [outcome for outcome in outcomes if outcome.sample.label != NOT_A_DIGIT]
@@ -218,11 +219,11 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "calibration": {
             "error": calibration_error(confidence[has_answer], right[has_answer]),
             "bins": calibration_bins(confidence[has_answer], right[has_answer]),
-            "surprise": surprise(_probabilities(read), labels),
+            "negative_log_likelihood": negative_log_likelihood(_probabilities(read), labels),
         },
         "coverage": _thin_curve(confidence, right),
         "verdicts": {"digits": _count_verdicts(digits), "non_digits": _count_verdicts(others)},
-        "separation": _separation(digits, others),
+        "roc_auc": _roc_auc(digits, others),
     }
 
 
@@ -285,12 +286,12 @@ def _thin_curve(confidence: np.ndarray, right: np.ndarray) -> list[dict[str, flo
     ]
 
 
-def _separation(digits: Sequence[Outcome], others: Sequence[Outcome]) -> float | None:
+def _roc_auc(digits: Sequence[Outcome], others: Sequence[Outcome]) -> float | None:
     """Say how well doubt tells digits from the rest; what could not be read has none."""
     doubts = [measure_doubt(_probabilities(part)) for part in (digits, others)]
     if not all(map(len, doubts)):
         return None
-    return separation(-doubts[0], -doubts[1])
+    return roc_auc(-doubts[0], -doubts[1])
 
 
 def choose_cards(outcomes: Sequence[Outcome]) -> dict[str, list[Card]]:

@@ -144,7 +144,7 @@ class Learner:
             losses += loss.detach()
             right += (logits.argmax(dim=1) == labels).sum()
             seen += (labels != NOT_A_DIGIT).sum()
-        loss_sum, right_sum, seen_sum = team.add_up(sums).tolist()
+        loss_sum, right_sum, seen_sum = team.all_reduce(sums).tolist()
         score = Score(loss_sum / (per_epoch * team.size), right_sum / max(seen_sum, 1))
         if not math.isfinite(score.loss):
             raise DivergenceError(
@@ -174,12 +174,12 @@ class Learner:
         reduced = self.precision != torch.float32
         with torch.autocast(self.device.type, self.precision, enabled=reduced):
             logits = self.network(pixels).float()
-            heat = settings.teacher_temperature
-            advice = ask_teachers(self.teachers, pixels, heat) if self.teachers else None
+            temperature = settings.teacher_temperature
+            taught = ask_teachers(self.teachers, pixels, temperature) if self.teachers else None
         loss = compute_loss(logits, labels, label_smoothing=settings.label_smoothing)
-        if advice is not None:
-            taught = distillation_loss(logits, advice, heat)
-            loss = (1 - settings.teaching) * loss + settings.teaching * taught
+        if taught is not None:
+            distilled = distillation_loss(logits, taught, temperature)
+            loss = (1 - settings.teaching) * loss + settings.teaching * distilled
         return loss, logits.detach()
 
     def _step(self, loss: Tensor) -> None:

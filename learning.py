@@ -277,13 +277,13 @@ def compute_loss(logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0
     return torch.where(labels < 0, of_the_rest, of_digits).mean()
 
 
-def distillation_loss(logits: Tensor, advice: Tensor, temperature: float) -> Tensor:
+def distillation_loss(logits: Tensor, teacher_probabilities: Tensor, temperature: float) -> Tensor:
     """Cross entropy to the teachers' answers, both sides softened.
 
     Parameters
     ----------
     logits : Tensor of shape (B, 10)
-    advice : Tensor of shape (B, 10)
+    teacher_probabilities : Tensor of shape (B, 10)
         From `ask_teachers` with the same temperature.
     temperature : float
 
@@ -296,4 +296,4 @@ def distillation_loss(logits: Tensor, advice: Tensor, temperature: float) -> Ten
     ----------
     Hinton, Vinyals, Dean 2015, "Distilling the knowledge in a neural network", section 2.
     """
-    return F.cross_entropy(logits / temperature, advice) * temperature**2
+    return F.cross_entropy(logits / temperature, teacher_probabilities) * temperature**2

@@ -2,7 +2,7 @@
 
 Four questions are asked of a reader: how often is it right, and how surely do we know that
 (`Share`)? Does its confidence mean what it says (`calibration_error`)? How good is it on what it
-is sure of (`coverage_curve`)? Does a score tell two kinds of pictures apart (`separation`)?
+is sure of (`coverage_curve`)? Does a score tell two kinds of pictures apart (`roc_auc`)?
 
     >>> Share(995, 1000).value
     0.995
@@ -122,7 +122,7 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = BIN
     return float(gaps / len(confidence))
 
 
-def surprise(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
+def negative_log_likelihood(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
     """Compute the mean negative logarithm of the probability that the right digit was given.
 
     Parameters
@@ -166,7 +166,7 @@ def coverage_curve(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarra
     return accepted[is_last_of_equals] / len(order), accuracy[is_last_of_equals]
 
 
-def separation(wanted: np.ndarray, unwanted: np.ndarray) -> float:
+def roc_auc(wanted: np.ndarray, unwanted: np.ndarray) -> float:
     """Say how well a score tells two kinds of things apart: the area under its ROC curve.
 
     Parameters

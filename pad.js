@@ -2,8 +2,8 @@
 // (element, trigger, props, watch), after `answers.js`; `pad.build_pad` makes the elements that are
 // looked up here.
 //
-// What the pad shows is the end of a list of deeds: strokes, pictures and clears. Undo drops the
-// last deed and shows the rest, so it also brings back what was cleared or replaced.
+// What the pad shows is the end of a list of actions: strokes, pictures and clears. Undo drops the
+// last action and shows the rest, so it also brings back what was cleared or replaced.
 //
 // What the pad sends is
 //   {kind: "drawing" | "picture" | "sample", name, size, data: "data:image/png;base64,...", at, asked}
@@ -20,7 +20,7 @@ const LIVE_MS = 120; // while a stroke grows, the pad sends this often
 const ERASER_FACTOR = 1.6; // an eraser that is wider than the pen needs fewer strokes
 const CURSOR_STEP = 7; // for drawing with the arrow keys
 const SMALL_PICTURE = 100; // pixels; smaller pictures are shown as squares, not blurred
-const MOST_DEEDS = 100; // that can be undone; pictures among them may be large
+const MOST_ACTIONS = 100; // that can be undone; pictures among them may be large
 const PATIENCE_MS = 10_000; // after which a test picture is no longer waited for
 const NOTHING = "nothing"; // the kind of value that an empty pad has
 
@@ -38,15 +38,15 @@ const said = find("said");
 const camera = find("camera");
 const video = camera.querySelector("video");
 
-let deeds = [];
-let changes = 0; // of the deeds, so far
+let actions = [];
+let changes = 0; // of the actions, so far
 let stroke = null; // the one that is being drawn
 let erasing = false;
 let timer = null;
 let latest = null; // when the value that the pad has now came onto it
 let asked = 0; // the number of the latest question
 let begun = 0; // the first question about what is on the pad now; those before were about others
-let subject; // the deed with which that began
+let subject; // the action with which that began
 const awaitAnswer = watchAnswers(props, said, { isEmpty, isDrawing: () => stroke !== null });
 let spot = null; // where the keyboard's pen is
 let keyStroke = false; // whether it is down
@@ -54,18 +54,18 @@ let keyStroke = false; // whether it is down
 // ---- What is on the pad -----------------------------------------------------------------------
 
 function startOfScene() {
-  for (let i = deeds.length - 1; i >= 0; i--) {
-    if (deeds[i].kind !== "stroke" || deeds[i].fresh) return i;
+  for (let i = actions.length - 1; i >= 0; i--) {
+    if (actions[i].kind !== "stroke" || actions[i].fresh) return i;
   }
   return 0;
 }
 
 function scene() {
-  const shown = deeds.slice(startOfScene());
+  const shown = actions.slice(startOfScene());
   const head = shown[0];
   return {
     picture: head && head.kind === "picture" ? head.value : null,
-    strokes: shown.filter((deed) => deed.kind === "stroke"),
+    strokes: shown.filter((action) => action.kind === "stroke"),
   };
 }
 
@@ -98,7 +98,7 @@ function send() {
 
 function ask(value, again = false) {
   asked += 1;
-  const head = deeds[startOfScene()];
+  const head = actions[startOfScene()];
   if (again || head !== subject) begun = asked;
   subject = head;
   stage.dataset.begun = begun; // for who speaks about what is on the pad
@@ -111,19 +111,19 @@ function sendSoon() {
   if (timer === null) timer = setTimeout(send, LIVE_MS);
 }
 
-function add(deed) {
+function add(action) {
   closeCamera();
   changes += 1;
-  deeds.push(deed);
-  while (deeds.length > MOST_DEEDS && startOfScene() > 0) deeds.shift();
+  actions.push(action);
+  while (actions.length > MOST_ACTIONS && startOfScene() > 0) actions.shift();
   show();
 }
 
 // ---- Drawing it -------------------------------------------------------------------------------
 
-function prepareInk(deed) {
-  ink.globalCompositeOperation = deed.erase ? "destination-out" : "source-over";
-  ink.lineWidth = deed.width;
+function prepareInk(action) {
+  ink.globalCompositeOperation = action.erase ? "destination-out" : "source-over";
+  ink.lineWidth = action.width;
   ink.lineCap = ink.lineJoin = "round";
   ink.strokeStyle = ink.fillStyle = "#000";
 }
@@ -132,11 +132,11 @@ const middle = (a, b) => [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2];
 
 // Draws the part of a stroke that its point number `i` adds: a curve from middle to middle of the
 // straight pieces, so that a fast hand leaves no corners.
-function drawPoint(deed, i) {
-  const [before, from, to] = [deed.points[i - 2], deed.points[i - 1], deed.points[i]];
+function drawPoint(action, i) {
+  const [before, from, to] = [action.points[i - 2], action.points[i - 1], action.points[i]];
   ink.beginPath();
   if (!from) {
-    ink.arc(to[0], to[1], deed.width / 2, 0, 2 * Math.PI);
+    ink.arc(to[0], to[1], action.width / 2, 0, 2 * Math.PI);
     ink.fill();
     return;
   }
@@ -150,12 +150,12 @@ function drawPoint(deed, i) {
   ink.stroke();
 }
 
-function drawEnd(deed) {
-  const last = deed.points.length - 1;
+function drawEnd(action) {
+  const last = action.points.length - 1;
   if (last < 1) return;
   ink.beginPath();
-  ink.moveTo(...middle(deed.points[last - 1], deed.points[last]));
-  ink.lineTo(...deed.points[last]);
+  ink.moveTo(...middle(action.points[last - 1], action.points[last]));
+  ink.lineTo(...action.points[last]);
   ink.stroke();
 }
 
@@ -164,14 +164,14 @@ function show() {
   ink.setTransform(1, 0, 0, 1, 0, 0);
   ink.clearRect(0, 0, canvas.width, canvas.height);
   ink.setTransform(canvas.width / WIDE, 0, 0, canvas.height / HIGH, 0, 0);
-  for (const deed of strokes) {
-    prepareInk(deed);
-    deed.points.forEach((_, i) => drawPoint(deed, i));
-    drawEnd(deed);
+  for (const action of strokes) {
+    prepareInk(action);
+    action.points.forEach((_, i) => drawPoint(action, i));
+    drawEnd(action);
   }
   showPicture(value);
   stage.classList.toggle("pad-empty", isEmpty());
-  disable(find("undo"), deeds.length === 0);
+  disable(find("undo"), actions.length === 0);
   disable(find("clear"), isEmpty());
 }
 
@@ -274,10 +274,10 @@ function choosePen(eraser) {
 }
 
 function undo() {
-  if (!deeds.length || stroke) return;
+  if (!actions.length || stroke) return;
   closeCamera();
   changes += 1;
-  deeds.pop();
+  actions.pop();
   show();
   send();
 }

@@ -132,7 +132,7 @@ def train(
     set_seed(settings.seed)
     device = device or pick_device()
     data = load_data(settings, data_dir(wishes.data_dir), device)
-    team.hand_out("the data lie ready")  # the others find there what is made only once
+    team.broadcast("the data lie ready")  # the others find there what is made only once
     learner = build_learner(settings, device, wishes.models_dir, team, with_start=not resume)
     state = learner.state
     with run.alone():
@@ -141,7 +141,7 @@ def train(
         if resume and (folder / "resume.pt").is_file():  # otherwise `run.resume` says what to do
             _take_up_sources(learner, folder / "last.pth")
         first_epoch = run.resume(state) if resume else run.start()
-        team.hand_out((first_epoch, state.state_dict()))
+        team.broadcast((first_epoch, state.state_dict()))
         print(
             f"{settings.model}, {count_parameters(learner.model):,} parameters, on {device.type} "
             f"in {str(learner.precision).removeprefix('torch.')}; seed {settings.seed}; "
@@ -199,7 +199,7 @@ def _learn(
 ) -> None:
     """Go through the epochs that are left, and save what each has brought."""
     for epoch in range(first_epoch, run.epochs + 1):
-        if learner.team.hand_out(run.is_stuck):
+        if learner.team.broadcast(run.is_stuck):
             print(f"no better validation result for {run.patience} epochs: stopping early")
             break
         started = time.perf_counter()
@@ -249,16 +249,16 @@ def assist(
     """
     set_seed(settings.seed)
     device = device or pick_device()
-    team.hand_out("")
+    team.broadcast("")
     data = load_data(settings, data_dir(wishes.data_dir), device)
     learner = build_learner(settings, device, wishes.models_dir, team, with_start=not resume)
-    first_epoch, state = team.hand_out((1, learner.state.state_dict()))
+    first_epoch, state = team.broadcast((1, learner.state.state_dict()))
     learner.state.load_state_dict(state)
     # Other pictures need other changes and other dropout than the leader's.
     learner.changes.manual_seed(settings.seed + team.rank)
     torch.manual_seed(settings.seed + team.rank)
     for epoch in range(first_epoch, settings.epochs + 1):
-        if team.hand_out(False):
+        if team.broadcast(False):
             break
         learner.learn(data.train[(epoch - 1) % len(data.train)], epoch)
 

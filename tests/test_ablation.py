@@ -80,8 +80,8 @@ def test_a_set_that_does_not_exist_is_named_before_anything_is_trained(tmp_path,
 
 def test_a_set_without_digits_shows_how_well_they_are_told_apart():
     sets = {
-        "none.csv": {"accuracy": None, "separation": 0.98765},
-        "letters.csv": {"accuracy": None, "separation": None},  # no digits to tell them from
+        "none.csv": {"accuracy": None, "roc_auc": 0.98765},
+        "letters.csv": {"accuracy": None, "roc_auc": None},  # no digits to tell them from
     }
 
     table = to_markdown([{"step": "all", "pictures": 1000, "sets": sets}], "conditions")

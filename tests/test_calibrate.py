@@ -102,7 +102,7 @@ def test_doubt_that_knows_the_digits_is_said_to_separate_them() -> None:
 
     found = calibrate.judge(evidence, 1.0, {"unsure_above": 0.2, "not_a_digit_above": 0.8})
 
-    assert found["non-digits"] == {"ok": 0, "unsure": 0, "refused": 1, "separation": 1}
+    assert found["non-digits"] == {"ok": 0, "unsure": 0, "refused": 1, "roc_auc": 1}
 
 
 def test_a_verdict_begins_above_its_threshold() -> None:

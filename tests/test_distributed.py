@@ -120,8 +120,8 @@ def test_a_process_that_was_started_alone_is_a_team_of_one(
         assert (team, device) == (ALONE, torch.device("cpu"))
         assert team.is_leader
         assert team.wrap(model) is model
-        assert team.hand_out("word") == "word"
-        assert team.add_up(values) is values
+        assert team.broadcast("word") == "word"
+        assert team.all_reduce(values) is values
         team.check_batch(7)
 
 

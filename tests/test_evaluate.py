@@ -138,9 +138,9 @@ def test_no_pictures_are_no_mistake() -> None:
     found = summarise([])
 
     assert found["accuracy"]["value"] is None
-    assert found["calibration"] == {"error": None, "bins": [], "surprise": None}
+    assert found["calibration"] == {"error": None, "bins": [], "negative_log_likelihood": None}
     assert found["coverage"] == []
-    assert found["separation"] is None
+    assert found["roc_auc"] is None
 
 
 def test_a_note_in_a_labelled_folder_is_left_out(

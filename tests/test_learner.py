@@ -250,7 +250,7 @@ def test_an_epoch_asks_the_device_for_no_number_and_leaves_nothing_on_the_cpu(
 class Counted(Team):
     """A team whose sums are known: four steps with a loss of 2, half of 200 digits right."""
 
-    def add_up(self, values: torch.Tensor) -> torch.Tensor:
+    def all_reduce(self, values: torch.Tensor) -> torch.Tensor:
         """Refuse sums of another device than "meta"."""
         assert values.device.type == "meta"
         return torch.tensor([8.0, 100.0, 200.0])

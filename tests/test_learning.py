@@ -284,21 +284,25 @@ def test_teachers_are_averaged_as_probabilities():
         def forward(self, pixels):
             return self.logits.expand(len(pixels), 10)
 
-    advice = ask_teachers([Fixed(1), Fixed(7)], torch.zeros(2, 1, 28, 28), temperature=1.0)
+    teacher_probabilities = ask_teachers(
+        [Fixed(1), Fixed(7)], torch.zeros(2, 1, 28, 28), temperature=1.0
+    )
 
-    assert advice.shape == (2, 10)
-    assert advice[0, [1, 7]].tolist() == pytest.approx([0.5, 0.5])
+    assert teacher_probabilities.shape == (2, 10)
+    assert teacher_probabilities[0, [1, 7]].tolist() == pytest.approx([0.5, 0.5])
 
 
 def test_a_pupil_who_answers_as_the_teacher_has_the_smallest_loss():
     logits = torch.randn(4, 10)
-    advice = F.softmax(logits / 3, dim=1)
+    teacher_probabilities = F.softmax(logits / 3, dim=1)
 
-    same = distillation_loss(logits, advice, temperature=3)
+    same = distillation_loss(logits, teacher_probabilities, temperature=3)
 
-    assert same < distillation_loss(logits + torch.randn(4, 10), advice, temperature=3)
+    assert same < distillation_loss(
+        logits + torch.randn(4, 10), teacher_probabilities, temperature=3
+    )
     wanted = logits.clone().requires_grad_()
-    distillation_loss(wanted, advice, temperature=3).backward()
+    distillation_loss(wanted, teacher_probabilities, temperature=3).backward()
     assert wanted.grad is not None
     assert wanted.grad.abs().max() < 1e-6
 
@@ -319,9 +323,9 @@ def test_every_step_of_a_schedule_changes_something(
 def test_the_advice_of_teachers_is_the_softer_the_higher_the_temperature() -> None:
     logits = torch.tensor([[4.0, 0.0]])
 
-    advice = ask_teachers([nn.Identity()], logits, 4.0)
+    teacher_probabilities = ask_teachers([nn.Identity()], logits, 4.0)
 
-    assert torch.allclose(advice, (logits / 4).softmax(dim=1))
+    assert torch.allclose(teacher_probabilities, (logits / 4).softmax(dim=1))
 
 
 def test_the_teachers_pull_as_hard_at_any_temperature():
@@ -333,8 +337,8 @@ def test_the_teachers_pull_as_hard_at_any_temperature():
 
     for temperature in (1.0, 8.0):
         wanted = logits.clone().requires_grad_()
-        advice = (opinion / temperature).softmax(dim=1)
-        distillation_loss(wanted, advice, temperature).backward()
+        teacher_probabilities = (opinion / temperature).softmax(dim=1)
+        distillation_loss(wanted, teacher_probabilities, temperature).backward()
 
         assert wanted.grad is not None
         pull.append(float(wanted.grad.norm()))

@@ -10,8 +10,8 @@ from measures import (
     calibration_bins,
     calibration_error,
     coverage_curve,
-    separation,
-    surprise,
+    negative_log_likelihood,
+    roc_auc,
 )
 
 
@@ -62,16 +62,16 @@ def test_being_always_sure_and_half_right_is_an_error_of_a_half() -> None:
     assert calibration_error(np.ones(10), np.arange(10) < 5) == pytest.approx(0.5)
 
 
-def test_no_answers_have_no_error_and_no_surprise() -> None:
+def test_no_answers_have_no_error_and_no_likelihood() -> None:
     assert calibration_error(np.empty(0), np.empty(0, bool)) is None
-    assert surprise(np.empty((0, 10)), np.empty(0, int)) is None
+    assert negative_log_likelihood(np.empty((0, 10)), np.empty(0, int)) is None
 
 
 def test_surprise_is_small_for_the_expected_and_finite_for_the_impossible() -> None:
     probabilities = np.array([[0.9, 0.1], [1.0, 0.0]])
 
-    assert surprise(probabilities[:1], np.array([0])) == pytest.approx(-np.log(0.9))
-    assert np.isfinite(surprise(probabilities, np.array([0, 1])) or np.inf)
+    assert negative_log_likelihood(probabilities[:1], np.array([0])) == pytest.approx(-np.log(0.9))
+    assert np.isfinite(negative_log_likelihood(probabilities, np.array([0, 1])) or np.inf)
 
 
 def test_coverage_accepts_the_surest_first_and_equals_together() -> None:
@@ -91,4 +91,4 @@ def test_coverage_accepts_the_surest_first_and_equals_together() -> None:
 def test_separation_counts_the_pairs_in_the_right_order(
     wanted: list[int], unwanted: list[int], area: float
 ) -> None:
-    assert separation(np.array(wanted), np.array(unwanted)) == area
+    assert roc_auc(np.array(wanted), np.array(unwanted)) == area
