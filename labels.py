@@ -22,6 +22,7 @@ NONE = "none"  # what a table calls a picture of no digit
 NO_DIGIT_WORDS = (NONE, "no", "x", "-", "not a digit")  # that are understood as well
 NO_DIGIT_FOLDERS = (NONE, "not_a_digit")  # the second is that of exported corrections
 HEADER_BYTES = 2**16  # of a table's first line that are looked at for its encoding
+OTHER_DELIMITERS = (";", "\t", "|")  # that spreadsheets and databases write as well
 MOST_SHOWN = 200  # characters of a header, shown in a message
 
 # Where several of these columns are there, the first counts.
@@ -72,8 +73,18 @@ def find_columns(path: Path, *, labelled: bool = False) -> tuple[str, str]:
 
 
 def list_columns(names: Sequence[str]) -> str:
-    """List the columns of a table for a message, whatever bytes are in their names."""
-    return ", ".join(map(repr, names))[:MOST_SHOWN] or "nothing"
+    """List the columns of a table for a message, whatever bytes are in their names.
+
+    >>> list_columns(["path;label"])
+    "'path;label' (save it with commas between the columns, not with ';')"
+    """
+    listed = ", ".join(map(repr, names))[:MOST_SHOWN] or "nothing"
+    wrong = next((each for each in OTHER_DELIMITERS if len(names) == 1 and each in names[0]), None)
+    return (
+        f"{listed} (save it with commas between the columns, not with {wrong!r})"
+        if wrong
+        else listed
+    )
 
 
 def _read_header(path: Path) -> list[str]:

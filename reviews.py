@@ -25,7 +25,7 @@ import numpy as np
 
 from archives import find_archive, read_archive
 from errors import DataFormatError, DataNotFoundError, DigitError, OutputError, SettingsError
-from labels import list_columns, means_no_digit, read_digit
+from labels import PATH_COLUMNS, list_columns, means_no_digit, read_digit
 from picture import PictureSource
 from preprocess import prepare
 from utils import printable
@@ -132,7 +132,8 @@ def read_reviews(path: Path) -> Iterator[Review]:
     Parameters
     ----------
     path : Path
-        CSV with a column `path` and one called `review` (or `correct`, or `label`). In that, a
+        CSV with a column `path` (or another of `labels.PATH_COLUMNS`) and one called `review` (or
+        `correct`, or `label`), in any case. In that, a
         digit; or "none", where the picture shows no digit; or nothing, where nobody has looked.
 
     Raises
@@ -149,11 +150,15 @@ def read_reviews(path: Path) -> Iterator[Review]:
     with file:
         rows = csv.DictReader(file, restkey="", restval="")
         try:
-            column = _find_column(path, rows.fieldnames or ())
+            column = _find_column(path, rows)
             for row in rows:
                 row.pop("", None)  # cells beyond the last column
                 yield _to_review(rows.line_num, column, row)
-        except (csv.Error, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise DataFormatError(
+                f"{path}: not CSV in UTF-8; save it again as CSV in UTF-8"
+            ) from error
+        except csv.Error as error:
             raise DataFormatError(
                 f"{path}, after line {rows.line_num}: not CSV ({error})"
             ) from error
@@ -242,14 +247,21 @@ def _import(store: Store, review: Review, picture: Found) -> Stored:
     )
 
 
-def _find_column(path: Path, names: Sequence[str]) -> str:
-    """Find the column that holds the reviews."""
+def _find_column(path: Path, rows: csv.DictReader) -> str:
+    """Find the column that holds the reviews, and call that of the pictures `path`.
+
+    The names may be in any case, and `path` may be called as in any other table of pictures.
+    """
+    header = rows.fieldnames or ()
+    names = [name.strip().lower() for name in header]
     column = next((name for name in REVIEW_COLUMNS if name in names), None)
-    if "path" not in names or column is None:
+    path_column = next((name for name in PATH_COLUMNS if name in names), None)
+    if path_column is None or column is None:
         raise DataFormatError(
             f"{path}: needs a column 'path' and one called {' or '.join(REVIEW_COLUMNS)}; "
-            f"it has {list_columns(names)}"
+            f"it has {list_columns(header)}"
         )
+    rows.fieldnames = ["path" if name == path_column else name for name in names]
     return column
 
 

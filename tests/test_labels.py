@@ -34,6 +34,8 @@ def test_columns_are_known_by_any_of_their_usual_names(
     [
         (b"", "no column of paths among nothing"),
         (b"name,label\na.png,3\n", "no column of paths among 'name', 'label'; name one of them"),
+        (b"path;label\na.png;3\n", "commas between the columns, not with ';'"),
+        (b"path\tlabel\na.png\t3\n", "commas between the columns, not with '\\\\t'"),
         (b"n\xe9,label\n", "no column of paths among 'n"),
         ("path,label\n".encode("utf-16"), "save it again as CSV in UTF-8"),
     ],

@@ -86,7 +86,8 @@ def test_what_was_read_is_taken_from_the_columns_of_a_batch(tmp_path: Path):
     [
         ("", "it has nothing"),
         ("path,digit\na.png,3\n", "it has 'path', 'digit'"),
-        ("picture,label\na.png,3\n", "'path'"),
+        ("name,label\na.png,3\n", "'path'"),
+        ("path;label\na.png;3\n", "commas between the columns, not with ';'"),
         ("path,label\na\0.png,3\n" + "x" * 200_000, "not CSV"),
     ],
 )
@@ -95,11 +96,24 @@ def test_a_table_without_reviews_is_refused(tmp_path: Path, text: str, hint: str
         list(read_reviews(table(tmp_path, text)))
 
 
-def test_a_table_that_is_not_text_is_refused(tmp_path: Path):
-    path = tmp_path / "review.csv"
-    path.write_bytes(b"path,label\n\xff\xfe\n")
+@pytest.mark.parametrize("header", ["Path,Label", " FILENAME ,Review", "image,note,correct"])
+def test_columns_are_known_in_any_case_and_paths_by_their_usual_names(tmp_path: Path, header: str):
+    cells = {"path": "a.png", "filename": "a.png", "image": "a.png", "note": "faint"}
+    row = ",".join(cells.get(name.strip().lower(), "3") for name in header.split(","))
 
-    with pytest.raises(DataFormatError, match="not CSV"):
+    [review] = read_reviews(table(tmp_path, f"{header}\n{row}\n"))
+
+    assert (review.path, review.correct) == ("a.png", 3)
+
+
+@pytest.mark.parametrize(
+    "content", [b"path,label\n\xff\xfe\n", "path,label\na.png,3\n".encode("utf-16")]
+)
+def test_a_table_that_is_not_utf8_is_refused(tmp_path: Path, content: bytes):
+    path = tmp_path / "review.csv"
+    path.write_bytes(content)
+
+    with pytest.raises(DataFormatError, match="save it again as CSV in UTF-8"):
         list(read_reviews(path))
 
 
