@@ -1,4 +1,4 @@
-"""Take what stands around digits out of a mask: ruled lines, the cells of forms, frames, rings.
+"""Take what stands around digits out of a mask: lines, the cells of forms, frames, rings.
 
     mask -> straight lines through the whole picture gone -> boxes with something in them gone
 
@@ -31,6 +31,11 @@ RING_ROUND = 0.85  # ... and ink in at least so many directions as seen from the
 RING_TURNS = 36  # ... of so many, ...
 RING_THICK = 0.35  # ... in none of them thicker than that, where half of the box is 1
 RINGED = 0.25  # of its shorter side; what has a ring around it is at least as large
+# An underline is so many times as long as it is high, and below more than one digit, or longer than
+# its only one at both ends, as the bar below a 1 is not. The others in heights of the digit.
+UNDERLINE_SLIM, UNDERLINE_GAP, UNDERLINE_OVERLAP, UNDERLINE_LENGTH = 4, 0.6, 0.1, 0.6
+MOST_UNDERLINES = 200  # on a page; more are its ruling, or hatching
+UNDERLINED = 2.0  # times the height of the line; what is lower is no digit above it
 SMALLEST_DIGIT = 0.12  # of the frame's shorter side; what is left of lines is smaller
 
 
@@ -208,6 +213,43 @@ def remove_rings(mask: np.ndarray) -> np.ndarray:
         if _is_ring(part) and _embraces(part, mask[window] & (1 - part)):
             result = mask.copy() if result is mask else result
             result[window][part > 0] = 0
+    return result
+
+
+def remove_underlines(mask: np.ndarray) -> np.ndarray:
+    """Take away lines drawn below a number that touch none of its digits.
+
+    Lines that run into the rim are left to `ruling.py`, and so is what may be the foot of a 1.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (height, width), uint8, 0 or 1
+
+    Returns
+    -------
+    ndarray of shape (height, width), uint8, 0 or 1
+    """
+    window, labels, stats, _ = find_parts(mask)
+    left, top, width, height, _ = stats.T
+    right, bottom = left + width, top + height
+    is_line = np.zeros(len(stats), bool)
+    is_slim = (width > UNDERLINE_SLIM * height) & (left > 0) & (right < mask.shape[1])
+    is_slim[0] = False
+    if is_slim.sum() > MOST_UNDERLINES:
+        return mask
+    for line in np.flatnonzero(is_slim):
+        gap = top[line] - bottom
+        above = (-UNDERLINE_OVERLAP * height < gap) & (gap < UNDERLINE_GAP * height)
+        above &= (left[line] < left + width / 2) & (left + width / 2 < right[line])
+        above &= height > UNDERLINED * height[line]
+        above[0] = False
+        reaches = (left[line] < left[above]) & (right[above] < right[line])
+        wide = width[line] > UNDERLINE_LENGTH * height[above]
+        is_line[line] = above.sum() > 1 or bool((reaches & wide).any())
+    if not is_line.any():
+        return mask
+    result = mask.copy()
+    result[window][is_line[labels]] = 0
     return result
 
 

@@ -34,7 +34,7 @@ from picture import Picture
 from pieces import SMALL, USUAL_HEIGHT, WIDEST, Piece, divide_into_lines
 from pixels import rescale
 from preprocess import Prepared, centre_by_mass, scale_to_box
-from printed import remove_cells, remove_rings
+from printed import remove_cells, remove_rings, remove_underlines
 from ruling import remove_paper_lines, remove_ruling
 
 PAGE_SIDE = 1280  # pixels; a page is read at four times the size of a single digit
@@ -130,7 +130,7 @@ def find_lines(picture: Picture, *, turn: int = 0) -> tuple[Line, ...]:
     ink, dark_ink = find_page_ink(_enlarge(to_grey(pixels)))
     mask = ink_mask(ink)
     ink, mask = remove_paper_lines(ink, mask, only_squared=True)
-    mask = remove_rings(remove_cells(mask))
+    mask = remove_underlines(remove_rings(remove_cells(mask)))
     mask = remove_ruling(mask, stroke=stroke_width(mask))
     np.minimum(ink, 1, out=ink)
     place = _Place(picture, mask.shape, turn, dark_ink)

@@ -177,6 +177,18 @@ def test_a_digit_beside_other_marks_is_no_picture_of_one_digit(
     assert "left out" in reading.reason
 
 
+def test_an_underlined_number_is_read_without_its_lines():
+    ink, _ = draw_number("96281", np.random.default_rng(1), height=60)
+    page = np.pad(ink, ((30, 60), (50, 50)))
+    foot, end = page.shape[0] - 48, page.shape[1] - 40
+    cv2.line(page, (40, foot), (end, foot + 5), 255, 4)
+    cv2.line(page, (46, foot + 14), (end, foot + 12), 255, 4)
+
+    reading = MNISTPredictor().read(255 - page)
+
+    assert (reading.text, reading.verdict, reading.left_out) == ("96281", "ok", ())
+
+
 def test_a_number_in_a_ring_is_read_without_the_ring():
     ink, _ = draw_number("4711", np.random.default_rng(1), height=60)
     page = np.pad(ink, ((60, 60), (80, 80)))

@@ -8,7 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from printed import remove_boxes, remove_cells, remove_printed_lines, remove_rings
+from printed import (
+    remove_boxes,
+    remove_cells,
+    remove_printed_lines,
+    remove_rings,
+    remove_underlines,
+)
 
 
 def test_the_stem_of_a_tightly_cut_four_is_not_taken_for_a_line() -> None:
@@ -184,3 +190,47 @@ def test_what_may_be_a_digit_or_hold_one_is_no_ring(draw: Callable[[], np.ndarra
     page = draw()
 
     assert np.array_equal(remove_rings(page), page)
+
+
+def underline(*lines: tuple[tuple[int, int], tuple[int, int]]) -> np.ndarray:
+    page = write_digits()
+    for start, end in lines:
+        cv2.line(page, start, end, 1, 4)
+    return page
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [((70, 125), (195, 125))],
+        [((70, 122), (195, 128))],
+        [((70, 122), (195, 124)), ((75, 134), (190, 132))],
+        [((140, 125), (190, 125))],  # below the 0 alone
+    ],
+)
+def test_a_line_below_a_number_is_none_of_its_digits(lines: list) -> None:
+    assert np.array_equal(remove_underlines(underline(*lines)), write_digits())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ((152, 125), (178, 125)),  # no longer than the 0 is wide, as the foot of a 1
+        ((70, 158), (195, 158)),  # far below
+        ((70, 35), (195, 35)),  # above
+        ((0, 125), (259, 125)),  # from rim to rim
+        ((70, 108), (195, 108)),  # through their feet
+    ],
+)
+def test_what_may_be_part_of_a_digit_or_of_the_paper_is_no_underline(line: tuple) -> None:
+    page = underline(line)
+
+    assert np.array_equal(remove_underlines(page), page)
+
+
+def test_a_page_of_lines_is_not_searched_for_underlines() -> None:
+    page = np.zeros((3_000, 40), np.uint8)
+    page[10:20, 15:20] = 1
+    page[25::10, 10:30] = 1
+
+    assert remove_underlines(page) is page
