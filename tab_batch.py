@@ -142,6 +142,32 @@ class Stop:
             raise _StoppedError
 
 
+class Stops:
+    """What may be stopped now, by the page that shows it.
+
+    (A `gr.State` would hold it too, but keeps a connection to each page open, and browsers allow
+    only six to one server.)
+    """
+
+    def __init__(self) -> None:
+        self._by_page: dict[str | None, Stop] = {}
+
+    @contextlib.contextmanager
+    def give(self, page: str | None) -> Iterator[Stop]:
+        """Make what ends the batch of a page, until that is over."""
+        self._by_page[page] = stop = Stop()
+        try:
+            yield stop
+        finally:
+            if self._by_page.get(page) is stop:  # not that of a second batch of the same page
+                del self._by_page[page]
+
+    def ask(self, page: str | None) -> None:
+        """End what is read for a page, if anything is."""
+        if stop := self._by_page.get(page):
+            stop.ask()
+
+
 class _StoppedError(Exception):
     """A visitor has ended a batch."""
 
@@ -544,13 +570,13 @@ def build_batch_tab(service: Service) -> None:
     # Said by the browser itself, as nothing comes from the server while it is busy with others.
     waiting = json.dumps(render_hint(WAITING))
     gr.on(starts, None, None, [table], js=f"() => {waiting}", **QUIET)
-    wish = gr.State(Stop())  # Gradio makes a copy for each visitor
+    stops = Stops()
     # One listener for both, so that a visitor has one batch at a time: two would take turns in
     # showing their tables.
     run = gr.on(
         starts,
-        _with_buttons(partial(read_chosen, service)),
-        [files, shows, wish],
+        _with_buttons(partial(read_chosen, service), stops),
+        [files, shows],
         [table, *downloads, stop, files, example],
         trigger_mode="once",
         show_progress="hidden",
@@ -563,7 +589,7 @@ def build_batch_tab(service: Service) -> None:
     run.failure(None, None, [table, stop, files, example], js=f"() => {failed}", **QUIET)
     stopping = json.dumps([render_hint(STOPPING), {"__type__": "update", "visible": False}])
     stop.click(None, None, [table, stop], js=f"() => {stopping}", **QUIET)
-    stop.click(Stop.ask, [wish], None, **QUIET)
+    stop.click(_for_page(stops.ask), None, None, **QUIET)
 
 
 # What a browser makes of the two ways to begin, once a batch has ended; the uploads are gone then.
@@ -573,25 +599,39 @@ _READY = [
 ]
 
 
-def _with_buttons(read: Callable[..., Iterator[Shown]]) -> Callable[..., Iterator[tuple]]:
+def _with_buttons(
+    read: Callable[..., Iterator[Shown]], stops: Stops
+) -> Callable[..., Iterator[tuple]]:
     """Show the buttons that make sense after each step of a reader."""
     import gradio as gr
 
-    def step(files: Sequence[str] | None, shows: str, stop: Stop) -> Iterator[tuple]:
-        stop.is_asked = False
-        for shown in read(files, shows, stop):
-            yield (
-                shown.page,
-                *(
-                    gr.update(value=file, visible=file is not None)
-                    for file in (shown.csv, shown.json, shown.report)
-                ),
-                gr.update(visible=shown.is_running),
-                gr.update(interactive=False),
-                gr.update(interactive=False),
-            )
+    def step(files: Sequence[str] | None, shows: str, request: Any) -> Iterator[tuple]:
+        with stops.give(request.session_hash) as stop:
+            for shown in read(files, shows, stop):
+                yield (
+                    shown.page,
+                    *(
+                        gr.update(value=file, visible=file is not None)
+                        for file in (shown.csv, shown.json, shown.report)
+                    ),
+                    gr.update(visible=shown.is_running),
+                    gr.update(interactive=False),
+                    gr.update(interactive=False),
+                )
 
+    step.__annotations__["request"] = gr.Request  # by which Gradio knows that it is wanted
     return step
+
+
+def _for_page(act: Callable[[str | None], None]) -> Callable[[Any], None]:
+    """Make a handler that does something for the page from which it is called."""
+    import gradio as gr
+
+    def handle(request: Any) -> None:
+        act(request.session_hash)
+
+    handle.__annotations__["request"] = gr.Request
+    return handle
 
 
 def _read_file(name: str) -> str:

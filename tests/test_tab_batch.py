@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
@@ -27,7 +28,16 @@ from batch_rows import RowStore
 from batch_workers import WorkerPool
 from encoding import encode_png
 from errors import OutputError
-from tab_batch import EXAMPLES, Shown, Stop, build_batch_tab, read_chosen, read_examples, read_files
+from tab_batch import (
+    EXAMPLES,
+    Shown,
+    Stop,
+    Stops,
+    build_batch_tab,
+    read_chosen,
+    read_examples,
+    read_files,
+)
 
 if TYPE_CHECKING:
     from service import Service
@@ -251,6 +261,17 @@ def test_two_visitors_at_once_get_their_own_rows(
     assert last["ann"].csv != last["bob"].csv
 
 
+def test_only_the_batch_of_its_own_page_is_stopped_and_only_while_it_is_read():
+    stops = Stops()
+    with stops.give("ann") as hers, stops.give("bob") as his:
+        stops.ask("ann")
+    stops.ask("bob")  # too late
+
+    assert (hers.is_asked, his.is_asked) == (True, False)
+    with stops.give("ann") as next_one:
+        assert not next_one.is_asked
+
+
 def test_a_visitor_has_one_batch_at_a_time(service: Service, uploads: list[str]):
     """Two took turns in showing their progress and their tables."""
     with gr.Blocks() as page:
@@ -258,7 +279,7 @@ def test_a_visitor_has_one_batch_at_a_time(service: Service, uploads: list[str])
     [run] = [fn for fn in page.fns.values() if len(fn.targets) == 2 and fn.fn]
     assert run.fn is not None
 
-    steps = list(run.fn(uploads, "digit", Stop()))
+    steps = list(run.fn(uploads, "digit", SimpleNamespace(session_hash="a")))
 
     assert run.trigger_mode == "once"
     assert {each["interactive"] for step in steps for each in step[-2:]} == {False}
