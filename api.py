@@ -132,7 +132,7 @@ async def _refuse_unknown_query(request: Request) -> None:
     for name, count in counts.items():
         if name not in known:
             there_is = f"there is {', '.join(known)}" if known else "this route has none"
-            raise SettingsError(f"{name[:80]}: unknown parameter; {there_is}")
+            raise SettingsError(f"{name[:80] or 'query'}: unknown parameter; {there_is}")
         if count > 1:
             raise SettingsError(f"{name}: given {count} times; give it once")
 

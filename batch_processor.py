@@ -344,8 +344,7 @@ class BatchProcessor:
                 for row in errors:
                     diary.info("%s: %s", one_line(row["path"]), one_line(row["reason"]))
             self.interrupted = stop.is_set()
-        # Where there is no picture any more, a disk may only be missing: rows of before are kept.
-        if store.count and not self.interrupted:
+        if not self.interrupted:
             store.finish()
         self._fresh = store.count - store.found_earlier
         self._seconds = time.perf_counter() - started

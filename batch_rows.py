@@ -154,7 +154,12 @@ class RowStore:
         before, now = self._starts
         if before != now:
             self._db.create_function("respell", 1, partial(_respell, before=before, now=now))
-            self._db.execute("UPDATE OR REPLACE earlier SET path = respell(path)")
+            # Beside the old spelling, as a list may name its files in a way of its own.
+            others = self._names.removeprefix("path, ")
+            self._db.execute(
+                f"INSERT OR IGNORE INTO earlier (path, {others}) "
+                f"SELECT respell(path), {others} FROM earlier"
+            )
         self.has_earlier = bool(self._db.execute("SELECT 1 FROM earlier LIMIT 1").fetchone())
 
     def find_earlier(self, item: Input, version: str, *, with_hash: bool = False) -> Row | None:
@@ -201,9 +206,14 @@ class RowStore:
         self.count += len(rows)
 
     def finish(self) -> None:
-        """Forget the earlier rows: every input has its row now."""
+        """Forget the earlier rows of what has a row now.
+
+        Of what could not be read, or is not there, they stay: a disk may only be missing.
+        """
         try:
-            self._db.execute("DELETE FROM earlier")
+            self._db.execute(
+                "DELETE FROM earlier WHERE path IN (SELECT path FROM rows WHERE status != 'error')"
+            )
         except sqlite3.Error as error:
             raise self._output_error(error) from error
 
@@ -228,7 +238,6 @@ def _respell(path: str, *, before: str, now: str) -> str:
     >>> _respell("scans/1/a.png", before="scans/", now="/home/ann/scans/")
     '/home/ann/scans/1/a.png'
     """
-    # A list may name files that lie elsewhere, and these keep their names.
     is_below = path.startswith(before) and (bool(before) or not Path(path).is_absolute())
     return now + path.removeprefix(before) if is_below else path
 
@@ -449,15 +458,15 @@ def explain_correct(summary: Mapping[str, Any]) -> str:
     """Say how many of the right answers were not given as sure, and that they count; or nothing.
 
     >>> explain_correct({"correct_by_status": {"ok": 7, "unsure": 1, "not a digit": 2}})
-    '1 unsure and 2 refused: the best guess counts, whatever the verdict'
+    '1 unsure and 2 refused (the best guess counts, whatever the verdict)'
     """
     right = summary["correct_by_status"]
-    if not (right["unsure"] or right["not a digit"]):
-        return ""
-    return (
-        f"{right['unsure']:,} unsure and {right['not a digit']:,} refused: "
-        "the best guess counts, whatever the verdict"
-    )
+    parts = [
+        f"{right[status]:,} {word}"
+        for status, word in (("unsure", "unsure"), ("not a digit", "refused"))
+        if right[status]
+    ]
+    return f"{' and '.join(parts)} (the best guess counts, whatever the verdict)" if parts else ""
 
 
 def _confuse(results: Results) -> list[list[int]]:

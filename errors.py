@@ -19,7 +19,7 @@ class DigitError(Exception):
 
     exit_code = 1
     http_status = 400
-    for_strangers = "the server cannot do this; its log says why"
+    for_strangers = "the server cannot do this now; its log says why"
 
 
 class ImageError(DigitError, ValueError):
@@ -77,6 +77,13 @@ class CheckpointError(DigitError, ValueError):
 
 class DataNotFoundError(DigitError, FileNotFoundError):
     """The data set is not on this machine and could not be fetched."""
+
+
+class UploadError(DigitError, ValueError):
+    """What a visitor handed over is not there any more, or holds nothing that can be read."""
+
+    http_status = 422
+    for_strangers = ""
 
 
 class DataFormatError(DigitError, ValueError):

@@ -53,6 +53,7 @@ from utils import HelpFormatter, one_line, pick_device, report_errors
 UNSURE_ABOVE = 0.20  # two digits at 82 and 18 %
 NOT_A_DIGIT_ABOVE = 0.75
 ALTERNATIVE = 0.1  # probability from which on another digit is worth mentioning
+ROUND_TO = 32  # pictures; see `round_up_batch`
 WIDE = 1.4  # width over height of what is rather two digits than one
 TURNS = (0, 90, 180, 270)  # degrees, counter-clockwise
 # A page is turned by itself only if hardly anything can be read as it is and nearly everything
@@ -339,14 +340,18 @@ def round_up_batch(count: int) -> int:
     """Round the size of a batch up, so that few different sizes occur.
 
     PyTorch keeps a plan of some megabytes for every size that it meets: 250 sizes took 1.7 GB.
-    Rounded up to powers of two, up to `model.FORWARD_BATCH` and in what remains above it, there
-    are nine.
+    Rounded up to powers of two, and from 32 on to multiples of 32, there are 13, up to
+    `model.FORWARD_BATCH` and in what remains above it.
 
-    >>> round_up_batch(5), round_up_batch(256), round_up_batch(256 + 3)
-    (8, 256, 260)
+    >>> round_up_batch(5), round_up_batch(100), round_up_batch(256 + 3)
+    (8, 128, 260)
     """
     full, rest = divmod(count, FORWARD_BATCH)
-    return full * FORWARD_BATCH + (1 << (rest - 1).bit_length() if rest else 0)
+    if rest > ROUND_TO:
+        rest = -(-rest // ROUND_TO) * ROUND_TO
+    elif rest:
+        rest = 1 << (rest - 1).bit_length()
+    return full * FORWARD_BATCH + rest
 
 
 def _is_all(alone: Reading, reading: Reading) -> bool:

@@ -30,7 +30,9 @@ RING_CORE = 0.6  # of its box: what goes around has no ink in the middle, ...
 RING_ROUND = 0.85  # ... and ink in at least so many directions as seen from there, ...
 RING_TURNS = 36  # ... of so many, ...
 RING_THICK = 0.35  # ... in none of them thicker than that, where half of the box is 1
-RINGED = 0.25  # of its shorter side; what has a ring around it is at least as large
+RINGED, RINGED_ALONE = 0.25, 0.4  # of its shorter side; digits in a ring, or one, are as large
+STROKE_SLIM = 3  # times as long as wide; a stroke in a 0 is, at least
+RING_LARGE = 1.4  # times as high as the digits beside it
 # An underline is so many times as long as it is high, and below more than one digit, or longer than
 # its only one at both ends, as the bar below a 1 is not. The others in heights of the digit.
 UNDERLINE_SLIM, UNDERLINE_GAP, UNDERLINE_OVERLAP, UNDERLINE_LENGTH = 4, 0.6, 0.1, 0.6
@@ -210,10 +212,26 @@ def remove_rings(mask: np.ndarray) -> np.ndarray:
     """
     result = mask
     for window, part in _large_parts(mask, FRAME_SIDE_PX / RINGED):
-        if _is_ring(part) and _embraces(part, mask[window] & (1 - part)):
+        if (
+            _is_ring(part)
+            and _embraces(part, mask[window] & (1 - part))
+            and _is_larger_than_digits(window, mask)
+        ):
             result = mask.copy() if result is mask else result
             result[window][part > 0] = 0
     return result
+
+
+def _is_larger_than_digits(window: tuple[slice, slice], mask: np.ndarray) -> bool:
+    """Whether a ring is higher than what stands in line with it; rings stand alone as well."""
+    rows, columns = window
+    line = mask[rows].copy()
+    line[:, columns] = 0
+    stats = find_parts(line)[2]
+    heights = stats[1:, cv2.CC_STAT_HEIGHT]
+    tall = rows.stop - rows.start
+    digits = heights[heights > RINGED_ALONE * tall]
+    return bool(not digits.size or tall >= RING_LARGE * np.median(digits))
 
 
 def remove_underlines(mask: np.ndarray) -> np.ndarray:
@@ -273,13 +291,23 @@ def _is_ring(part: np.ndarray) -> bool:
 
 
 def _embraces(part: np.ndarray, others: np.ndarray) -> bool:
-    """Whether there is other ink as large as a digit within the outline of a component."""
+    """Whether there is other ink within the outline of a component, and more than a stroke or dot.
+
+    A 0 may be crossed by a stroke that does not touch it, or have a dot in it.
+    """
     outline = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0][0]
     inside = cv2.fillConvexPoly(np.zeros_like(part), cv2.convexHull(outline), 1)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(others, connectivity=8)
     longest = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
     held = np.bincount(labels[inside > 0], minlength=len(stats)) == stats[:, cv2.CC_STAT_AREA]
-    return bool((held & (longest >= RINGED * min(part.shape)))[1:].any())
+    held &= longest >= RINGED * min(part.shape)
+    held[0] = False
+    if held.sum() != 1:
+        return bool(held.any())
+    alone = (labels == held.argmax()).astype(np.uint8)
+    wide, tall = cv2.minAreaRect(cv2.findNonZero(alone))[1]
+    is_large = longest[held][0] >= RINGED_ALONE * min(part.shape)
+    return bool(is_large and max(wide, tall) < STROKE_SLIM * min(wide, tall))
 
 
 def _large_parts(

@@ -51,7 +51,7 @@ from batch_uploads import MAX_BYTES, MAX_FILES, check_uploads, read_uploads
 from batch_workers import WorkerPool
 from decoding import decoders_for
 from encoding import encode_png, picture_url
-from errors import DataNotFoundError, DigitError, ImageError, WorkerError
+from errors import DigitError, ImageError, UploadError, WorkerError
 from panels import confidence_words, render_hint, render_notice, short_percent
 from reading import SEVERAL
 from utils import count_noun, count_processors, printable
@@ -256,7 +256,7 @@ def _keep(uploads: Sequence[Path]) -> Iterator[list[Path]]:
                 _link(upload, paths[-1])
                 stack.callback(_remove, upload, before)
             except FileNotFoundError as error:
-                raise DataNotFoundError(
+                raise UploadError(
                     f"{printable(upload.name)}: it was deleted after another batch with the same "
                     "file; hand it over again"
                 ) from error
@@ -328,7 +328,7 @@ def _read_all(
     seconds = time.perf_counter() - started
     if skipped and not rows:
         endings = count_endings(path for path, _ in skipped)
-        raise DataNotFoundError(explain_nothing(name, "uploads", endings))
+        raise UploadError(explain_nothing(name, "uploads", endings))
     with tempfile.TemporaryDirectory(prefix="digits-") as folder:
         results = _store(rows, skipped, task, Path(folder))
         about = {

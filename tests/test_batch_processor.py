@@ -222,6 +222,22 @@ def test_pictures_that_were_away_for_a_while_keep_their_rows(processor, pictures
     assert processor.summary()["read_now"] == 1  # the empty file is tried again
 
 
+def test_rows_of_a_list_are_kept_while_its_pictures_are_away(processor, pictures, tmp_path):
+    """Each of its files became an error then, and the rows of before were forgotten."""
+    names = sorted(pictures.glob("4/*.png"))
+    (tmp_path / "list.txt").write_text("\n".join(map(str, names)), encoding="utf-8")
+    before = list(processor.process(tmp_path / "list.txt"))
+    pictures.rename(tmp_path / "away")
+    gone = list(processor.process(tmp_path / "list.txt", resume=True))
+    (tmp_path / "away").rename(pictures)
+
+    after = list(processor.process(tmp_path / "list.txt", resume=True))
+
+    assert {row["status"] for row in gone} == {"error"}
+    assert after == before
+    assert processor.summary()["read_now"] == 0
+
+
 @pytest.mark.parametrize("numbers", [False, True])
 def test_an_earlier_row_takes_the_label_of_today(pictures, tiny_predictor, tmp_path, numbers):
     processor = BatchProcessor(
@@ -277,17 +293,20 @@ def test_rows_are_kept_where_the_same_source_is_spelled_in_another_way(
     assert len(list((processor.output / "logs").iterdir())) == 1
 
 
-def test_files_that_a_list_names_elsewhere_keep_their_rows_too(
-    processor, pictures, tmp_path, monkeypatch
+@pytest.mark.parametrize("spelled", [["list.txt", "{}/list.txt"], ["{}/list.txt", "list.txt"]])
+def test_files_that_a_list_names_in_full_keep_their_rows_too(
+    processor, pictures, tmp_path, monkeypatch, spelled
 ):
     pictures_named = "".join(f"{name}\n" for name in pictures.glob("[0-9]/*.png"))
     (tmp_path / "list.txt").write_text(pictures_named, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    processor.process("list.txt")
+    first, again = (each.format(tmp_path) for each in spelled)
+    processor.process(first)
+    errors = processor.summary()["error"]
 
-    processor.process(tmp_path / "list.txt", resume=True)
+    processor.process(again, resume=True)
 
-    assert processor.summary()["read_now"] == 0
+    assert processor.summary()["read_now"] == errors
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])

@@ -88,7 +88,7 @@ def test_coverage_accepts_the_surest_first_and_equals_together() -> None:
     ("wanted", "unwanted", "area"),
     [([3, 4], [1, 2], 1.0), ([1, 2], [3, 4], 0.0), ([1, 3], [2, 2], 0.5), ([1], [1], 0.5)],
 )
-def test_separation_counts_the_pairs_in_the_right_order(
+def test_area_counts_the_pairs_in_the_right_order(
     wanted: list[int], unwanted: list[int], area: float
 ) -> None:
     assert roc_auc(np.array(wanted), np.array(unwanted)) == area

@@ -114,7 +114,8 @@ def test_a_batch_with_an_impossible_option_is_refused_by_its_name(
 
 
 @pytest.mark.parametrize(
-    ("count", "size"), [(1, 1), (2, 2), (3, 4), (129, 256), (256, 256), (257, 257), (261, 264)]
+    ("count", "size"),
+    [(1, 1), (2, 2), (3, 4), (33, 64), (129, 160), (256, 256), (257, 257), (261, 264)],
 )
 def test_a_batch_is_rounded_up_to_one_of_few_sizes(count: int, size: int):
     assert round_up_batch(count) == size

@@ -179,12 +179,30 @@ def ring_with_a_speck_in_it() -> np.ndarray:
     return cv2.circle(page, (130, 80), 8, 1, -1)
 
 
+def zero_with_a_stroke_in_it() -> np.ndarray:
+    page = cv2.ellipse(np.zeros((160, 260), np.uint8), (130, 80), (40, 60), 0, 0, 360, 1, 6)
+    return cv2.line(page, (115, 105), (145, 55), 1, 5)
+
+
+def zero_with_a_stroke_in_it_in_line() -> np.ndarray:
+    page = write_digits()  # the 0 of it is not larger than the 7
+    return cv2.line(page, (160, 90), (170, 70), 1, 8)
+
+
 def box_around_it() -> np.ndarray:
     return cv2.rectangle(write_digits(), (30, 20), (230, 140), 1, 4)
 
 
 @pytest.mark.parametrize(
-    "draw", [ring_that_is_half, ring_with_a_stroke_on_it, ring_with_a_speck_in_it, box_around_it]
+    "draw",
+    [
+        ring_that_is_half,
+        ring_with_a_stroke_on_it,
+        ring_with_a_speck_in_it,
+        zero_with_a_stroke_in_it,
+        zero_with_a_stroke_in_it_in_line,
+        box_around_it,
+    ],
 )
 def test_what_may_be_a_digit_or_hold_one_is_no_ring(draw: Callable[[], np.ndarray]) -> None:
     page = draw()

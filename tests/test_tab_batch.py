@@ -475,7 +475,7 @@ def test_the_share_read_right_says_how_many_of_it_were_refused(
 
     page, report = read_report(read_files(service, [str(sorted_zip)]))
 
-    told = "0 unsure and 1 refused: the best guess counts, whatever the verdict"
+    told = "1 refused (the best guess counts, whatever the verdict)"
     assert f"1 of 3 in folders that say what they show; of the right ones {told}" in text_of(page)
     assert f"right of 3 with a known digit; of the right ones {told}" in text_of(report)
 
@@ -538,7 +538,11 @@ def test_two_pictures_of_one_name_are_not_mixed_up_in_the_report(
     assert "data:image/jpeg" not in report
 
 
-def test_a_zip_of_texts_is_told_to_hold_no_picture(service: Service, tmp_path: Path):
+@pytest.mark.parametrize("beyond_loopback", [False, True])
+def test_a_zip_of_texts_is_told_to_hold_no_picture(
+    service: Service, tmp_path: Path, beyond_loopback: bool
+):
+    service.access = Access(beyond_loopback=beyond_loopback)
     notes = tmp_path / "notes.zip"
     with zipfile.ZipFile(notes, "w") as archive:
         archive.writestr("a.txt", b"Dear Sir")
