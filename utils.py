@@ -123,9 +123,13 @@ def report_errors(main: Main) -> Main:
 
 def _is_about_stdout(error: OSError) -> bool:
     """Tell whether stdout cannot be written any more; nothing is written to find out."""
+    try:
+        stdout = sys.stdout.fileno()
+    except (OSError, ValueError):  # kept in memory, as a notebook and tests do
+        return False
     if isinstance(error, BrokenPipeError) and hasattr(select, "poll"):  # other pipes break, too
         poll = select.poll()
-        poll.register(sys.stdout.fileno(), 0)
+        poll.register(stdout, 0)
         return bool(poll.poll(0))  # nobody reads at the other end
     # What writes files of ours names them in an error of ours.
     return error.filename is None and error.errno in _STDOUT_ERRORS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import random
@@ -468,3 +469,16 @@ def test_log_lines_go_to_stderr(monkeypatch: pytest.MonkeyPatch, verbose: bool, 
 
     assert root.level == level
     assert [getattr(handler, "stream", None) for handler in root.handlers] == [sys.stderr]
+
+
+def test_a_broken_pipe_of_another_is_told_where_stdout_is_kept_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @report_errors
+    def main() -> int:
+        raise BrokenPipeError("worker")
+
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+
+    with pytest.raises(BrokenPipeError, match="worker"):
+        main()
