@@ -260,7 +260,7 @@ class Service:
             The message; for strangers, the one that its class has for them, if it has one.
         """
         if error.for_strangers and not self.access.is_trusted(token):
-            log.log(logging.ERROR if error.http_status >= 500 else logging.INFO, "%s", error)
+            log.log(logging.ERROR if error.http_status >= 500 else logging.WARNING, "%s", error)
             return error.for_strangers
         return str(error).replace("the picture:", f"{subject}:", 1) if subject else str(error)
 

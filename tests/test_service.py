@@ -163,7 +163,6 @@ def test_other_machines_are_told_nothing_of_the_files_here(
     service: Service, caplog: pytest.LogCaptureFixture, kind: type[Exception], words: str
 ):
     error = kind("cannot keep corrections in /home/somebody/feedback.sqlite: it is full")
-    caplog.set_level("INFO")
 
     at_home = service.tell(error)
     service.access = Access(beyond_loopback=True, token="a token of some length")
