@@ -26,7 +26,7 @@ function readAnswer() {
 
 // Which drawing or picture is on the pad; the same while strokes are added to it.
 function findSubject() {
-  return document.querySelector("#pad [data-subject]")?.dataset.subject;
+  return document.querySelector("#pad [data-begun]")?.dataset.begun;
 }
 
 function isTestPicture() {

@@ -100,8 +100,8 @@ function ask(value, again = false) {
   asked += 1;
   const head = actions[startOfScene()];
   if (again || head !== subject) begun = asked;
-  if (head !== subject) stage.dataset.subject = asked; // for who speaks about what is on the pad
   subject = head;
+  stage.dataset.begun = begun; // for who speaks about what is on the pad
   props.value = { ...value, asked };
   trigger("input");
   awaitAnswer(asked, begun);
