@@ -292,7 +292,7 @@ class MNISTPredictor:
         pad_to : int, optional
             Fill the forward pass up with empty pictures to so many. The last decimals of an answer
             depend on how many pictures share the pass; with one size for all, they do not. If not
-            given, the next power of two.
+            given, as `round_up_batch` says.
         """
         if not prepared:
             return []
