@@ -244,7 +244,7 @@ async def read(
             partial(engine.service.read, content, predictor, turn=degrees)
         )
     except ImageError as error:
-        raise name_field(error, sent.field) from error
+        raise error.about(sent.field) from error
     engine.metrics.read.labels(found.verdict).inc()
     return models.describe_reading(found, predictor.checkpoint)
 
@@ -255,7 +255,7 @@ async def read_one(engine: Engine, sent: Sent) -> Answer:
     try:
         answer = await engine.reader.predict(content)
     except ImageError as error:
-        raise name_field(error, sent.field) from error
+        raise error.about(sent.field) from error
     engine.metrics.read.labels(answer.prediction.verdict).inc()
     return answer
 
@@ -265,11 +265,6 @@ def content_of(sent: Sent) -> bytes:
     if isinstance(sent.content, ImageError):
         raise sent.content
     return sent.content
-
-
-def name_field(error: ImageError, field: str) -> ImageError:
-    """Make the same error, about a field of the request instead of a file."""
-    return type(error)(f"{field}: {str(error).removeprefix('the picture: ')}")
 
 
 # --- models -----------------------------------------------------------------------------------

@@ -156,12 +156,12 @@ def _read(item: Input, find: Callable[[Input], Any]) -> _Outcome:
         return None, "error", item.problem, None, None
     try:
         prepared = find(item)
-    except BlankImageError as error:
-        return None, "not a digit", _plain(error, item), *measure_size(source_of(item))
+    except BlankImageError as error:  # the reason alone: the row names the file already
+        return None, "not a digit", printable(error.reason), *measure_size(source_of(item))
     except ImageError as error:
         if not item.is_listed and _is_no_picture(item, source_of(item)):
-            return None, "skipped", _plain(error, item), None, None
-        return None, "error", _plain(error, item), *measure_size(source_of(item))
+            return None, "skipped", printable(error.reason), None, None
+        return None, "error", printable(error.reason), *measure_size(source_of(item))
     except Exception as error:
         # A decoder can fail in ways nobody has seen yet. That must cost one row, not the batch.
         log.exception("%s could not be read", item.path)
@@ -191,14 +191,6 @@ def _as_it_is(pixels: bytes) -> Prepared:
     """Take 784 bytes that have MNIST's form already."""
     digit = np.frombuffer(pixels, np.uint8).reshape(28, 28).astype(np.float32) / 255
     return Prepared.as_it_is(digit)
-
-
-def _plain(error: Exception, item: Input) -> str:
-    """Give the message without the file's name, which the row has already."""
-    message = str(error)
-    for name in (item.file, "the picture"):
-        message = message.removeprefix(f"{name}: ")
-    return printable(message)
 
 
 def _is_no_picture(item: Input, source: str | bytes) -> bool:

@@ -25,7 +25,7 @@ from typing import TypeVar
 import cv2
 
 import worker_process
-from errors import ImageError
+from errors import THE_PICTURE, ImageError
 from picture import Picture, open_picture
 from preprocess import Prepared, prepare
 from utils import count_processors
@@ -192,7 +192,7 @@ def _survive(outcome: Result | Exception | Failure) -> Result | Exception:
     if not isinstance(outcome, Failure):
         return outcome
     log.warning("a picture ended the process that decoded it: %s", outcome.reason)
-    return ImageError(f"the picture: {outcome.reason}")
+    return ImageError(outcome.reason, THE_PICTURE)
 
 
 def serve() -> None:

@@ -83,7 +83,7 @@ def decode_base64(text: object, field: str) -> bytes:
         Line breaks and spaces in it are passed over, as MIME has them. Through the page's doors
         anything may come.
     field : str
-        For messages.
+        What errors are about.
 
     Raises
     ------
@@ -91,17 +91,17 @@ def decode_base64(text: object, field: str) -> bytes:
         If it is something else, or empty.
     """
     if not isinstance(text, str):
-        raise EncodingError(f"{field}: it is no text; send the file of a picture as base64")
+        raise EncodingError("it is no text; send the file of a picture as base64", field)
     if text[:5].lower() == "data:":
         head, comma, text = text.partition(",")
         if not (comma and len(head) < LONGEST_HEAD and head.lower().endswith(";base64")):
-            raise EncodingError(f"{field}: a data URL has to begin like data:image/png;base64,")
+            raise EncodingError("a data URL has to begin like data:image/png;base64,", field)
     try:
         content = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         content = _decode_broken_lines(text, field)
     if not content:
-        raise EncodingError(f"{field}: it is empty; send the file of a picture as base64")
+        raise EncodingError("it is empty; send the file of a picture as base64", field)
     return content
 
 
@@ -111,5 +111,5 @@ def _decode_broken_lines(text: str, field: str) -> bytes:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise EncodingError(
-            f"{field}: not base64 ({error}); send the file of a picture as base64, or a data URL"
+            f"not base64 ({error}); send the file of a picture as base64, or a data URL", field
         ) from error

@@ -11,6 +11,7 @@ A message says what was wrong, with which file or value, and what to do now.
 
 from __future__ import annotations
 
+THE_PICTURE = "the picture"  # the subject where one was given as bytes or pixels, without a name
 _DISK = "the server has a problem with its disk; try again later"
 
 
@@ -23,10 +24,37 @@ class DigitError(Exception):
 
 
 class ImageError(DigitError, ValueError):
-    """The picture cannot be read: missing, damaged, not a picture, or of an impossible shape."""
+    """The picture cannot be read: missing, damaged, not a picture, or of an impossible shape.
+
+    Parameters
+    ----------
+    reason : str
+        What is wrong, and what to do now.
+    subject : str, default=""
+        What it is wrong with: the path of a file, the field of a request, or `THE_PICTURE`. Empty
+        where the reason is a whole sentence.
+
+    Attributes
+    ----------
+    reason, subject : str
+        As given; the message is both, with a colon between them.
+    """
 
     http_status = 415
     for_strangers = ""
+
+    def __init__(self, reason: str, subject: str = "") -> None:
+        # Both become `args`, from which a copy in another process is made.
+        super().__init__(reason, subject)
+        self.reason = reason
+        self.subject = subject
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.reason}" if self.subject else self.reason
+
+    def about(self, subject: str) -> ImageError:
+        """Say the same of something else, such as the field in which a picture was sent."""
+        return type(self)(self.reason, subject)
 
 
 class ImageNotFoundError(ImageError, FileNotFoundError):
@@ -47,9 +75,11 @@ class BlankImageError(ImageError):
     http_status = 422
 
     def __init__(
-        self, message: str = "the picture is blank: use one with ink in it, or with more contrast"
+        self,
+        reason: str = "the picture is blank: use one with ink in it, or with more contrast",
+        subject: str = "",
     ) -> None:
-        super().__init__(message)
+        super().__init__(reason, subject)
 
 
 class EncodingError(ImageError):

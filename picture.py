@@ -32,7 +32,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.IcoImagePlugin import IcoFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from errors import ImageError, ImageNotFoundError, ImageTooLargeError
+from errors import THE_PICTURE, ImageError, ImageNotFoundError, ImageTooLargeError
 from pixels import rescale
 
 if TYPE_CHECKING:
@@ -171,11 +171,11 @@ def load_picture(source: PictureSource, *, most: int) -> Callable[[int], Picture
     if isinstance(source, (str, os.PathLike)):
         return _decode(*_read_file(os.fspath(source)), most)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _decode(bytes(source), "the picture", most)
+        return _decode(bytes(source), THE_PICTURE, most)
     if isinstance(source, Picture):
         return partial(_in_size, source.pixels, source.width, source.height)
     if isinstance(source, Image.Image):
-        return _from_image(source, "the picture", most)
+        return _from_image(source, THE_PICTURE, most)
     if isinstance(source, np.ndarray):
         return _from_array(source, most)
     if _is_tensor(source):
@@ -200,7 +200,7 @@ def _read_file(path: str) -> tuple[bytes, str]:
         if stat.S_ISFIFO(about.st_mode) and not path.startswith(("/dev/", "/proc/")):
             # Where nobody writes, to open it would take for ever. What a shell gives as a pipe,
             # as in `predict.py <(curl ...)`, lies below /dev.
-            raise ImageError(f"{path}: is a device or a pipe, not a file; take it out of the list")
+            raise ImageError("is a device or a pipe, not a file; take it out of the list", path)
         with open(path, "rb") as file:  # noqa: PTH123 - Path takes as long again as reading
             size = os.fstat(file.fileno()).st_size
             # A device or a pipe has no size, and maybe no end. (Where a size is known, to read all
@@ -209,19 +209,17 @@ def _read_file(path: str) -> tuple[bytes, str]:
     except ImageError:
         raise
     except FileNotFoundError as error:
-        raise ImageNotFoundError(f"{path}: no such file; check the name and the folder") from error
+        raise ImageNotFoundError("no such file; check the name and the folder", path) from error
     except IsADirectoryError as error:
-        raise ImageError(
-            f"{path}: is a folder; give a picture, or use batch_processor.py"
-        ) from error
+        raise ImageError("is a folder; give a picture, or use batch_processor.py", path) from error
     except PermissionError as error:
         raise ImageError(
-            f"{path}: cannot be opened ({error.strerror}); check its permissions"
+            f"cannot be opened ({error.strerror}); check its permissions", path
         ) from error
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = getattr(error, "strerror", None) or error
         raise ImageError(
-            f"{path}: cannot be opened ({reason}); check the name and the folder"
+            f"cannot be opened ({reason}); check the name and the folder", path
         ) from error
     _check_bytes(size, path)
     return content, path
@@ -241,15 +239,14 @@ def _decode_open_file(file: BinaryIO, most: int) -> Callable[[int], Picture]:
     except ImageError as error:
         if not start:
             raise
-        raise ImageError(
-            f"{error} (it was read from byte {start:,} on; seek(0) goes back to its beginning)"
-        ) from error
+        where = f"it was read from byte {start:,} on; seek(0) goes back to its beginning"
+        raise ImageError(f"{error.reason} ({where})", error.subject) from error
 
 
 def _read_open_file(file: BinaryIO) -> tuple[bytes, str]:
     """Read a file from where it stands, hardly more than may be decoded; and tell its name."""
     called = getattr(file, "name", None)
-    name = called if isinstance(called, str) else "the picture"
+    name = called if isinstance(called, str) else THE_PICTURE
     content = bytearray()
     try:
         while len(content) <= MAX_BYTES and (block := file.read(_BLOCK_BYTES)):
@@ -257,11 +254,11 @@ def _read_open_file(file: BinaryIO) -> tuple[bytes, str]:
     except (OSError, ValueError, TypeError) as error:  # closed, or opened to write or as text
         reason = getattr(error, "strerror", None) or error
         raise ImageError(
-            f"{name}: cannot be read ({reason}); give a file that was opened with 'rb'"
+            f"cannot be read ({reason}); give a file that was opened with 'rb'", name
         ) from error
     if not content:
         raise ImageError(
-            f"{name}: the file is empty, or was read to its end before: go back with seek(0)"
+            "the file is empty, or was read to its end before: go back with seek(0)", name
         )
     return bytes(content), name
 
@@ -269,7 +266,7 @@ def _read_open_file(file: BinaryIO) -> tuple[bytes, str]:
 def _decode(content: bytes, name: str, most: int) -> Callable[[int], Picture]:
     """Decode the bytes of a file."""
     if not content:
-        raise ImageError(f"{name}: the file is empty; save or copy it again")
+        raise ImageError("the file is empty; save or copy it again", name)
     _check_bytes(len(content), name)
     plain = _decode_plain_png(content, most)
     if plain is not None:
@@ -294,7 +291,7 @@ def _check_scans(image: JpegImageFile, content: bytes, name: str) -> None:
         return  # all is in the first scan; decoders stop at a second one
     if sum(1 for _ in itertools.islice(scans, MAX_SCANS)) == MAX_SCANS:
         raise ImageTooLargeError(
-            f"{name}: a JPEG of more than {MAX_SCANS} scans; save it again, or as PNG"
+            f"a JPEG of more than {MAX_SCANS} scans; save it again, or as PNG", name
         )
 
 
@@ -348,15 +345,14 @@ def _open_header(content: bytes, name: str) -> Image.Image:
         return _open_image(content)
     except Image.DecompressionBombError as error:
         raise ImageTooLargeError(
-            f"{name}: too large; at most {MAX_SIDE:,} pixels on a side and "
-            f"{MAX_PIXELS // 10**6} million in all are read: save a smaller copy"
+            f"too large; at most {MAX_SIDE:,} pixels on a side and "
+            f"{MAX_PIXELS // 10**6} million in all are read: save a smaller copy",
+            name,
         ) from error
     except UnidentifiedImageError as error:
-        raise ImageError(
-            f"{name}: not a picture in a known format; save it as PNG or JPEG"
-        ) from error
+        raise ImageError("not a picture in a known format; save it as PNG or JPEG", name) from error
     except DAMAGE as error:
-        raise ImageError(f"{name}: the file is damaged ({error}); save or copy it again") from error
+        raise ImageError(f"the file is damaged ({error}); save or copy it again", name) from error
 
 
 def _open_image(content: bytes) -> Image.Image:
@@ -395,7 +391,7 @@ def _from_image(
             width, height = height, width
         values = _values_of(image, most, orientation)
     except DAMAGE as error:
-        raise ImageError(f"{name}: the file is damaged ({error}); save or copy it again") from error
+        raise ImageError(f"the file is damaged ({error}); save or copy it again", name) from error
     return partial(_in_size, _reduce(values, most), width, height)
 
 
@@ -534,11 +530,12 @@ def _find_white(values: np.ndarray, high: float) -> float:
 def _check_size(width: int, height: int, name: str) -> None:
     """Refuse pictures without pixels and pictures that would not fit in memory."""
     if width < 1 or height < 1:
-        raise ImageError(f"{name}: {width}x{height} pixels hold nothing to read")
+        raise ImageError(f"{width}x{height} pixels hold nothing to read", name)
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise ImageTooLargeError(
-            f"{name}: {width}x{height} pixels are too large; at most {MAX_SIDE:,} on a side and "
-            f"{MAX_PIXELS // 10**6} million in all are read: save a smaller copy"
+            f"{width}x{height} pixels are too large; at most {MAX_SIDE:,} on a side and "
+            f"{MAX_PIXELS // 10**6} million in all are read: save a smaller copy",
+            name,
         )
 
 
@@ -546,7 +543,7 @@ def _check_bytes(count: int, name: str) -> None:
     """Refuse files that are too large to take into memory."""
     if count > MAX_BYTES:
         raise ImageTooLargeError(
-            f"{name}: {count:,} bytes; at most {MAX_BYTES:,} are read: save a smaller copy"
+            f"{count:,} bytes; at most {MAX_BYTES:,} are read: save a smaller copy", name
         )
 
 
@@ -555,15 +552,17 @@ def _check_effort(image: Image.Image, count: int, name: str) -> None:
     pixels = image.width * image.height
     if image.format == "JPEG2000" and (pixels > MAX_JPEG2000_PIXELS or count > MAX_JPEG2000_BYTES):
         raise ImageTooLargeError(
-            f"{name}: JPEG 2000 of {pixels:,} pixels in {count:,} bytes; at most "
+            f"JPEG 2000 of {pixels:,} pixels in {count:,} bytes; at most "
             f"{MAX_JPEG2000_PIXELS // 10**6} million pixels in {MAX_JPEG2000_BYTES // 2**20} MB "
-            "are read of this format: save it as PNG or JPEG"
+            "are read of this format: save it as PNG or JPEG",
+            name,
         )
     in_python = any(tile[0] in Image.DECODERS for tile in getattr(image, "tile", ()))
     if in_python and pixels > MAX_PYTHON_PIXELS:
         raise ImageTooLargeError(
-            f"{name}: {image.format} of {pixels:,} pixels; at most {MAX_PYTHON_PIXELS:,} are read "
-            "of this format in this form: save it as PNG or JPEG"
+            f"{image.format} of {pixels:,} pixels; at most {MAX_PYTHON_PIXELS:,} are read "
+            "of this format in this form: save it as PNG or JPEG",
+            name,
         )
 
 

@@ -24,7 +24,15 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from archives import find_archive, read_archive
-from errors import DataFormatError, DataNotFoundError, DigitError, OutputError, SettingsError
+from errors import (
+    THE_PICTURE,
+    DataFormatError,
+    DataNotFoundError,
+    DigitError,
+    ImageError,
+    OutputError,
+    SettingsError,
+)
 from labels import PATH_COLUMNS, list_columns, means_no_digit, read_digit
 from picture import PictureSource
 from preprocess import prepare
@@ -219,7 +227,7 @@ def import_reviews(store: Store, path: str | os.PathLike[str]) -> Imported:
         except OutputError:
             raise  # the next row would fare no better
         except DigitError as error:
-            problems[review.line] = str(error).removeprefix("the picture: ")
+            problems[review.line] = _explain(error)
     return Imported(
         added=outcomes.count(True),
         known=outcomes.count(False),
@@ -230,6 +238,13 @@ def import_reviews(store: Store, path: str | os.PathLike[str]) -> Imported:
             if each.line in problems
         ),
     )
+
+
+def _explain(error: DigitError) -> str:
+    """Say what is wrong with a row, which names what has no name of its own."""
+    if isinstance(error, ImageError) and error.subject == THE_PICTURE:
+        return error.reason
+    return str(error)
 
 
 def _import(store: Store, review: Review, picture: Found) -> Stored:

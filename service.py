@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 from access import Access
 from decoding import decoders_for
+from errors import THE_PICTURE, ImageError
 from predict import MNISTPredictor
 from reading import Prediction, Reading
 from registry import ALIASES, MODELS_DIR, SUFFIX, Checkpoint, Listing, list_checkpoints, resolve
@@ -250,7 +251,7 @@ class Service:
         ----------
         error : DigitError
         subject : str, optional
-            What to call the picture in place of "the picture".
+            What to call the picture, where the error has no name for it.
         token : object, optional
             What whoever asked has shown. Anything may have been sent.
 
@@ -262,7 +263,9 @@ class Service:
         if error.for_strangers and not self.access.is_trusted(token):
             log.log(logging.ERROR if error.http_status >= 500 else logging.WARNING, "%s", error)
             return error.for_strangers
-        return str(error).replace("the picture:", f"{subject}:", 1) if subject else str(error)
+        if subject and isinstance(error, ImageError) and error.subject == THE_PICTURE:
+            return str(error.about(subject))
+        return str(error)
 
     def follow_training(self) -> None:
         """Hear of the end of a run that an earlier server has started, and that outlived it."""

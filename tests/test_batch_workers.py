@@ -75,6 +75,15 @@ def test_bad_files_get_a_reason_and_other_files_are_left_out(tmp_path, name, con
     assert name not in answer.reason  # the row has it already
 
 
+def test_the_reason_is_the_same_for_a_file_and_for_what_is_in_memory(tmp_path):
+    path = tmp_path / "text.png"
+    path.write_bytes(b"not a picture")
+
+    reasons = [read_input(each).reason for each in (file_input(path), Input("a", data=b"Dear Sir"))]
+
+    assert reasons == ["not a picture in a known format; save it as PNG or JPEG"] * 2
+
+
 def test_content_decides_and_not_the_name(tmp_path):
     path = tmp_path / "picture.txt"
     path.write_bytes(encoded("JPEG"))

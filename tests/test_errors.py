@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import inspect
+import pickle
 from pathlib import Path
 
 import pytest
 
 import errors
-from errors import DigitError
+from errors import THE_PICTURE, BlankImageError, DigitError, ImageError
 from utils import PROJECT
 
 FAMILY = [
@@ -54,6 +55,80 @@ def test_an_error_is_also_the_builtin_that_callers_expect(
 
     assert isinstance(error, builtin)
     assert str(error) == "what was wrong; what to do"  # OSError would format two arguments
+
+
+PICTURE_ERRORS = [kind for kind in FAMILY if issubclass(kind, ImageError)]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(kind("what was wrong; what to do") for kind in FAMILY),
+        *(kind("what was wrong; what to do", "a folder/7.png") for kind in PICTURE_ERRORS),
+        BlankImageError(),
+    ],
+    ids=repr,
+)
+def test_an_error_comes_out_of_another_process_as_it_was(error: DigitError) -> None:
+    """A class whose attributes were no arguments of it could be sent, but not be received."""
+    received = pickle.loads(pickle.dumps(error))
+
+    assert type(received) is type(error)
+    assert (str(received), vars(received)) == (str(error), vars(error))
+
+
+@pytest.mark.parametrize("kind", PICTURE_ERRORS)
+def test_an_error_about_a_picture_says_of_which_and_can_be_told_of_another(
+    kind: type[ImageError],
+) -> None:
+    error = kind("not a picture: save it as PNG", "a: 7.png")
+    other, sentence = error.about("image"), error.about("")
+
+    assert str(error) == "a: 7.png: not a picture: save it as PNG"
+    assert (type(other), str(other)) == (kind, "image: not a picture: save it as PNG")
+    assert (type(sentence), str(sentence)) == (kind, "not a picture: save it as PNG")
+
+
+def find_hidden_subjects(source: str) -> list[int]:
+    """List the lines in which an error about a picture gets its subject as a part of its reason."""
+    lines = []
+    for call in ast.walk(ast.parse(source)):
+        if not (isinstance(call, ast.Call) and call.args):
+            continue
+        if ast.unparse(call.func).split(".")[-1] not in {kind.__name__ for kind in PICTURE_ERRORS}:
+            continue
+        reason = call.args[0]
+        pieces = reason.values if isinstance(reason, ast.JoinedStr) else [reason]
+        # What is put in first stands for a name, if it is followed by a colon.
+        start = "".join(
+            str(each.value) if isinstance(each, ast.Constant) else "{}" for each in pieces
+        )
+        if start.startswith(("{}: ", f"{THE_PICTURE}: ")):
+            lines.append(call.lineno)
+    return lines
+
+
+@pytest.mark.parametrize("path", sorted(PROJECT.glob("*.py")), ids=lambda path: path.name)
+def test_no_error_about_a_picture_hides_its_subject_in_the_text(path: Path) -> None:
+    """Whoever calls the picture otherwise, as the API and the page do, had to cut the text."""
+    assert find_hidden_subjects(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "hides"),
+    [
+        ("ImageError(f'{name}: the file is empty')", True),
+        ("errors.ImageTooLargeError(f'{path}: {count} bytes')", True),
+        ("ImageError('the picture: takes too long')", True),
+        ("ImageError(f'the picture: {reason}')", True),
+        ("ImageError('the file is empty', name)", False),
+        ("ImageError(f'{name} arrived damaged: try again')", False),
+        ("BlankImageError('the picture is blank: write something')", False),
+        ("DataFormatError(f'{path}: holds no rows')", False),
+    ],
+)
+def test_the_check_sees_every_way_to_hide_a_subject(call: str, hides: bool) -> None:
+    assert bool(find_hidden_subjects(f"raise {call}")) == hides
 
 
 def test_what_a_public_function_raises_by_hand_belongs_to_the_family() -> None:

@@ -276,6 +276,23 @@ def test_a_picture_that_is_not_in_its_archive_is_named_and_the_others_are_taken(
     assert problem.startswith("line 2, scans.zip/gone.png: there is no such file in")
 
 
+def test_what_is_wrong_with_a_picture_is_said_of_its_row_or_of_its_file(
+    store: FeedbackStore, tmp_path: Path
+):
+    (tmp_path / "a.png").write_bytes(b"Dear Sir")
+    with zipfile.ZipFile(tmp_path / "scans.zip", "w") as packed:
+        packed.writestr("b.png", b"Dear Sir")
+    rows = "a.png,3\nscans.zip/b.png,3\n"
+
+    imported = import_reviews(store, table(tmp_path, f"path,review\n{rows}"))
+
+    reason = "not a picture in a known format; save it as PNG or JPEG"
+    assert imported.problems == (
+        f"line 2, a.png: {tmp_path / 'a.png'}: {reason}",
+        f"line 3, scans.zip/b.png: {reason}",
+    )
+
+
 def test_a_store_that_cannot_be_written_ends_an_import(
     tmp_path: Path, digit_png: Callable[..., Path]
 ):

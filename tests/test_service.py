@@ -11,6 +11,8 @@ import pytest
 
 from access import Access
 from errors import (
+    THE_PICTURE,
+    BlankImageError,
     CheckpointError,
     DataFormatError,
     DigitError,
@@ -177,7 +179,10 @@ def test_other_machines_are_told_nothing_of_the_files_here(
 
 def test_what_is_wrong_with_a_picture_is_told_to_everybody_with_its_name(service: Service):
     service.access = Access(beyond_loopback=True)
-    error = ImageError("the picture: not a picture; save it as PNG or JPEG")
+    nameless = ImageError("not a picture; save it as PNG or JPEG", THE_PICTURE)
+    named = ImageError("not a picture; save it as PNG or JPEG", "folder/7.png")
 
-    assert service.tell(error) == str(error)
-    assert service.tell(error, subject="7.png") == "7.png: not a picture; save it as PNG or JPEG"
+    assert service.tell(nameless) == "the picture: not a picture; save it as PNG or JPEG"
+    assert service.tell(nameless, subject="7.png") == "7.png: not a picture; save it as PNG or JPEG"
+    assert service.tell(named, subject="7.png") == str(named)
+    assert service.tell(BlankImageError(), subject="7.png") == str(BlankImageError())
