@@ -26,6 +26,8 @@ class DigitError(Exception):
 class ImageError(DigitError, ValueError):
     """The picture cannot be read: missing, damaged, not a picture, or of an impossible shape.
 
+    Also a `ValueError`.
+
     Parameters
     ----------
     reason : str
@@ -58,19 +60,19 @@ class ImageError(DigitError, ValueError):
 
 
 class ImageNotFoundError(ImageError, FileNotFoundError):
-    """No picture of that name."""
+    """There is no file of the name that was given for a picture. Also a `FileNotFoundError`."""
 
     http_status = 404
 
 
 class ImageTooLargeError(ImageError):
-    """The picture has more pixels or bytes than we are willing to decode."""
+    """Pictures have more pixels or bytes than we are willing to decode. Also a `ValueError`."""
 
     http_status = 413
 
 
 class BlankImageError(ImageError):
-    """The picture was read, but there is no ink in it."""
+    """The picture was read, but there is no ink in it. Also a `ValueError`."""
 
     http_status = 422
 
@@ -83,47 +85,47 @@ class BlankImageError(ImageError):
 
 
 class EncodingError(ImageError):
-    """The picture was sent as text, and the text is not base64."""
+    """The picture was sent as text, and the text is not base64. Also a `ValueError`."""
 
     http_status = 422
 
 
 class ArchitectureError(DigitError, ValueError):
-    """No network of that name, or weights that do not fit it."""
+    """There is no network of that name, or it would not work. Also a `ValueError`."""
 
 
 class ModelNotFoundError(DigitError, FileNotFoundError):
-    """No checkpoint of that name."""
+    """There is no checkpoint of that name. Also a `FileNotFoundError`."""
 
     http_status = 404
     for_strangers = "there is no such model; choose another"
 
 
 class CheckpointError(DigitError, ValueError):
-    """The file is not a checkpoint of ours, or it is damaged."""
+    """The file is no checkpoint of ours, is damaged, or has changed. Also a `ValueError`."""
 
     for_strangers = "this model cannot be used; choose another"
 
 
 class DataNotFoundError(DigitError, FileNotFoundError):
-    """The data set is not on this machine and could not be fetched."""
+    """A data set, table, folder or archive is not there, or empty. Also a `FileNotFoundError`."""
 
 
 class UploadError(DigitError, ValueError):
-    """What a visitor handed over is not there any more, or holds nothing that can be read."""
+    """What a visitor handed over is gone, or holds nothing to be read. Also a `ValueError`."""
 
     http_status = 422
     for_strangers = ""
 
 
 class DataFormatError(DigitError, ValueError):
-    """The data file is there, but its contents are not what they should be."""
+    """A file of data is there, but is not what it should be. Also a `ValueError`."""
 
     for_strangers = _DISK
 
 
 class SettingsError(DigitError, ValueError):
-    """An option or a setting has a value that cannot work."""
+    """An option or a setting has a value that cannot work. Also a `ValueError`."""
 
     exit_code = 2
     http_status = 422
@@ -131,70 +133,76 @@ class SettingsError(DigitError, ValueError):
 
 
 class DivergenceError(DigitError, ArithmeticError):
-    """A training went wrong: its loss is not a number any more."""
+    """The loss of a training is not a number any more. Also an `ArithmeticError`."""
 
 
 class OutputError(DigitError, OSError):
-    """A result could not be written: no space, no permission, or no such folder."""
+    """A result cannot be written: no space, no permission, or no folder. Also an `OSError`."""
 
     http_status = 507
     for_strangers = _DISK
 
 
 class AccessError(DigitError, PermissionError):
-    """The request would change something, and the administrator token is missing or wrong."""
+    """A request needs the administrator token, and has none or a wrong one.
+
+    Also a `PermissionError`.
+    """
 
     http_status = 401
     for_strangers = ""
 
 
 class ChangesOffError(AccessError):
-    """Nobody may change anything on this server."""
+    """Nobody may change anything on this server. Also a `PermissionError`."""
 
     http_status = 403
 
 
 class BusyError(DigitError, RuntimeError):
-    """Something that can run only once is running already."""
+    """Something that can run only once is running already. Also a `RuntimeError`."""
 
     http_status = 409
     for_strangers = "the server is busy with something else; try again in a moment"
 
 
 class OvertakenError(BusyError):
-    """Somebody else has changed what a decision rests on, before it was carried out."""
+    """What a decision rests on was changed before it was carried out. Also a `RuntimeError`."""
 
 
 class OverloadedError(DigitError, RuntimeError):
-    """More is waiting than can be answered soon; the same request may work in a moment."""
+    """More is waiting than can be answered soon, or the server is stopping.
+
+    The same request may work in a moment. Also a `RuntimeError`.
+    """
 
     http_status = 503
     for_strangers = ""
 
 
 class WorkerError(DigitError, RuntimeError):
-    """A process that was to work for this one did not start, or ended too early."""
+    """A process that was to work for this one did not start, or ended. Also a `RuntimeError`."""
 
     http_status = 503
     for_strangers = "the server has a problem with one of its processes; try again in a moment"
 
 
 class MeasurementError(DigitError, RuntimeError):
-    """What was measured did not do its work, so that its time would mean nothing."""
+    """What is measured did not do its work: its time means nothing. Also a `RuntimeError`."""
 
 
 class AddressError(DigitError, OSError):
-    """A server cannot listen there: the port is in use, or this machine has no such address."""
+    """A server cannot listen there: no such address, or the port is taken. Also an `OSError`."""
 
 
 class RequestError(DigitError, ValueError):
-    """What was sent is not what its type says: JSON that is none, a form without parts."""
+    """A body is not what its type says, such as JSON that is none. Also a `ValueError`."""
 
     for_strangers = ""
 
 
 class ContentTypeError(DigitError, ValueError):
-    """What was sent is of a type that is not read here."""
+    """A body is of a type that is not read here. Also a `ValueError`."""
 
     http_status = 415
     for_strangers = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,16 @@ def test_every_error_has_one_base_and_a_way_out_of_each_door(error: type[DigitEr
     assert error.exit_code in {1, 2}  # 0 would say that all went well
     assert 400 <= error.http_status < 600
     assert error.__doc__
+
+
+@pytest.mark.parametrize("error", [error for error in FAMILY if error is not DigitError])
+def test_every_error_says_which_builtin_it_also_is(error: type[DigitError]) -> None:
+    """A caller who has not read the code would otherwise not know what to catch."""
+    own = [base for base in error.__bases__ if base.__module__ == "builtins"]
+    inherited = [kind for kind in error.__mro__ if kind.__module__ == "builtins"]
+    expected = (own or inherited)[0]
+
+    assert re.findall(r"\bAlso an? `(\w+)`\.", error.__doc__ or "") == [expected.__name__]
 
 
 @pytest.mark.parametrize(
@@ -223,12 +234,14 @@ def test_the_check_sees_every_way_to_word_an_error(body: str, own: bool) -> None
     assert bool(find_own_words(source)) == own
 
 
-def test_every_error_of_the_family_is_used_somewhere() -> None:
-    """An error that nobody raises or catches is one that callers would wait for in vain."""
-    program = "".join(
-        path.read_text(encoding="utf-8")
+def test_every_error_of_the_family_is_raised_somewhere() -> None:
+    """One that only stands in docstrings and `except` is one that callers wait for in vain."""
+    made = {
+        ast.unparse(node.func if isinstance(node, ast.Call) else node.exc or node).split(".")[-1]
         for path in PROJECT.glob("*.py")
-        if path.name != "errors.py"
-    )
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, (ast.Call, ast.Raise))
+    }
 
-    assert [error.__name__ for error in FAMILY if error.__name__ not in program] == []
+    raised = [error for error in FAMILY if error is not DigitError]
+    assert [error.__name__ for error in raised if error.__name__ not in made] == []
