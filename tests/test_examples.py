@@ -106,6 +106,22 @@ def test_the_samples_are_the_same_each_time_and_show_what_they_say(tmp_path: Pat
     assert len(zipfile.ZipFile(samples / "scans.zip").namelist()) >= 30
 
 
+@pytest.mark.parametrize("blocked", ["samples", "samples/labels.csv", "samples/scans.zip"])
+def test_samples_that_cannot_be_written_are_told_in_one_line(tmp_path: Path, blocked: str) -> None:
+    """It ended in a traceback."""
+    place = tmp_path / blocked
+    if place.suffix:
+        place.mkdir(parents=True)  # where a file is to go
+    else:
+        place.touch()
+
+    done = run(EXAMPLES / "make_samples.py", folder=tmp_path)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: cannot write {blocked}")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def read_table(samples: Path, name: str) -> dict[str, str]:
     """Return what each picture of one of the samples' tables shows."""
     with (samples / f"{name}.csv").open(newline="", encoding="utf-8") as file:
