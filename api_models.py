@@ -24,7 +24,8 @@ from pydantic import (
 )
 
 from feedback import Correction
-from jobs import MAX_EPOCHS, MAX_LIMIT, MAX_LR, NAME, Job, JobSettings
+from job_records import Job
+from job_settings import MAX_EPOCHS, MAX_LIMIT, MAX_LR, NAME, JobSettings
 from micro_batch import Answer as Read
 from model import count_parameters
 from reading import Reading

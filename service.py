@@ -29,7 +29,8 @@ from segment import PAGE_SIDE
 if TYPE_CHECKING:
     from errors import DigitError
     from feedback import Correction, FeedbackStore
-    from jobs import Job, TrainingJobs
+    from job_records import Job
+    from jobs import TrainingJobs
 
 log = logging.getLogger(__name__)
 

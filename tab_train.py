@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from dataset import MNIST_FILES, data_dir, has_mnist
 from errors import DigitError
-from jobs import MAX_EPOCHS, MAX_LR, Job, JobSettings
+from job_records import Job
+from job_settings import MAX_EPOCHS, MAX_LR, JobSettings
 from model import DEFAULT_ARCHITECTURE, list_models
 from panels import render_empty, render_hint, render_refusal
 from promotion import RULE
@@ -109,8 +110,8 @@ def start_run(
     ----------
     service : Service
     start, model, epochs, lr, corrections, promote, hands, name, limit
-        See `jobs.JobSettings`. Without a `start`, `model` learns from scratch. Numbers come as the
-        page has them, and are checked there.
+        See `job_settings.JobSettings`. Without a `start`, `model` learns from scratch. Numbers come
+        as the page has them, and are checked there.
     token : object
         What whoever asks has shown.
 
@@ -502,7 +503,7 @@ def _build_number(value: float, *, least: float, most: float | None = None, **op
     import gradio as gr
 
     field = gr.Number(value, minimum=least, maximum=most, **options)
-    # Gradio would cover the tab with boxes of errors; `jobs.py` says in words what cannot work.
+    # Gradio would cover the tab with boxes of errors; `job_settings.py` says what cannot work.
     field.raise_if_out_of_bounds = lambda *_: None  # type: ignore[method-assign]
     return field
 

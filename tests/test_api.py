@@ -27,7 +27,8 @@ from decoding import Decoders
 from errors import BusyError
 from feedback import FeedbackStore
 from guards import Rules
-from jobs import Job, JobSettings
+from job_records import Job
+from job_settings import JobSettings
 from model import build_model
 from registry import save_checkpoint
 from service import Service

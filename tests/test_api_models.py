@@ -28,7 +28,8 @@ from api_models import (
     plain,
 )
 from errors import SettingsError
-from jobs import Job, JobSettings, _check_values
+from job_records import Job
+from job_settings import JobSettings, check_values
 from micro_batch import Answer as Read
 from registry import Listing
 from service import Service
@@ -157,4 +158,4 @@ def test_the_api_takes_the_settings_of_a_training_that_a_run_takes(
     settings = JobSettings(**{field: value})
 
     assert takes(lambda: Training(**{field: value})) is is_fine
-    assert takes(lambda: _check_values(settings)) is is_fine
+    assert takes(lambda: check_values(settings)) is is_fine

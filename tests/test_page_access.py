@@ -20,7 +20,7 @@ import shelf
 from access import Access
 from app import build_app
 from feedback import FeedbackStore
-from jobs import JobSettings
+from job_settings import JobSettings
 from service import Service
 from tests.test_api import HERE, TOKEN, FakeJobs
 

@@ -22,7 +22,8 @@ from errors import (
     WorkerError,
 )
 from feedback import FeedbackStore
-from jobs import Job, JobSettings
+from job_records import Job
+from job_settings import JobSettings
 from model import build_model
 from registry import save_checkpoint
 from service import Service

@@ -17,7 +17,9 @@ import tab_train
 from access import Access
 from errors import BusyError, OutputError
 from feedback import FeedbackStore
-from jobs import MAX_LR, Job, JobSettings, TrainingJobs
+from job_records import Job
+from job_settings import MAX_LR, JobSettings, check_values
+from jobs import TrainingJobs
 from service import Service
 from tab_train import (
     cancel_run,
@@ -77,9 +79,7 @@ class Jobs(TrainingJobs):
         return JOB
 
     def check(self, settings: JobSettings) -> JobSettings:
-        from jobs import _check_values
-
-        _check_values(settings)
+        check_values(settings)
         return settings
 
     def cancel(self) -> Job | None:
