@@ -78,6 +78,7 @@ def make_hands(
     ingredients: tuple[str, ...] = INGREDIENTS,
     mnist: tuple[np.ndarray, np.ndarray] | None = None,
     workers: int | None = None,
+    on_progress: Callable[[int], None] = lambda done: None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Make labelled training pictures, or load those made before.
 
@@ -96,6 +97,9 @@ def make_hands(
         ingredient "mnist".
     workers : int, optional
         Processes; one for each core by default.
+    on_progress : callable, optional
+        Gets how many are made: at first none, then after each chunk. Not called where they are
+        loaded.
 
     Returns
     -------
@@ -114,17 +118,23 @@ def make_hands(
         raise SettingsError("the ingredient 'mnist' needs MNIST's training pictures")
     pictures = _checksum(*mnist) if mnist is not None and "mnist" in ingredients else ""
     key = ("digits", count, seed, ingredients, pictures)
-    return _make(count, seed, folder, key, _draw_labelled, (ingredients, mnist), workers)
+    arguments = (ingredients, mnist)
+    return _make(count, seed, folder, key, _draw_labelled, arguments, workers, on_progress)
 
 
 def make_non_digits(
-    count: int, *, seed: int, folder: Path, workers: int | None = None
+    count: int,
+    *,
+    seed: int,
+    folder: Path,
+    workers: int | None = None,
+    on_progress: Callable[[int], None] = lambda done: None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Make prepared pictures of what is not a digit: letters, scribbles, pairs, halves, noise.
 
     Parameters
     ----------
-    count, seed, folder, workers
+    count, seed, folder, workers, on_progress
         As for `make_hands`.
 
     Returns
@@ -133,7 +143,8 @@ def make_non_digits(
     kinds : ndarray of shape (count,), int64
         Place of the kind in `non_digits.NON_DIGITS`.
     """
-    return _make(count, seed, folder, ("none", count, seed), _draw_non_digit, (), workers)
+    key = ("none", count, seed)
+    return _make(count, seed, folder, key, _draw_non_digit, (), workers, on_progress)
 
 
 _Drawing = tuple[np.ndarray, int]
@@ -147,6 +158,7 @@ def _make(
     draw: Callable[..., _Drawing],
     arguments: tuple[object, ...],
     workers: int | None,
+    on_progress: Callable[[int], None],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fill an array chunk by chunk in worker processes, and keep it on disk."""
     path = Path(folder) / "generated" / f"{key[0]}-{_fingerprint(key)}.npz"
@@ -159,6 +171,7 @@ def _make(
     images = np.empty((count, FIELD, FIELD), np.uint8)
     labels = np.empty(count, np.int64)
     sizes = [min(CHUNK, count - start) for start in starts]
+    on_progress(0)
     for start, (part, part_labels) in zip(
         tqdm(starts, desc=f"making {count:,} pictures ({key[0]})", unit="chunk"),
         _draw_chunks(seeds, sizes, draw, arguments, workers),
@@ -166,6 +179,7 @@ def _make(
     ):
         images[start : start + len(part)] = part
         labels[start : start + len(part)] = part_labels
+        on_progress(start + len(part))
     try:
         with atomic_write(path) as temporary:
             np.savez_compressed(temporary, images=images, labels=labels)

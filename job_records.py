@@ -1,7 +1,7 @@
 """What is known of a training run from its folder: how far it is, what it came to, what it said.
 
-    outputs/RUN/{job.json, train.log, history.jsonl, outcome.json, cancel} -> Job: state, message,
-    curves, time left, log
+    outputs/RUN/{job.json, train.log, stage.json, history.jsonl, outcome.json, cancel}
+        -> Job: state, message, curves, time left, log
 
 `jobs.py` leaves job.json when it starts the trainer, has it print into train.log, and leaves
 `cancel` when it is asked to end it; the rest is the trainer's, see `runs.py`. Whether the process
@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import re
 import statistics
 import time
 from dataclasses import asdict, dataclass, field, replace
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from job_settings import JobSettings
+from runs import OUTCOME, Stage, read_stage
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,8 @@ OUTPUT = "train.log"
 CANCELLED = "cancel"  # a file that only has to be there
 LOG_LINES = 40
 LOG_BYTES = 20_000  # read from the end of a log
-# What `hands.py` prints while it makes pictures.
-_MAKING = re.compile(r"making ([\d,]+) pictures \((\w+)\): +(\d+)%")
+# What a trainer makes before it learns; see `runs.Stage`.
+MADE = {"making digits": "digits of other hands", "making non-digits": "pictures of no digit"}
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def read_job(folder: Path, *, is_alive: bool) -> Job | None:
     except (OSError, ValueError, TypeError, KeyError) as error:
         log.warning("the record of the run %s cannot be read: %s", folder, error)
         return None
-    outcome = _read_json(folder / "outcome.json")
+    outcome = _read_json(folder / OUTCOME)
     history = _read_history(folder / "history.jsonl")
     text = _read_end(folder / OUTPUT)
     cancelled = (folder / CANCELLED).exists()
@@ -213,14 +213,15 @@ def _estimate_left(folder: Path, history: list[dict[str, Any]]) -> float | None:
     return max(0.0, planned * per_epoch - max(0.0, min(since, per_epoch)))
 
 
-def _describe_preparation(text: str) -> str:
-    """Say what comes before the first epoch, and how far it is, from the end of the log."""
-    bar = _MAKING.search(text.rpartition("\n")[2])
-    if bar is None:
+def _describe_preparation(stage: Stage | None) -> str:
+    """Say what comes before the first epoch, and how far it is."""
+    if stage is None or stage.name not in MADE:
         return "Preparing: the data are read, and made where they are missing."
-    count, kind, share = bar.groups()
-    what = "pictures of no digit" if kind == "none" else "digits of other hands"
-    return f"Preparing: {count} {what} are made, {share} % done. That is kept for the next run."
+    share = 100 * stage.done // max(stage.total, 1)
+    return (
+        f"Preparing: {stage.total:,} {MADE[stage.name]} are made, {share} % done. "
+        "That is kept for the next run."
+    )
 
 
 def _describe(
@@ -233,8 +234,9 @@ def _describe(
 ) -> str:
     """Say in one sentence or two what happens or happened."""
     if state == "running":
-        if not history:
-            return _describe_preparation(text)
+        stage = read_stage(folder)
+        if not history and stage != Stage("learning"):
+            return _describe_preparation(stage)
         if len(history) < settings.epochs:
             return f"Learning: epoch {len(history) + 1} of {settings.epochs}."
         return "Finishing: the new weights are measured and calibrated."

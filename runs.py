@@ -2,6 +2,7 @@
 
 outputs/RUN/config.json      every setting, and what was asked for besides
 outputs/RUN/history.jsonl    one line for each epoch, written as it ends
+outputs/RUN/stage.json       what is done before there is a history, for whoever follows the run
 outputs/RUN/resume.pt        all that is needed to go on
 outputs/RUN/best.pth         best weights on validation; last.pth: the newest
 outputs/RUN/*.png            curves, confusion matrix, samples; report.txt: scores by digit
@@ -15,10 +16,11 @@ outputs/RUN/outcome.json     what it came to; the mark of a run that has done al
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,10 @@ from learning import RunningAverage
 from model import CLASSES, DigitNetwork, compute_logits
 from utils import atomic_write, hold_lock, save_tensors, shorten_path
 
+log = logging.getLogger(__name__)
+
 OUTCOME = "outcome.json"
+STAGE = "stage.json"
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,31 @@ def rank(row: Mapping[str, Any]) -> tuple[float, float]:
     return accuracy, -row["validation_loss"] - row.get("hands_loss", 0.0)
 
 
+@dataclass(frozen=True)
+class Stage:
+    """What a run does before its first epoch has ended: from then on its history tells.
+
+    Attributes
+    ----------
+    name : {"making digits", "making non-digits", "learning"}
+    done, total : int, default=0
+        Pictures, while some are made.
+    """
+
+    name: str
+    done: int = 0
+    total: int = 0
+
+
+def read_stage(folder: Path) -> Stage | None:
+    """Read what a run has noted last; None if there is no such note, as in older versions' runs."""
+    try:
+        noted = json.loads((folder / STAGE).read_text(encoding="utf-8"))
+        return Stage(str(noted["name"]), int(noted["done"]), int(noted["total"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
 class Run:
     """One training run and the folder that it writes.
 
@@ -180,11 +210,26 @@ class Run:
         with atomic_write(self.folder / "history.jsonl") as path:
             lines = [json.dumps(row) + "\n" for row in self.history]
             path.write_text("".join(lines), encoding="utf-8")
+        self.note(Stage("learning"))
         try:
             (self.folder / OUTCOME).unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"cannot write {self.folder}: {error.strerror or error}") from error
         return len(self.history) + 1
+
+    def note(self, stage: Stage) -> None:
+        """Write what the run does now, for whoever follows it; `read_stage` reads it.
+
+        Whoever follows a run from its first moment has made the folder. Otherwise it is made when
+        the run starts, so that one that cannot start leaves nothing behind.
+        """
+        if not self.folder.is_dir():
+            return
+        try:
+            with atomic_write(self.folder / STAGE) as path:
+                path.write_text(json.dumps(asdict(stage)) + "\n", encoding="utf-8")
+        except OutputError as error:  # no reason to stop; what has to be written reports itself
+            log.warning("%s; whoever follows the run does not see what it does", error)
 
     def resume(self, state: Resumable) -> int:
         """Put a stopped run back where it was, and return the epoch that comes next.

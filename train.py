@@ -131,7 +131,7 @@ def train(
         run.check_new()
     set_seed(settings.seed)
     device = device or pick_device()
-    data = load_data(settings, data_dir(wishes.data_dir), device)
+    data = load_data(settings, data_dir(wishes.data_dir), device, on_stage=run.note)
     team.broadcast("the data lie ready")  # the others find there what is made only once
     learner = build_learner(settings, device, wishes.models_dir, team, with_start=not resume)
     state = learner.state

@@ -11,6 +11,7 @@ Each shard is one set of such pictures with its own seed; the epochs take the sh
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from hands import (
     make_non_digits,
 )
 from recipes import Settings
+from runs import Stage
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,13 @@ class Data:
         }
 
 
-def load_data(settings: Settings, folder: Path, device: torch.device) -> Data:
+def load_data(
+    settings: Settings,
+    folder: Path,
+    device: torch.device,
+    *,
+    on_stage: Callable[[Stage], None] = lambda stage: None,
+) -> Data:
     """Read MNIST and make (or find again) the pictures of other hands.
 
     Parameters
@@ -74,6 +82,8 @@ def load_data(settings: Settings, folder: Path, device: torch.device) -> Data:
         Where MNIST lies and generated pictures are kept.
     device : torch.device
         Where the pictures are put.
+    on_stage : callable, optional
+        Gets how far it is with pictures that have to be made, which can take minutes.
 
     Returns
     -------
@@ -95,9 +105,16 @@ def load_data(settings: Settings, folder: Path, device: torch.device) -> Data:
     for shard in range(1, settings.shards + 1):
         parts = [mnist]
         if settings.hands:
-            parts.append(_make_hands(settings.hands, shard, folder, mnist, settings.ingredients))
+            parts.append(
+                _make_hands(settings.hands, shard, folder, mnist, on_stage, settings.ingredients)
+            )
         if settings.non_digits:
-            images, _ = make_non_digits(settings.non_digits, seed=shard, folder=folder)
+            images, _ = make_non_digits(
+                settings.non_digits,
+                seed=shard,
+                folder=folder,
+                on_progress=_tell(on_stage, "making non-digits", settings.non_digits),
+            )
             labels = torch.full((len(images),), NOT_A_DIGIT)
             parts.append(Digits(torch.from_numpy(images), labels))
         if corrections:
@@ -110,6 +127,7 @@ def load_data(settings: Settings, folder: Path, device: torch.device) -> Data:
             VALIDATION_SEED,
             folder,
             validation,
+            on_stage,
         ).to(device)
     return Data(train, validation.to(device), hands, len(corrections) if corrections else 0)
 
@@ -119,6 +137,7 @@ def _make_hands(
     seed: int,
     folder: Path,
     mnist: Digits,
+    on_stage: Callable[[Stage], None],
     ingredients: tuple[str, ...] = INGREDIENTS,
 ) -> Digits:
     """Make digits of other hands, some of them from MNIST pictures."""
@@ -129,5 +148,11 @@ def _make_hands(
         folder=folder,
         ingredients=ingredients,
         mnist=(mnist.images.numpy(), mnist.labels.numpy()),
+        on_progress=_tell(on_stage, "making digits", count),
     )
     return Digits(torch.from_numpy(images), torch.from_numpy(labels))
+
+
+def _tell(on_stage: Callable[[Stage], None], name: str, total: int) -> Callable[[int], None]:
+    """Turn a number of pictures that are made into a stage."""
+    return lambda done: on_stage(Stage(name, done, total))

@@ -18,12 +18,12 @@ def quick(monkeypatch):
     for name in ("training_curves", "confusion_matrix", "sample_predictions"):
         monkeypatch.setattr(f"plots.{name}", lambda *args, **options: Figure(figsize=(1, 1)))
 
-    def make_hands(count, *, seed, folder, ingredients, mnist):
+    def make_hands(count, *, seed, folder, ingredients, mnist, on_progress):
         rng = np.random.default_rng(seed)
         places = rng.integers(len(mnist[0]), size=count)
         return mnist[0][places], mnist[1][places].astype(np.int64)
 
-    def make_non_digits(count, *, seed, folder):
+    def make_non_digits(count, *, seed, folder, on_progress):
         noise = np.random.default_rng(seed).integers(0, 255, (count, 28, 28), np.uint8)
         return noise, np.zeros(count, np.int64)
 

@@ -46,6 +46,19 @@ def test_the_same_seed_makes_the_same_pictures_with_any_number_of_workers(
     assert (one[0].reshape(100, -1).max(axis=1) > 100).all()
 
 
+def test_how_many_are_made_is_told_after_each_chunk_and_not_where_they_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hands, "CHUNK", 4)
+    told: list[int] = []
+    make = partial(make_non_digits, 10, seed=0, folder=tmp_path, on_progress=told.append)
+
+    make(workers=1)
+    make()
+
+    assert told == [0, 4, 8, 10]
+
+
 def test_pictures_made_before_are_found_again_and_others_are_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

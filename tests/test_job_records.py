@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tqdm import tqdm
 
 from job_records import Job, list_runs, read_job, read_record
 from job_settings import JobSettings
+from runs import Run, Stage
 
 ROW = {"epoch": 1, "epochs": 3, "seconds": 50.0, "best": True}
 
@@ -178,17 +178,34 @@ def test_what_a_run_said_is_kept_apart_from_what_is_said_of_it(tmp_path: Path, s
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"), [("digits", "digits of other hands"), ("none", "pictures of no digit")]
+    ("stage", "message"),
+    [
+        (
+            Stage("making digits", 3_000, 10_000),
+            "Preparing: 10,000 digits of other hands are made, 30 % done. "
+            "That is kept for the next run.",
+        ),
+        (
+            Stage("making non-digits", 0, 3_000),
+            "Preparing: 3,000 pictures of no digit are made, 0 % done. "
+            "That is kept for the next run.",
+        ),
+        (Stage("learning"), "Learning: epoch 1 of 3."),
+        (
+            Stage("something newer", 1, 2),
+            "Preparing: the data are read, and made where they are missing.",
+        ),
+    ],
 )
-def test_what_comes_before_the_first_epoch_is_told_in_words(
-    tmp_path: Path, kind: str, words: str
+def test_what_comes_before_the_end_of_the_first_epoch_is_told_in_words(
+    tmp_path: Path, stage: Stage, message: str
 ) -> None:
     """It takes minutes, in which the page said "0 of 1 epochs" and nothing else."""
-    bar = tqdm.format_meter(12, 40, 3.0, prefix=f"making 10,000 pictures ({kind})", unit="chunk")
+    folder = write_run(tmp_path / "run", said="something that nobody has foreseen")
 
-    job = read(write_run(tmp_path / "run", said=f"device: cpu\n{bar}"), is_alive=True)
+    Run(folder, {}, epochs=3).note(stage)
 
-    assert f"10,000 {words} are made, 30 % done" in job.message
+    assert read(folder, is_alive=True).message == message
 
 
 def test_weights_are_kept_by_a_run_that_stops_only_if_there_are_any(tmp_path: Path) -> None:

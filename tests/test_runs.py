@@ -1,4 +1,5 @@
 import json
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -8,7 +9,17 @@ from dataset import Digits
 from errors import CheckpointError, OutputError, SettingsError
 from learning import RunningAverage
 from model import build_model
-from runs import ROW_TITLE, Resumable, Run, Score, format_row, measure, publish
+from runs import (
+    ROW_TITLE,
+    Resumable,
+    Run,
+    Score,
+    Stage,
+    format_row,
+    measure,
+    publish,
+    read_stage,
+)
 
 
 def state_of(name="mlp"):
@@ -186,6 +197,47 @@ def test_a_run_of_another_network_is_refused(tmp_path):
 
     with pytest.raises(CheckpointError, match="another network"):
         run.resume(state_of("mlp"))
+
+
+def test_what_a_run_does_before_its_first_epoch_can_be_read_beside_its_history(tmp_path):
+    run = Run(tmp_path, {}, epochs=1)
+    before = read_stage(tmp_path)
+
+    run.note(Stage("making digits", 500, 3_000))
+    making = read_stage(tmp_path)
+    run.start()
+
+    assert (before, making) == (None, Stage("making digits", 500, 3_000))
+    assert read_stage(tmp_path) == Stage("learning")
+
+
+def test_a_run_that_has_not_started_makes_no_folder_for_what_it_does(tmp_path):
+    run = Run(tmp_path / "run", {}, epochs=1)
+
+    run.note(Stage("making digits", 500, 3_000))
+
+    assert not run.folder.exists()
+
+
+def test_a_run_goes_on_where_nobody_can_be_told_what_it_does(tmp_path, monkeypatch, caplog):
+    @contextmanager
+    def refuse(path):
+        raise OutputError(f"cannot write {path}: No space left on device")
+        yield path
+
+    monkeypatch.setattr("runs.atomic_write", refuse)
+
+    Run(tmp_path, {}, epochs=1).note(Stage("making digits", 500, 3_000))
+
+    assert read_stage(tmp_path) is None
+    assert "stage.json: No space left" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "7", '{"name": "learning", "done": "many"}'])
+def test_a_damaged_note_of_what_a_run_does_is_none(tmp_path, content):
+    (tmp_path / "stage.json").write_text(content)
+
+    assert read_stage(tmp_path) is None
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

@@ -16,8 +16,9 @@ from learner import Learner
 from model import MNISTNet, build_model
 from recipes import RECIPES, Settings, check_settings
 from registry import MODELS_DIR, load_checkpoint, save_checkpoint
-from runs import Outcome, Run, Score
+from runs import Outcome, Run, Score, Stage, read_stage
 from train import main, parse_settings
+from training_data import load_data
 
 # Small enough for a second, and float32 so that they mean the same on every processor.
 QUICK = [
@@ -99,6 +100,7 @@ def test_a_run_learns_and_leaves_everything_behind(tmp_path, places, capsys):
         "report.txt",
         "resume.pt",
         "sample_predictions.png",
+        "stage.json",
         "training_curves.png",
     }
     pictures = {path.name for path in (tmp_path / "outputs").glob("*.png")}
@@ -294,11 +296,11 @@ def test_of_two_runs_that_begin_at_once_in_one_folder_the_second_is_refused(
     """Both find no run in the folder; then one is through before the other has read its data."""
     load = train.load_data
 
-    def load_after_the_other(*args):
+    def load_after_the_other(*args, **options):
         with monkeypatch.context() as patch:
             patch.setattr("train.load_data", load)
             assert main([*QUICK, *places, "--no-test", "--seed", "1"]) == 0
-        return load(*args)
+        return load(*args, **options)
 
     monkeypatch.setattr("train.load_data", load_after_the_other)
 
@@ -308,6 +310,30 @@ def test_of_two_runs_that_begin_at_once_in_one_folder_the_second_is_refused(
     assert "holds a run already" in capsys.readouterr().err
     record = json.loads((tmp_path / "outputs" / "one" / "config.json").read_text())
     assert record["seed"] == 1
+
+
+def test_who_follows_a_run_sees_what_it_does_before_its_first_epoch(tmp_path, places, monkeypatch):
+    folder = tmp_path / "outputs" / "one"
+    folder.mkdir(parents=True)  # as a page does that starts a run
+    seen = []
+
+    def load(*args, on_stage):
+        on_stage(Stage("making digits", 500, 3_000))
+        seen.append(read_stage(folder))
+        return load_data(*args)
+
+    learn = Learner.learn
+
+    def look_and_learn(*args):
+        seen.append(read_stage(folder))
+        return learn(*args)
+
+    monkeypatch.setattr("train.load_data", load)
+    monkeypatch.setattr("learner.Learner.learn", look_and_learn)
+
+    main([*QUICK, *places, "--epochs", "1", "--no-test"])
+
+    assert seen == [Stage("making digits", 500, 3_000), Stage("learning")]
 
 
 def test_training_stops_early_without_progress(tmp_path, places, monkeypatch, capsys):
@@ -493,7 +519,7 @@ def test_a_models_folder_that_cannot_be_written_costs_no_epoch(
     tmp_path, places, monkeypatch, capsys
 ):
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setattr("train.load_data", lambda *args: pytest.fail("began"))
+    monkeypatch.setattr("train.load_data", lambda *args, **options: pytest.fail("began"))
 
     code = main([*QUICK, *places, "--models-dir", str(tmp_path / "file")])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 import training_data
 from hands import NOT_A_DIGIT
 from recipes import Settings
+from runs import Stage
 from training_data import load_data
 
 CPU = torch.device("cpu")
@@ -29,11 +31,16 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, tuple[str, ...
         folder: Path,
         ingredients: tuple[str, ...],
         mnist: tuple[np.ndarray, np.ndarray],
+        on_progress: Callable[[int], None],
     ) -> tuple[np.ndarray, np.ndarray]:
         asked.append((seed, len(mnist[0]), ingredients))
+        on_progress(count // 2)
         return BLACK[:count], np.full(min(count, len(BLACK)), 7)
 
-    def make_non_digits(count: int, *, seed: int, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    def make_non_digits(
+        count: int, *, seed: int, folder: Path, on_progress: Callable[[int], None]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        on_progress(count)
         return BLACK[:count], np.arange(count)  # which kind each one is
 
     monkeypatch.setattr(training_data, "make_hands", make_hands)
@@ -79,3 +86,16 @@ def test_pictures_of_no_digit_carry_no_digit_as_label(mnist_folder: Path) -> Non
 
     assert data.train[0].labels is not None
     assert data.train[0].labels[-5:].tolist() == [NOT_A_DIGIT] * 5
+
+
+@pytest.mark.usefixtures("made")
+def test_how_far_it_is_with_what_has_to_be_made_is_told(mnist_folder: Path) -> None:
+    stages: list[Stage] = []
+
+    load_data(Settings(limit=10, hands=8, non_digits=6), mnist_folder, CPU, on_stage=stages.append)
+
+    assert stages == [
+        Stage("making digits", 4, 8),
+        Stage("making non-digits", 6, 6),
+        Stage("making digits", 5, 10),  # those to measure by
+    ]
