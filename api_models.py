@@ -25,12 +25,11 @@ from pydantic import (
 
 from feedback import Correction
 from job_records import Job
-from job_settings import MAX_EPOCHS, MAX_LIMIT, MAX_LR, NAME, JobSettings
+from job_settings import LIMITS, MAX_NAME, NAME, JobSettings
 from micro_batch import Answer as Read
 from model import count_parameters
 from reading import Reading
 from registry import Checkpoint, Listing
-from utils import MAX_SEED
 
 MAX_PICTURES = 64  # in one request
 
@@ -268,6 +267,18 @@ def plain(value: Any) -> Any:
 _DEFAULTS = JobSettings()
 
 
+def _limited(name: str, description: str) -> Any:
+    """Describe a number of `JobSettings`: the same default, the same limits."""
+    limits = LIMITS[name]
+    return Field(
+        default=getattr(_DEFAULTS, name),
+        ge=limits.least if limits.takes_least else None,
+        gt=None if limits.takes_least else limits.least,
+        le=limits.most,
+        description=description,
+    )
+
+
 class Training(_Input):
     """Settings of a training run; all may be left out."""
 
@@ -281,10 +292,8 @@ class Training(_Input):
     model: Annotated[str, Field(max_length=64)] = Field(
         default=_DEFAULTS.model, description="A network's name; empty takes that of `start`."
     )
-    epochs: Annotated[int, Field(ge=1, le=MAX_EPOCHS)] = _DEFAULTS.epochs
-    lr: Annotated[float, Field(gt=0, le=MAX_LR)] = Field(
-        default=_DEFAULTS.lr, description="The highest learning rate."
-    )
+    epochs: int = _limited("epochs", "How often each picture is seen.")
+    lr: float = _limited("lr", "The highest learning rate.")
     start: Annotated[str, Field(max_length=200)] = Field(
         default=_DEFAULTS.start, description="Whose weights are refined; empty begins anew."
     )
@@ -297,13 +306,11 @@ class Training(_Input):
     promote: bool = Field(
         default=_DEFAULTS.promote, description="Make the result the best model, if it is not worse."
     )
-    name: Annotated[str, Field(max_length=64, pattern=f"^({NAME.pattern})?$")] = Field(
+    name: Annotated[str, Field(max_length=MAX_NAME, pattern=f"^({NAME.pattern})?$")] = Field(
         default=_DEFAULTS.name, description="Of the new model; empty makes one up."
     )
-    limit: Annotated[int, Field(ge=0, le=MAX_LIMIT)] = Field(
-        default=_DEFAULTS.limit, description="Only so many pictures, for a trial; 0 takes all."
-    )
-    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = _DEFAULTS.seed
+    limit: int = _limited("limit", "Only so many pictures, for a trial; 0 takes all.")
+    seed: int = _limited("seed", "Of the random numbers.")
 
     def to_settings(self) -> JobSettings:
         """Give them as `jobs.TrainingJobs` takes them."""

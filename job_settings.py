@@ -3,6 +3,7 @@
     fields of a page, body of a request -> JobSettings -> check_values -> jobs.py
 
 Much less than `recipes.Settings`, which are the trainer's own: what is not here is the recipe's.
+The fields of the page and the schema of the API take their limits from here.
 
     >>> check_values(JobSettings(epochs=0))
     SettingsError: epochs: 0 cannot work; it has to be whole, from 1 to 100
@@ -17,24 +18,65 @@ from errors import SettingsError
 from model import list_models
 from utils import MAX_SEED
 
-MAX_EPOCHS = 100
-MAX_LIMIT = 60_000  # pictures for learning that MNIST has
-MAX_LR = 0.1  # of the optimizers here, anything higher diverges
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+MAX_NAME = 64  # characters
+NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{MAX_NAME - 1}}}")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """From where to where a number may go.
+
+    Attributes
+    ----------
+    least, most : float
+    is_whole : bool, default=True
+        Only whole numbers will do.
+    takes_least : bool, default=True
+        Whether it may be `least` itself.
+    """
+
+    least: float
+    most: float
+    is_whole: bool = True
+    takes_least: bool = True
+
+    def __str__(self) -> str:
+        """Say what a number has to be: "whole, from 1 to 100"."""
+        least = f"from {self.least}" if self.takes_least else f"above {self.least}, up"
+        return f"{'whole, ' if self.is_whole else ''}{least} to {self.most}"
+
+    def hold(self, value: object) -> bool:
+        """Tell whether a value is a number within these limits; any value may be asked about."""
+        kinds = (int,) if self.is_whole else (int, float)
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            return False
+        return self.least <= value <= self.most and (self.takes_least or value != self.least)
+
+
+# Of each number among the fields of `JobSettings`.
+LIMITS = {
+    "epochs": Limits(1, 100),
+    # Of the optimizers here, anything higher diverges.
+    "lr": Limits(0, 0.1, is_whole=False, takes_least=False),
+    "limit": Limits(0, 60_000),  # pictures for learning that MNIST has
+    "seed": Limits(0, MAX_SEED),
+}
 
 
 @dataclass(frozen=True)
 class JobSettings:
     """What can be chosen about a run; everything else is the recipe's.
 
+    Numbers are within `LIMITS`.
+
     Attributes
     ----------
     model : str, default=""
         One of `model.list_models()`; "" takes the network of `start`, or the default one.
     epochs : int, default=3
-        From 1 to 100.
+        How often each picture is seen.
     lr : float, default=0.0005
-        Highest learning rate; above 0, at most 0.1.
+        Highest learning rate.
     start : str, default="best"
         Name of the checkpoint whose weights are refined; "" begins anew.
     corrections : bool, default=False
@@ -44,7 +86,7 @@ class JobSettings:
     promote : bool, default=False
         Make the result the "best" model if it is not worse by the rule of `promotion.py`.
     name : str, default=""
-        Of the new checkpoint: letters, digits, - and _, at most 64; "" makes one up.
+        Of the new checkpoint, of the form `NAME`; "" makes one up.
     limit : int, default=0
         Only so many pictures of each split, for a trial; 0 takes all. A trial is never promoted.
     seed : int, default=0
@@ -73,8 +115,6 @@ def check_values(settings: JobSettings) -> None:
     known = ", ".join(list_models())
     checks = [
         ("model", settings.model in ("", *list_models()), f"one of {known}"),
-        ("epochs", _is_whole(settings.epochs, 1, MAX_EPOCHS), f"whole, from 1 to {MAX_EPOCHS}"),
-        ("lr", _is_rate(settings.lr), f"above 0, up to {MAX_LR}"),
         ("start", isinstance(settings.start, str), "the name of a model, or empty"),
         ("corrections", isinstance(settings.corrections, bool), "true or false"),
         ("hands", isinstance(settings.hands, bool), "true or false"),
@@ -83,25 +123,12 @@ def check_values(settings: JobSettings) -> None:
             "name",
             settings.name == ""
             or (isinstance(settings.name, str) and NAME.fullmatch(settings.name) is not None),
-            "at most 64 letters (a to z), digits, - and _, the first a letter or digit",
+            f"at most {MAX_NAME} letters (a to z), digits, - and _, the first a letter or digit",
         ),
-        (
-            "limit",
-            _is_whole(settings.limit, 0, MAX_LIMIT),
-            f"whole, from 0 (all) to {MAX_LIMIT}",
-        ),
-        ("seed", _is_whole(settings.seed, 0, MAX_SEED), f"whole, from 0 to {MAX_SEED}"),
+        *((name, limits.hold(getattr(settings, name)), limits) for name, limits in LIMITS.items()),
     ]
     for name, is_fine, wanted in checks:
         if not is_fine:
             value = getattr(settings, name)
             what = "it is empty" if value is None else f"{value!r:.80} cannot work"
             raise SettingsError(f"{name}: {what}; it has to be {wanted}")
-
-
-def _is_whole(value: object, least: int, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
-def _is_rate(value: object) -> bool:
-    return isinstance(value, (int, float)) and 0 < value <= MAX_LR

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dataset import MNIST_FILES, data_dir, has_mnist
 from errors import DigitError
 from job_records import Job
-from job_settings import MAX_EPOCHS, MAX_LR, JobSettings
+from job_settings import LIMITS, MAX_NAME, JobSettings
 from model import DEFAULT_ARCHITECTURE, list_models
 from panels import render_empty, render_hint, render_refusal
 from promotion import RULE
@@ -36,6 +36,7 @@ TICK_S = 1.0
 RUNS_SHOWN = 8
 SCRATCH = ""  # in place of the name of a model to refine
 LR_STEP = 0.0001
+EPOCHS_SHOWN = 30  # on the slider; an API may ask for more
 # What the fields hold at first, for going on with a trained model and for beginning anew.
 REFINING, ANEW = (3, 0.0005), (6, 0.004)
 
@@ -447,8 +448,8 @@ def _build_choices(service: Service) -> dict[str, Any]:
             visible=False,
         ),
         "epochs": gr.Slider(
-            1,
-            min(30, MAX_EPOCHS),
+            LIMITS["epochs"].least,
+            min(EPOCHS_SHOWN, LIMITS["epochs"].most),
             value=epochs,
             step=1,
             label=LABELS["epochs"],
@@ -459,11 +460,11 @@ def _build_choices(service: Service) -> dict[str, Any]:
         "lr": _build_number(
             lr,
             least=LR_STEP,
-            most=MAX_LR,
+            most=LIMITS["lr"].most,
             step=LR_STEP,
             label=LABELS["lr"],
-            info=f"How far each step goes, up to {MAX_LR}. Too small learns slowly, too large "
-            "forgets.",
+            info=f"How far each step goes, up to {LIMITS['lr'].most}. Too small learns slowly, too "
+            "large forgets.",
         ),
         "corrections": gr.Checkbox(
             False,
@@ -484,11 +485,12 @@ def _build_choices(service: Service) -> dict[str, Any]:
             label=LABELS["name"],
             info="Letters, digits, - and _. Left empty, it is made of the network and the time.",
             max_lines=1,
-            max_length=64,
+            max_length=MAX_NAME,
         )
         chosen["limit"] = _build_number(
             0,
-            least=0,
+            least=LIMITS["limit"].least,
+            most=LIMITS["limit"].most,
             step=1000,
             precision=0,
             label=LABELS["limit"],
@@ -498,7 +500,7 @@ def _build_choices(service: Service) -> dict[str, Any]:
     return chosen
 
 
-def _build_number(value: float, *, least: float, most: float | None = None, **options: Any) -> Any:
+def _build_number(value: float, *, least: float, most: float, **options: Any) -> Any:
     """Make a field for a number, which its arrows keep within limits."""
     import gradio as gr
 

@@ -29,7 +29,7 @@ from api_models import (
 )
 from errors import SettingsError
 from job_records import Job
-from job_settings import JobSettings, check_values
+from job_settings import LIMITS, MAX_NAME, JobSettings, Limits, check_values
 from micro_batch import Answer as Read
 from registry import Listing
 from service import Service
@@ -159,3 +159,24 @@ def test_the_api_takes_the_settings_of_a_training_that_a_run_takes(
 
     assert takes(lambda: Training(**{field: value})) is is_fine
     assert takes(lambda: check_values(settings)) is is_fine
+
+
+@pytest.mark.parametrize(("field", "limits"), LIMITS.items())
+def test_the_schema_of_a_training_tells_the_limits_of_its_numbers(
+    field: str, limits: Limits
+) -> None:
+    told = Training.model_json_schema()["properties"][field]
+
+    assert told["minimum" if limits.takes_least else "exclusiveMinimum"] == limits.least
+    assert told["maximum"] == limits.most
+    assert told["default"] == getattr(JobSettings(), field)
+
+
+@pytest.mark.parametrize("field", [*LIMITS, "name"])
+def test_a_setting_of_a_training_that_cannot_work_is_told_by_its_name(field: str) -> None:
+    value = "x" * (MAX_NAME + 1) if field == "name" else LIMITS[field].most + 1
+
+    with pytest.raises(ValidationError) as caught:
+        Training(**{field: value})
+
+    assert [error["loc"] for error in caught.value.errors()] == [(field,)]

@@ -18,7 +18,7 @@ from access import Access
 from errors import BusyError, OutputError
 from feedback import FeedbackStore
 from job_records import Job
-from job_settings import MAX_LR, JobSettings, check_values
+from job_settings import LIMITS, MAX_NAME, JobSettings, check_values
 from jobs import TrainingJobs
 from service import Service
 from tab_train import (
@@ -179,7 +179,18 @@ def test_the_arrows_of_the_learning_rate_make_small_steps(service: Service) -> N
     with gr.Blocks():
         field = tab_train._build_choices(service)["lr"]
 
-    assert (field.minimum, field.maximum, field.step) == (0.0001, MAX_LR, 0.0001)
+    assert (field.minimum, field.maximum, field.step) == (0.0001, LIMITS["lr"].most, 0.0001)
+
+
+def test_the_fields_end_where_the_settings_do(service: Service) -> None:
+    """That of the trial went on for ever, and 70,000 pictures were refused only afterwards."""
+    with gr.Blocks():
+        fields = tab_train._build_choices(service)
+
+    assert fields["epochs"].minimum == LIMITS["epochs"].least
+    assert fields["epochs"].maximum <= LIMITS["epochs"].most
+    assert (fields["limit"].minimum, fields["limit"].maximum) == (0, LIMITS["limit"].most)
+    assert fields["name"].max_length == MAX_NAME
 
 
 @pytest.mark.parametrize(
