@@ -22,7 +22,7 @@ from typing import Any
 
 from dataset import data_dir
 from evaluate import read_samples, summarise
-from handover import Wishes
+from handover import RunOptions
 from predict import MNISTPredictor
 from recipes import RECIPES, Settings, check_settings
 from samples import load_samples
@@ -106,8 +106,8 @@ def measure_step(
     """
     check_settings(settings)
     name = "".join(letter if letter.isalnum() else "-" for letter in step).strip("-").lower()
-    wishes = Wishes(data_dir=data_folder, test=False, hand_on=False)
-    run = train(settings, wishes, folder=folder / name)
+    options = RunOptions(data_dir=data_folder, test=False, hand_on=False)
+    run = train(settings, options, folder=folder / name)
     predictor = MNISTPredictor(run.folder / "best.pth")
     sets = {}
     for source in sources:

@@ -34,7 +34,7 @@ from utils import check_writable, shorten_path
 
 
 @dataclass(frozen=True)
-class Wishes:
+class RunOptions:
     """What is asked of a run besides its settings: its places, and what becomes of its weights.
 
     The run's config.json keeps them, so that a resumed run ends as was asked for at first.
@@ -61,7 +61,7 @@ class Wishes:
         Copy the weights to `models_dir`; otherwise they stay in the run's folder.
     own : str, default=""
         Version of CANDIDATE.pth if the run itself has left it there before; it may be replaced.
-        Found by `check_wishes`.
+        Found by `check_options`.
     """
 
     data_dir: Path | None = None
@@ -76,7 +76,7 @@ class Wishes:
 
     def to_dict(self) -> dict[str, Any]:
         """Give what was asked for as plain values; what was left as it is may change its place."""
-        defaults = asdict(Wishes())
+        defaults = asdict(RunOptions())
         return {
             key: str(value.resolve()) if isinstance(value, Path) else value
             for key, value in asdict(self).items()
@@ -84,7 +84,7 @@ class Wishes:
         }
 
     @classmethod
-    def from_dict(cls, saved: dict[str, Any]) -> Wishes:
+    def from_dict(cls, saved: dict[str, Any]) -> RunOptions:
         """Take back what `to_dict` gave."""
         places: dict[str, Any] = {
             key: Path(saved[key]) for key in ("data_dir", "models_dir") if key in saved
@@ -92,18 +92,18 @@ class Wishes:
         return cls(**{**saved, **places})
 
 
-def check_wishes(wishes: Wishes, folder: Path) -> Wishes:
+def check_options(options: RunOptions, folder: Path) -> RunOptions:
     """Refuse what cannot come true, before hours are spent on it.
 
     Parameters
     ----------
-    wishes : Wishes
+    options : RunOptions
     folder : Path
         Of the run. A candidate that it has left in `models_dir` before may be replaced.
 
     Returns
     -------
-    Wishes
+    RunOptions
         The same, with names that files can have, and `own`.
 
     Raises
@@ -113,25 +113,25 @@ def check_wishes(wishes: Wishes, folder: Path) -> Wishes:
     OutputError
         If the finished weights could not be written.
     """
-    name = _clean_name("--name", wishes.name)
-    candidate = _clean_name("--candidate", wishes.candidate)
+    name = _clean_name("--name", options.name)
+    candidate = _clean_name("--candidate", options.candidate)
     own = ""
-    if candidate and is_taken(candidate, wishes.models_dir) and not wishes.replace:
+    if candidate and is_taken(candidate, options.models_dir) and not options.replace:
         # What it left may be older than its best weights, if it went on and was stopped again.
-        known = {read_version(folder / "best.pth"), wishes.own or None} - {None}
-        own = read_version(wishes.models_dir / f"{candidate}{SUFFIX}") or ""
+        known = {read_version(folder / "best.pth"), options.own or None} - {None}
+        own = read_version(options.models_dir / f"{candidate}{SUFFIX}") or ""
         if own not in known:
             raise SettingsError(
                 f"--candidate {candidate}: there is a model {candidate!r} already; choose another "
                 "name, or let it be replaced with --replace"
             )
-    if wishes.hand_on:
+    if options.hand_on:
         check_writable(
-            wishes.models_dir,
+            options.models_dir,
             purpose="where the weights are to go",
             advice="name another --models-dir",
         )
-    return dataclasses.replace(wishes, name=name, candidate=candidate, own=own)
+    return dataclasses.replace(options, name=name, candidate=candidate, own=own)
 
 
 def _clean_name(flag: str, text: str) -> str:

@@ -35,7 +35,7 @@ from corrections import OWN
 from dataset import Split, data_dir, load_mnist
 from distributed import ALONE, Team, join_team
 from errors import OutputError, SettingsError
-from handover import Wishes, check_wishes, hand_over, offer
+from handover import RunOptions, check_options, hand_over, offer
 from learner import Learner, build_learner
 from learning import PRECISIONS, SCHEDULES
 from model import DEFAULT_ARCHITECTURE, count_parameters, list_models
@@ -75,7 +75,7 @@ CHECKPOINT_METRICS = (
 
 def train(
     settings: Settings,
-    wishes: Wishes,
+    options: RunOptions,
     *,
     folder: Path,
     device: torch.device | None = None,
@@ -89,7 +89,7 @@ def train(
     ----------
     settings : Settings
         What to compute.
-    wishes : Wishes
+    options : RunOptions
         Where everything lies, and what becomes of the weights.
     folder : Path
         The run's own folder; made if missing.
@@ -109,7 +109,7 @@ def train(
     Raises
     ------
     SettingsError
-        If a setting or a wish cannot work, there is nothing to resume, the folder holds another
+        If a setting or an option cannot work, there is nothing to resume, the folder holds another
         run, or a teacher of a resumed run is another model now.
     DataNotFoundError, DataFormatError
         If MNIST cannot be read.
@@ -123,17 +123,17 @@ def train(
         If a result cannot be written.
     """
     check_settings(settings)
-    wishes = check_wishes(wishes, folder)
+    options = check_options(options, folder)
     team.check_batch(settings.batch_size)
-    record = {**settings.to_dict(), "wishes": wishes.to_dict()}
+    record = {**settings.to_dict(), "options": options.to_dict()}
     run = Run(folder, record, epochs=settings.epochs, patience=settings.patience)
     if not resume:
         run.check_new()
     set_seed(settings.seed)
     device = device or pick_device()
-    data = load_data(settings, data_dir(wishes.data_dir), device, on_stage=run.note)
+    data = load_data(settings, data_dir(options.data_dir), device, on_stage=run.note)
     team.broadcast("the data lie ready")  # the others find there what is made only once
-    learner = build_learner(settings, device, wishes.models_dir, team, with_start=not resume)
+    learner = build_learner(settings, device, options.models_dir, team, with_start=not resume)
     state = learner.state
     with run.alone():
         if not resume:  # once more: another may have begun it while the data were read
@@ -152,12 +152,12 @@ def train(
         interrupted = False
         try:
             _learn(run, learner, data, first_epoch, on_epoch)
-            best_path = _finish(run, settings, wishes)
+            best_path = _finish(run, settings, options)
         except KeyboardInterrupt:
             if not (folder / "best.pth").is_file():  # in the first epoch: there is nothing to keep
                 raise
             interrupted = True
-            best_path = _hand_over(folder, settings, wishes)
+            best_path = _hand_over(folder, settings, options)
         except OutputError as error:
             if not (folder / "resume.pt").is_file():
                 raise
@@ -233,7 +233,7 @@ def _save(run: Run, learner: Learner, data: Data, row: dict[str, Any]) -> None:
 
 def assist(
     settings: Settings,
-    wishes: Wishes,
+    options: RunOptions,
     team: Team,
     *,
     device: torch.device | None = None,
@@ -243,15 +243,15 @@ def assist(
 
     Parameters
     ----------
-    settings, wishes, device, resume
+    settings, options, device, resume
         As for `train`, and the same as there.
     team : Team
     """
     set_seed(settings.seed)
     device = device or pick_device()
     team.broadcast("")
-    data = load_data(settings, data_dir(wishes.data_dir), device)
-    learner = build_learner(settings, device, wishes.models_dir, team, with_start=not resume)
+    data = load_data(settings, data_dir(options.data_dir), device)
+    learner = build_learner(settings, device, options.models_dir, team, with_start=not resume)
     first_epoch, state = team.broadcast((1, learner.state.state_dict()))
     learner.state.load_state_dict(state)
     # Other pictures need other changes and other dropout than the leader's.
@@ -263,33 +263,33 @@ def assist(
         learner.learn(data.train[(epoch - 1) % len(data.train)], epoch)
 
 
-def _finish(run: Run, settings: Settings, wishes: Wishes) -> Path:
+def _finish(run: Run, settings: Settings, options: RunOptions) -> Path:
     """Do all that follows the last epoch, and return the path of the best weights."""
-    _report(run, settings, data_dir(wishes.data_dir), test=wishes.test)
-    best_path = _hand_over(run.folder, settings, wishes)
+    _report(run, settings, data_dir(options.data_dir), test=options.test)
+    best_path = _hand_over(run.folder, settings, options)
     outcome: dict[str, Any] = {"metrics": load_checkpoint(run.folder / "best.pth").metrics}
-    if wishes.candidate:
+    if options.candidate:
         outcome = offer(
             run.folder,
             settings,
-            wishes.candidate,
-            models_folder=wishes.models_dir,
-            data_folder=data_dir(wishes.data_dir),
-            own=wishes.own,
-            replace=wishes.replace,
-            promoting=wishes.promote,
+            options.candidate,
+            models_folder=options.models_dir,
+            data_folder=data_dir(options.data_dir),
+            own=options.own,
+            replace=options.replace,
+            promoting=options.promote,
         )
         print(outcome["summary"], flush=True)
     run.finish(outcome)
     return best_path
 
 
-def _hand_over(folder: Path, settings: Settings, wishes: Wishes) -> Path:
-    """Copy the weights to `models/`, if that is wished, and return the path of the best ones."""
-    if wishes.candidate or not wishes.hand_on:
+def _hand_over(folder: Path, settings: Settings, options: RunOptions) -> Path:
+    """Copy the weights to `models/`, if that is asked for, and return the path of the best ones."""
+    if options.candidate or not options.hand_on:
         return folder / "best.pth"
     own_name = ALIASES["last"] if settings.model == DEFAULT_ARCHITECTURE else settings.model
-    return hand_over(folder, wishes.models_dir, wishes.name or own_name, replace=wishes.replace)
+    return hand_over(folder, options.models_dir, options.name or own_name, replace=options.replace)
 
 
 def _report(run: Run, settings: Settings, data_folder: Path, *, test: bool) -> None:
@@ -406,7 +406,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--replace", action=switch, help="replace any NAME.pth, NAME_best.pth or candidate")
     add("--promote", action=switch, help="make the candidate the best if it is not worse")
-    parser.set_defaults(**dataclasses.asdict(Settings()), **dataclasses.asdict(Wishes()))
+    parser.set_defaults(**dataclasses.asdict(Settings()), **dataclasses.asdict(RunOptions()))
     return parser
 
 
@@ -444,8 +444,9 @@ def _read_record(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
-        wishes = Wishes.from_dict(saved.pop("wishes", {}))  # runs of older versions have none
-        return {**dataclasses.asdict(Settings(**saved)), **dataclasses.asdict(wishes)}
+        earlier = saved.pop("wishes", {})  # what older versions called them, if they kept any
+        options = RunOptions.from_dict(saved.pop("options", earlier))
+        return {**dataclasses.asdict(Settings(**saved)), **dataclasses.asdict(options)}
     except OSError as error:
         raise SettingsError(f"nothing to resume: cannot read {path} ({error.strerror})") from error
     except (ValueError, TypeError, AttributeError) as error:
@@ -462,15 +463,15 @@ def run(args: argparse.Namespace, settings: Settings) -> Outcome | None:
     if args.threads:
         torch.set_num_threads(args.threads)
     run_name = args.run or f"{settings.model}-{datetime.now():%Y%m%d-%H%M%S}"
-    fields = dataclasses.fields(Wishes)
-    wishes = Wishes(**{field.name: getattr(args, field.name) for field in fields})
+    fields = dataclasses.fields(RunOptions)
+    options = RunOptions(**{field.name: getattr(args, field.name) for field in fields})
     with join_team("cpu" if args.no_cuda else args.device) as (team, device):
         if not team.is_leader:
-            assist(settings, wishes, team, device=device, resume=args.resume is not None)
+            assist(settings, options, team, device=device, resume=args.resume is not None)
             return None
         return train(
             settings,
-            wishes,
+            options,
             folder=args.resume or args.output / run_name,
             device=device,
             team=team,

@@ -17,7 +17,7 @@ import calibrate
 import ensemble
 from errors import OutputError, SettingsError
 from feedback import FeedbackStore
-from handover import Wishes, check_wishes, hand_over, offer
+from handover import RunOptions, check_options, hand_over, offer
 from model import DigitNetwork, build_model
 from recipes import Settings
 from registry import MODELS_DIR, load_checkpoint, save_checkpoint
@@ -230,10 +230,10 @@ def test_a_place_that_cannot_be_written_is_refused_before_it_is_needed(tmp_path:
     (tmp_path / "file").write_text("in the way")
     missing, blocked = tmp_path / "new" / "models", tmp_path / "file" / "models"
 
-    check_wishes(Wishes(models_dir=missing), tmp_path)
-    check_wishes(Wishes(models_dir=blocked, hand_on=False), tmp_path)
+    check_options(RunOptions(models_dir=missing), tmp_path)
+    check_options(RunOptions(models_dir=blocked, hand_on=False), tmp_path)
     with pytest.raises(OutputError, match=r"file.*--models-dir"):
-        check_wishes(Wishes(models_dir=blocked), tmp_path)
+        check_options(RunOptions(models_dir=blocked), tmp_path)
 
     assert {path.name for path in tmp_path.iterdir()} == {"file"}
 
@@ -256,16 +256,16 @@ def test_a_name_that_no_model_may_have_is_refused(
     tmp_path: Path, flag: str, text: str, hint: str
 ) -> None:
     """--candidate best once wrote a models/best.pth that nobody could reach."""
-    wishes = Wishes(**{"models_dir": tmp_path, flag: text, "replace": True})
+    options = RunOptions(**{"models_dir": tmp_path, flag: text, "replace": True})
 
     with pytest.raises(SettingsError, match=rf"--{flag} .*{hint}"):
-        check_wishes(wishes, tmp_path)
+        check_options(options, tmp_path)
 
 
 def test_names_are_made_such_as_files_can_have(tmp_path: Path) -> None:
-    wishes = Wishes(models_dir=tmp_path, name="my net", candidate="mine (2).pth")
+    options = RunOptions(models_dir=tmp_path, name="my net", candidate="mine (2).pth")
 
-    checked = check_wishes(wishes, tmp_path)
+    checked = check_options(options, tmp_path)
 
     assert (checked.name, checked.candidate) == ("my-net", "mine-2")
 
@@ -274,12 +274,12 @@ def test_a_candidate_replaces_a_model_only_if_that_is_said(
     tmp_path: Path, tiny_model: DigitNetwork
 ) -> None:
     save_result(tmp_path / "models" / "mine.pth", build_model("mlp"), mnist=0.9)
-    wishes = Wishes(models_dir=tmp_path / "models", candidate="mine")
+    options = RunOptions(models_dir=tmp_path / "models", candidate="mine")
     leave_run(tmp_path, tiny_model, mnist=0.9)
 
     with pytest.raises(SettingsError, match=r"--candidate mine: .*--replace"):
-        check_wishes(wishes, tmp_path / "run")
-    check_wishes(replace(wishes, replace=True), tmp_path / "run")
+        check_options(options, tmp_path / "run")
+    check_options(replace(options, replace=True), tmp_path / "run")
 
 
 def test_a_run_may_replace_the_candidate_that_it_left_itself(
@@ -289,7 +289,7 @@ def test_a_run_may_replace_the_candidate_that_it_left_itself(
     leave_run(tmp_path, tiny_model, mnist=0.9)
     publish(tmp_path / "run" / "best.pth", tmp_path / "models" / "mine.pth")
 
-    check_wishes(Wishes(models_dir=tmp_path / "models", candidate="mine"), tmp_path / "run")
+    check_options(RunOptions(models_dir=tmp_path / "models", candidate="mine"), tmp_path / "run")
 
 
 # --- a candidate for the shelf ------------------------------------------------------------------
@@ -357,7 +357,7 @@ def test_a_model_that_was_added_under_the_candidate_s_name_meanwhile_stays(
     """The name is looked at before hours of training, and was written over after them."""
     models = tmp_path / "models"
     leave_run(tmp_path, tiny_model, mnist=0.9)
-    check_wishes(Wishes(models_dir=models, candidate="mine"), tmp_path / "run")
+    check_options(RunOptions(models_dir=models, candidate="mine"), tmp_path / "run")
     added = save_checkpoint(models / "mine.pth", build_model("mlp"))
 
     result = offer_mine(tmp_path, mnist_folder, tiny_model, promoting=True)
@@ -376,13 +376,13 @@ def test_a_run_that_goes_on_replaces_what_it_left_before(
     models, run = tmp_path / "models", tmp_path / "run"
     leave_run(tmp_path, build_model("mlp"), mnist=0.8)
     publish(run / "best.pth", models / "mine.pth")
-    wishes = check_wishes(Wishes(models_dir=models, candidate="mine"), run)
+    options = check_options(RunOptions(models_dir=models, candidate="mine"), run)
     leave_run(tmp_path, tiny_model, mnist=0.9)
 
-    again = check_wishes(wishes, run)
+    again = check_options(options, run)
     result = offer_mine(tmp_path, mnist_folder, tiny_model, own=again.own)
 
-    assert again == wishes
+    assert again == options
     assert result["candidate"] == "mine"
     assert load_checkpoint("mine", models).metrics["validation_accuracy"] == 0.9
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 import train
 from errors import OutputError, SettingsError
-from handover import Wishes
+from handover import RunOptions
 from learner import Learner
 from model import MNISTNet, build_model
 from recipes import RECIPES, Settings, check_settings
@@ -216,11 +216,24 @@ def test_a_flag_wins_over_what_a_run_was_asked_for_at_first(tmp_path, places):
     assert (other.test, other.replace, other.name) == (True, False, "other")
 
 
-def test_a_run_of_an_older_version_is_resumed_with_the_usual_wishes(tmp_path, places):
+def test_a_run_that_calls_its_options_by_the_former_name_is_resumed_with_them(tmp_path, places):
     main([*QUICK, *places, "--no-test", "--name", "first", "--epochs", "1"])
     config = tmp_path / "outputs" / "one" / "config.json"
     record = json.loads(config.read_text())
-    del record["wishes"]
+    record["wishes"] = record.pop("options")
+    config.write_text(json.dumps(record))
+
+    args, _ = parse_settings(["--resume", str(config.parent)])
+
+    assert (args.test, args.name) == (False, "first")
+    assert args.models_dir == tmp_path / "models"
+
+
+def test_a_run_of_an_older_version_is_resumed_with_the_usual_options(tmp_path, places):
+    main([*QUICK, *places, "--no-test", "--name", "first", "--epochs", "1"])
+    config = tmp_path / "outputs" / "one" / "config.json"
+    record = json.loads(config.read_text())
+    del record["options"]
     config.write_text(json.dumps(record))
 
     args, settings = parse_settings(["--resume", str(config.parent)])
@@ -533,7 +546,7 @@ def test_each_row_is_handed_to_whoever_watches(tmp_path, mnist_folder):
 
     outcome = train.train(
         Settings(model="mlp", epochs=2, limit=100, precision="fp32"),
-        Wishes(data_dir=mnist_folder, models_dir=tmp_path / "models", test=False),
+        RunOptions(data_dir=mnist_folder, models_dir=tmp_path / "models", test=False),
         folder=tmp_path / "outputs" / "watched",
         device=torch.device("cpu"),
         on_epoch=rows.append,
@@ -731,7 +744,7 @@ def test_a_finished_run_cannot_be_resumed_without_more_epochs(tmp_path, places, 
         ("config.json", b'{"colour": 3}', "not the record of a run"),
         ("config.json", b"[]", "not the record of a run"),
         ("config.json", b"3", "not the record of a run"),
-        ("config.json", b'{"wishes": {"colour": 3}}', "not the record of a run"),
+        ("config.json", b'{"options": {"colour": 3}}', "not the record of a run"),
     ],
 )
 def test_a_damaged_run_cannot_be_resumed(tmp_path, places, capsys, file, content, hint):
@@ -802,7 +815,7 @@ def test_the_usual_flags_are_understood():
 def test_settings_that_cannot_work_leave_no_folder(tmp_path, places):
     with pytest.raises(SettingsError):
         train.train(
-            Settings(epochs=0), Wishes(data_dir=tmp_path), folder=tmp_path / "outputs" / "none"
+            Settings(epochs=0), RunOptions(data_dir=tmp_path), folder=tmp_path / "outputs" / "none"
         )
 
     assert not (tmp_path / "outputs").exists()
