@@ -423,11 +423,8 @@ def parse_settings(argv: Sequence[str] | None) -> tuple[argparse.Namespace, Sett
             check_name(f"--{name}", asked[name])
     recipe = RECIPES[asked.get("recipe", usual["recipe"])]
     saved = _read_record(asked["resume"]) if "resume" in asked else {}
-    if saved and asked.get("model", saved["model"]) != saved["model"]:
-        raise SettingsError(
-            f"--model {asked['model']}: the run in {asked['resume']} trains {saved['model']}; "
-            "leave --model out, or begin a run without --resume"
-        )
+    if saved:
+        _check_resumed(asked, saved, usual)
     args = argparse.Namespace(**{**usual, **recipe, **saved, **asked})
     values = {field.name: getattr(args, field.name) for field in dataclasses.fields(Settings)}
     lists = {name: tuple(values[name]) for name in ("teachers", "ingredients")}
@@ -437,6 +434,49 @@ def parse_settings(argv: Sequence[str] | None) -> tuple[argparse.Namespace, Sett
         # Nobody asked for small pictures but a recipe, which suits other networks, too.
         settings = dataclasses.replace(settings, small_epochs=0)
     return args, settings
+
+
+def _check_resumed(asked: dict[str, Any], saved: dict[str, Any], usual: dict[str, Any]) -> None:
+    """Refuse what beside --resume would change nothing any more, unless the run has it so.
+
+    Parameters
+    ----------
+    asked, saved, usual : dict
+        What is on the command line, what the run has, and what flags are if nobody says anything.
+    """
+    folder, place = asked["resume"], asked["resume"].resolve()
+    start = f"the weights of {saved['start']!r}" if saved["start"] else "no weights of another"
+    checks = [
+        ("model", asked.get("model") in (None, saved["model"]), f"trains {saved['model']}"),
+        ("start", asked.get("start") in (None, saved["start"]), f"began with {start}"),
+        ("seed", asked.get("seed") in (None, saved["seed"]), f"began with seed {saved['seed']}"),
+        ("run", asked.get("run") in (None, place.name), "stays in its folder"),
+        (
+            "output",
+            asked.get("output", place.parent).resolve() == place.parent,
+            "stays in its folder",
+        ),
+    ]
+    for name, is_so, fact in checks:
+        if not is_so:
+            raise SettingsError(
+                f"--{name} {asked[name]}: the run in {folder} {fact}; "
+                f"leave --{name} out, or begin a run without --resume"
+            )
+    if "recipe" not in asked:
+        return
+    recipe = {**usual, **RECIPES[asked["recipe"]]}
+    if not Settings(model=saved["model"], augment=saved["augment"]).can_be_small:
+        recipe["small_epochs"] = 0  # as when the run began
+    decided = {name for each in RECIPES.values() for name in each} - asked.keys()
+    others = [name for name in recipe if name in decided and recipe[name] != saved[name]]
+    if others:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in others)
+        raise SettingsError(
+            f"--recipe {asked['recipe']}: the run in {folder} goes on with the settings that it "
+            f"has, and others than this recipe's are {flags}; leave --recipe out, and give the "
+            "flags that are to change, or begin a run without --resume"
+        )
 
 
 def _read_record(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 import json
 import shlex
 import signal
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -242,14 +243,70 @@ def test_a_run_of_an_older_version_is_resumed_with_the_usual_options(tmp_path, p
     assert (settings.model, settings.epochs) == ("mlp", 1)
 
 
-def test_a_run_is_not_resumed_with_another_network(tmp_path, capsys):
-    """Its resume file was called damaged."""
-    (tmp_path / "config.json").write_text(json.dumps({"model": "mlp"}))
+@pytest.mark.parametrize(
+    ("record", "flags", "hint"),
+    [
+        # Its resume file was called damaged.
+        ({"model": "mlp"}, "--model cnn1", "trains mlp; leave --model out"),
+        # These were passed over in silence.
+        ({"start": "mine"}, "--start best", "began with the weights of 'mine'; leave --start out"),
+        ({}, "--start best", "began with no weights of another; leave --start out"),
+        ({"seed": 3}, "--seed 4", "began with seed 3; leave --seed out"),
+        ({}, "--run other", "stays in its folder; leave --run out"),
+        ({}, "--output elsewhere", "stays in its folder; leave --output out"),
+        (
+            RECIPES["short"],
+            "--recipe fast",
+            "are --epochs, --small-epochs, --pool-first;",
+        ),
+        (RECIPES["short"] | {"epochs": 4}, "--recipe fast", "are --small-epochs, --pool-first;"),
+        (RECIPES["fast"], "--recipe default", "are --epochs, --batch-size, --lr, "),
+        (RECIPES["refine"], "--recipe refine --seed 7", "began with seed 0"),
+        (
+            RECIPES["refine"] | {"start": "mine"},
+            "--recipe refine",
+            "are --start; leave",
+        ),
+    ],
+)
+def test_what_a_resumed_run_cannot_take_up_any_more_is_refused(
+    tmp_path, capsys, record, flags, hint
+):
+    (tmp_path / "config.json").write_text(json.dumps(record))
 
-    code = main(["--resume", str(tmp_path), "--model", "cnn1"])
+    code = main(["--resume", str(tmp_path), *flags.split()])
 
+    told = capsys.readouterr().err
     assert code == 2
-    assert "trains mlp; leave --model out" in capsys.readouterr().err
+    assert hint in told
+    assert str(tmp_path) in told
+
+
+@pytest.mark.parametrize(
+    ("record", "flags"),
+    [
+        ({"seed": 3, "start": "mine"}, "--model mnistnet --seed 3 --start mine"),
+        (RECIPES["fast"], "--recipe fast"),
+        (RECIPES["fast"] | {"seed": 3, "limit": 50}, "--recipe fast"),  # it decides neither
+        (RECIPES["fast"] | {"epochs": 6}, "--recipe fast --epochs 6"),
+        (RECIPES["fast"], "--recipe fast --epochs 6"),
+        (RECIPES["fast"] | {"model": "mlp", "small_epochs": 0}, "--recipe fast"),
+        ({}, "--recipe default"),
+    ],
+)
+def test_the_flags_that_a_run_was_begun_with_may_be_said_again(tmp_path, record, flags):
+    """Whoever resumes a run adds --resume to the command that it was begun with."""
+    folder = tmp_path / "outputs" / "one"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(record))
+    places = ["--output", str(tmp_path / "outputs"), "--run", "one"]
+
+    _, before = parse_settings(["--resume", str(folder)])
+    args, settings = parse_settings(["--resume", str(folder), *places, *flags.split()])
+
+    epochs = 6 if "--epochs" in flags else before.epochs
+    assert settings == replace(before, epochs=epochs)
+    assert args.resume == folder
 
 
 def test_stopping_keeps_the_best_weights(tmp_path, places, monkeypatch):
