@@ -75,7 +75,8 @@ def training_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     for axes in (loss, error, rate):
         _tidy(axes)
         axes.title.set_fontsize(11)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        # Where there is one epoch only, matplotlib would rather show parts of it than one tick.
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.set_xlabel("epoch", color=QUIET, fontsize=9)
     return figure
 

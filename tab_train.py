@@ -27,7 +27,6 @@ from widgets import build_unlock
 
 if TYPE_CHECKING:
     import gradio as gr
-    import pandas as pd
 
     from service import Service
 
@@ -37,6 +36,9 @@ RUNS_SHOWN = 8
 SCRATCH = ""  # in place of the name of a model to refine
 LR_STEP = 0.0001
 EPOCHS_SHOWN = 30  # on the slider; an API may ask for more
+# On the axis of a curve. On a telephone there is no room for more of them side by side; where there
+# are more, an axis of 800 pixels has none between two of them.
+EPOCHS_NAMED = 15
 # What the fields hold at first, for going on with a trained model and for beginning anew.
 REFINING, ANEW = (3, 0.0005), (6, 0.004)
 
@@ -319,18 +321,32 @@ def draw_curves(history: list[dict[str, Any]]) -> list[gr.LinePlot]:
     ]
 
 
-def tabulate(history: list[dict[str, Any]], curve: str) -> pd.DataFrame:
-    """Turn a history into the long table that a plot takes: epoch, value, which digits."""
-    import pandas as pd
+def tabulate(history: list[dict[str, Any]], curve: str) -> dict[str, Any]:
+    """Turn a history into the long table that a plot draws: epoch, value, which digits.
 
+    Parameters
+    ----------
+    history : list of dict
+        See `runs.Run.add_epoch`.
+    curve : str
+        One of `CURVES`.
+
+    Returns
+    -------
+    dict
+        As `gr.LinePlot` sends it to the page. Of a DataFrame it would make the same, but take few
+        epochs, too, for a measure, and write parts of them on its axis: 1.2, 1.4, ...
+    """
     scale = 100 if curve == "accuracy" else 1
     rows = [
-        (row["epoch"], scale * row[column], title)
+        [row["epoch"], scale * row[column], title]
         for row in history
         for column, title in CURVES[curve][2].items()
         if column in row
     ]
-    return pd.DataFrame(rows, columns=["epoch", "value", "digits"])
+    counted = "ordinal" if len(history) <= EPOCHS_NAMED else "quantitative"
+    kinds = {"epoch": counted, "value": "quantitative", "digits": "nominal"}
+    return {"columns": [*kinds], "data": rows, "datatypes": kinds, "mark": "line"}
 
 
 def render_runs(runs: list[Job]) -> str:

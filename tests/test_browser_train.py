@@ -154,6 +154,9 @@ def test_a_short_run_from_the_page_leaves_a_model_that_can_be_chosen(page: Page,
 
     page.locator("#train-start").click()
     expect(status(page)).to_contain_text("Finished", timeout=PATIENCE_MS)
+    for curve in ("accuracy", "loss", "lr"):  # their axis had parts of epochs: 1.0, 1.1, 1.2, ...
+        labels = page.locator(f"#train-{curve} .role-axis-label").first.locator("text")
+        expect(labels).to_have_text(["1", "2"])
     open_models(page)
     choose(page, "#models-chosen", "trial")
     page.locator("#models-use").click()

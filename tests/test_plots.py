@@ -69,6 +69,18 @@ def test_curves_are_drawn_for_any_history(rows):
     assert draw(figure)[0] > 800
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 12, 30])
+def test_the_axis_of_the_epochs_shows_whole_ones_only(count):
+    """After one epoch it had 0.96, 0.98, 1.00, 1.02, 1.04."""
+    figure = plots.training_curves(history(*[0.9] * count))
+
+    for axes in figure.axes:
+        low, high = axes.get_xlim()
+        ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+        assert ticks
+        assert all(float(tick).is_integer() for tick in ticks)
+
+
 def test_the_best_epoch_is_marked_with_its_mistakes():
     figure = plots.training_curves(history(0.9, 0.98, 0.97))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import pandas as pd
 import pytest
 
 import tab_train
@@ -339,12 +340,41 @@ def test_a_history_becomes_lines_of_a_plot() -> None:
 
     table = tabulate(history, "accuracy")
 
-    assert table.to_dict("list") == {
-        "epoch": [1, 1, 2, 2, 2],
-        "value": [90.0, 95.0, 90.0, 95.0, 50.0],
-        "digits": ["training", "held out", "training", "held out", "other hands"],
+    assert table["columns"] == ["epoch", "value", "digits"]
+    assert table["data"] == [
+        [1, 90.0, "training"],
+        [1, 95.0, "held out"],
+        [2, 90.0, "training"],
+        [2, 95.0, "held out"],
+        [2, 50.0, "other hands"],
+    ]
+    assert [value for _, value, _ in tabulate(history, "lr")["data"]] == [0.001, 0.001]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "kind"), [(2, "ordinal"), (15, "ordinal"), (16, "quantitative")]
+)
+def test_few_epochs_are_named_one_by_one(epochs: int, kind: str) -> None:
+    """As a measure, three of them had an axis of 1.0, 1.2, 1.4, ...; for many there is no room."""
+    history = [{**ROW, "epoch": number} for number in range(1, epochs + 1)]
+
+    assert tabulate(history, "loss")["datatypes"]["epoch"] == kind
+
+
+def test_a_plot_draws_what_it_would_make_of_a_table_but_for_the_kind_of_the_epochs() -> None:
+    """It takes a dict as it is, so that this test has to see when another is wanted."""
+    table = tabulate([ROW, {**ROW, "epoch": 2}], "accuracy")
+    with gr.Blocks():
+        plot = tab_train._build_curve("accuracy")
+    frame = pd.DataFrame(table["data"], columns=table["columns"])
+
+    made = plot.postprocess(frame)
+
+    assert made is not None
+    assert made.model_dump() == table | {
+        "datatypes": {**table["datatypes"], "epoch": "quantitative"}
     }
-    assert tabulate(history, "lr")["value"].tolist() == [0.001, 0.001]
+    assert plot.postprocess(table) == table
 
 
 @pytest.mark.parametrize(
