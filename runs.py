@@ -95,7 +95,11 @@ class Resumable:
         if self.average:
             self.average.model.load_state_dict(state["average"] or state["model"])
             self.average.count = state["average_count"]
+        # The state brings settings, too; those of the run stand, which a flag may have changed.
+        asked = [group["weight_decay"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
+        for group, weight_decay in zip(self.optimizer.param_groups, asked, strict=True):
+            group["weight_decay"] = weight_decay
         self.order.set_state(state["order"])
         if len(state["changes"]) == len(self.changes.get_state()):  # else it is another device's
             self.changes.set_state(state["changes"])

@@ -113,6 +113,20 @@ def test_a_resumed_run_has_its_weights_and_history_back(tmp_path):
         assert torch.equal(one, other)
 
 
+def test_a_resumed_run_has_the_weight_decay_that_is_asked_for_now(tmp_path):
+    """`--resume RUN --weight-decay 0.5` was noted in config.json, and learned with the former."""
+    run = Run(tmp_path, {}, epochs=2)
+    run.start()
+    add(run, 0.8)
+    run.save(state_of())
+    state = state_of()
+    state.optimizer.param_groups[0]["weight_decay"] = 0.5
+
+    run.resume(state)
+
+    assert [group["weight_decay"] for group in state.optimizer.param_groups] == [0.5]
+
+
 def test_a_disk_that_is_full_is_reported_and_the_file_before_stands(tmp_path, full_disk):
     run = Run(tmp_path / "run", {}, epochs=3)
     run.start()
