@@ -46,6 +46,7 @@ from batch_rows import (
     STATUSES,
     WRITERS,
     Results,
+    Row,
     RowStore,
     explain_correct,
     summarise_run,
@@ -323,6 +324,7 @@ class BatchProcessor:
     ) -> None:
         """Turn the stream of inputs into rows on the disk."""
         started = time.perf_counter()
+        self._fresh = 0
         with (
             _one_thread(),
             stop_on_signal() as stop,
@@ -334,19 +336,22 @@ class BatchProcessor:
                 version=predictor.checkpoint.version,
                 with_hash=self.settings.with_hash,
             )
-            pairs = ((item, find(item)) for item in inputs)
+            is_kept: deque[bool] = deque()  # for each input in flight: it has a row of before
+            pairs = _look_up(inputs, find, is_kept)
             batches = _in_batches(pool.answer(pairs), self.settings.batch_size)
             make = functools.partial(self._make_rows, predictor=predictor)
             for rows, skipped in _at_once(make, batches, 1 + count_processors() // 2):
                 store.add(rows, skipped)
                 errors = [row for row in rows if row["status"] == "error"]
-                progress.update(len(rows) + len(skipped), len(errors))
+                done = len(rows) + len(skipped)
+                kept = sum(is_kept.popleft() for _ in range(done))
+                self._fresh += len(rows) - kept
+                progress.update(done, len(errors), kept)
                 for row in errors:
                     diary.info("%s: %s", one_line(row["path"]), one_line(row["reason"]))
             self.interrupted = stop.is_set()
         if not self.interrupted:
             store.finish()
-        self._fresh = store.count - store.found_earlier
         self._seconds = time.perf_counter() - started
 
     def _make_rows(self, batch: list[Answered], predictor: MNISTPredictor) -> Rows:
@@ -453,6 +458,16 @@ def _remove_files(folder: Path) -> None:
             raise OutputError(
                 f"cannot remove {path}, which is out of date: {error.strerror}; close or remove it"
             ) from error
+
+
+def _look_up(
+    inputs: Iterable[Input], find: Callable[[Input], Row | None], is_kept: deque[bool]
+) -> Iterator[tuple[Input, Row | None]]:
+    """Give each input with its row of before, if there is one, and note whether there is."""
+    for item in inputs:
+        row = find(item)
+        is_kept.append(row is not None)
+        yield item, row
 
 
 def _in_batches(answers: Iterable[Answered], size: int) -> Iterator[list[Answered]]:

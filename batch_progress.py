@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 PLAIN_PROGRESS_SECONDS = 10.0
 PLAIN_PROGRESS = "{desc}: {n:,} of {total:,}, {rate_noinv_fmt}, {remaining} left{postfix}"
 PLAIN_PROGRESS_UNCOUNTED = "{desc}: {n:,} so far, {rate_noinv_fmt}{postfix}"
+PLAIN_PROGRESS_KEPT = "{desc}: {n:,} kept from before{postfix}"
 
 
 @contextlib.contextmanager
@@ -67,7 +68,7 @@ class Progress:
             disable=not is_shown,
             file=sys.stderr if is_terminal else _Lines(),
             mininterval=0.2 if is_terminal else PLAIN_PROGRESS_SECONDS,
-            miniters=1,
+            miniters=0,  # also drawn while no more is read, and rows are kept
             delay=0 if is_terminal else PLAIN_PROGRESS_SECONDS,
         )
         self._errors = 0
@@ -85,11 +86,27 @@ class Progress:
         """Learn how many inputs there are. Runs in a thread."""
         self._bar.total = source.count()
 
-    def update(self, done: int, errors: int) -> None:
-        """Show that so many more inputs are done, so many of them with an error."""
+    def update(self, done: int, errors: int, kept: int = 0) -> None:
+        """Show that so many more inputs are done.
+
+        Parameters
+        ----------
+        done : int
+            How many.
+        errors : int
+            How many of them could not be read.
+        kept : int, default=0
+            How many of them have the row of an earlier run. They took no time worth counting, so
+            they are no part of the rate, nor of the time left that follows from it.
+        """
         self._errors += errors
         self._bar.set_postfix(errors=self._errors, refresh=False)
-        self._bar.update(done)
+        if kept and not self._bar.disable:  # one that is not shown has none of these
+            # As tqdm does with `initial`; its sliding average goes by what was drawn last.
+            self._bar.initial += kept
+            self._bar.last_print_n += kept
+            self._bar.n += kept
+        self._bar.update(done - kept)
 
 
 class _PlainBar(tqdm):
@@ -103,8 +120,12 @@ class _PlainBar(tqdm):
     def format_dict(self) -> dict[str, Any]:
         """Tell what is to be drawn, and how."""
         known = super().format_dict
-        is_counted = known["total"] is not None and known["n"] <= known["total"]
-        known["bar_format"] = PLAIN_PROGRESS if is_counted else PLAIN_PROGRESS_UNCOUNTED
+        if 0 < known["n"] == known["initial"]:
+            known["bar_format"] = PLAIN_PROGRESS_KEPT
+        elif known["total"] is not None and known["n"] <= known["total"]:
+            known["bar_format"] = PLAIN_PROGRESS
+        else:
+            known["bar_format"] = PLAIN_PROGRESS_UNCOUNTED
         return known
 
 

@@ -99,8 +99,8 @@ class RowStore:
 
     Attributes
     ----------
-    count, found_earlier : int
-        Rows written, and how many of them `find_earlier` could give, since it was opened.
+    count : int
+        Rows written since it was opened.
     """
 
     def __init__(
@@ -128,7 +128,6 @@ class RowStore:
         except (OSError, sqlite3.Error) as error:
             raise self._output_error(error) from error
         self.count = 0
-        self.found_earlier = 0
 
     def _begin(self, types: str) -> None:
         """Take hold of the file, and make ready for the rows of a new run."""
@@ -171,10 +170,7 @@ class RowStore:
             "AND model_version = ? AND (sha256 != '' OR NOT ?)",
             (item.path, item.size, item.stamp, version, with_hash),
         ).fetchone()
-        if found is None:
-            return None
-        self.found_earlier += 1
-        return dict(zip(self._columns, found, strict=True))
+        return None if found is None else dict(zip(self._columns, found, strict=True))
 
     def add(self, rows: Sequence[Row], skipped: Iterable[tuple[str, str]] = ()) -> None:
         """Write rows so that they stay.

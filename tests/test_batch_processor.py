@@ -189,6 +189,19 @@ def stop_after(processor: BatchProcessor, folder: Path, *, inputs: int) -> Resul
     return processor.results
 
 
+def test_the_progress_of_a_resumed_run_counts_what_it_reads(processor, pictures, monkeypatch):
+    updates = []
+    monkeypatch.setattr(
+        batch_progress.Progress, "update", lambda _, *numbers: updates.append(numbers)
+    )
+    processor.process_folder(pictures)
+    processor.process_folder(pictures, resume=True)
+
+    done, errors, kept = zip(*updates, strict=True)
+    assert (done, errors, kept) == ((15, 15), (1, 1), (0, 13))
+    assert processor.summary()["read_now"] == 1  # the empty file is tried again
+
+
 def test_resuming_notices_changed_new_and_vanished_files(processor, pictures, digit_png):
     processor.process_folder(pictures)
     digit_png(9, name="pictures/0/00.png", size=60)
