@@ -225,7 +225,8 @@ class BatchProcessor:
             If there is no such source or no picture in it, or it is a table without paths or a
             damaged archive.
         SettingsError
-            If it is to go on with standard input, whose lists cannot be told from each other.
+            If it is to go on with standard input, whose lists cannot be told from each other, or
+            without checksums with a run that has them.
         ModelNotFoundError, CheckpointError
             If the model cannot be loaded.
         OutputError
@@ -259,8 +260,19 @@ class BatchProcessor:
         return self.results
 
     def _find_earlier(self, source: Source) -> Run | None:
-        """Find the last run of the same source."""
-        return find_run(self.output, {"source": source.where, "numbers": self.settings.numbers})
+        """Find the last run of the same source, and refuse to mix its rows with others.
+
+        Another model or `--sha256` has pictures read anew, labels and subfolders are those of
+        today, and numbers are a run of their own: only checksums cannot be taken out again without
+        a loss.
+        """
+        run = find_run(self.output, {"source": source.where, "numbers": self.settings.numbers})
+        if run and run.read_config().get("with_hash") and not self.settings.with_hash:
+            raise SettingsError(
+                f"the run {run.name} was made with checksums, and rows without would mix with its "
+                "rows: add --sha256 (in Python with_hash=True), or begin anew without --resume"
+            )
+        return run
 
     def _open_rows(self, run: Run, source: Source, is_earlier: bool) -> RowStore:
         """Open the rows of a run, which may spell the same source in another way."""
@@ -331,11 +343,7 @@ class BatchProcessor:
             Progress(source, self.progress) as progress,
         ):
             inputs = itertools.takewhile(lambda _: not stop.is_set(), inputs)
-            find = functools.partial(
-                store.find_earlier,
-                version=predictor.checkpoint.version,
-                with_hash=self.settings.with_hash,
-            )
+            find = functools.partial(self._find_row, predictor=predictor, store=store)
             is_kept: deque[bool] = deque()  # for each input in flight: it has a row of before
             pairs = _look_up(inputs, find, is_kept)
             batches = _in_batches(pool.answer(pairs), self.settings.batch_size)
@@ -353,6 +361,13 @@ class BatchProcessor:
         if not self.interrupted:
             store.finish()
         self._seconds = time.perf_counter() - started
+
+    def _find_row(self, item: Input, predictor: MNISTPredictor, store: RowStore) -> Row | None:
+        """Find the row that an input had in an earlier run, if it would be the same now."""
+        checkpoint = predictor.checkpoint
+        row = store.find_earlier(item, checkpoint.version, with_hash=self.settings.with_hash)
+        # A copy of the same weights has another name: that of today, as in all other rows.
+        return row and {**row, "model": checkpoint.path.stem}
 
     def _make_rows(self, batch: list[Answered], predictor: MNISTPredictor) -> Rows:
         """Turn what the workers found into rows, and the files that are no pictures."""

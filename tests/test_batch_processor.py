@@ -410,33 +410,65 @@ def test_resuming_leaves_no_file_of_before_beside_the_new_ones(processor, pictur
     }  # fmt: skip
 
 
-def test_resuming_with_another_model_reads_everything_again(
-    processor, pictures, models_folder, tmp_path
-):
+@pytest.fixture
+def other_models(tmp_path) -> Path:
+    """Return a models folder with another network, and a copy of the shared tiny one."""
     from model import build_model
-    from predict import MNISTPredictor
     from registry import save_checkpoint
 
-    processor.process_folder(pictures)
     save_checkpoint(tmp_path / "models" / "other.pth", build_model("mlp"))
-    other = MNISTPredictor("other", device="cpu", folder=tmp_path / "models")
-    second = BatchProcessor(other, output=processor.output, workers=0, progress=False)
-
-    results = second.process_folder(pictures, resume=True)
-
-    assert {row["model"] for row in results} == {"other"}
-    assert second.summary()["read_now"] == 14
+    return tmp_path / "models"
 
 
-def test_checksums_that_were_not_asked_for_before_are_made_now(processor, pictures, tiny_predictor):
-    processor.process_folder(pictures)
-    second = BatchProcessor(
-        tiny_predictor, output=processor.output, workers=0, progress=False, with_hash=True
-    )
+@pytest.mark.parametrize(
+    ("before", "now", "read_now"),
+    [
+        pytest.param({}, {}, 1, id="nothing else: only the empty file is tried again"),
+        pytest.param({}, {"model": "other"}, 14, id="other weights"),
+        pytest.param({}, {"model": "copy"}, 1, id="a copy of the same weights"),
+        pytest.param({}, {"with_hash": True}, 14, id="checksums"),
+        pytest.param({"with_hash": True}, {"with_hash": True}, 1, id="checksums again"),
+        pytest.param({}, {"labels": "names"}, 1, id="labels from names"),
+        pytest.param({"labels": "names"}, {"labels": "none"}, 1, id="no labels any more"),
+        pytest.param({}, {"recursive": False}, 1, id="without subfolders"),
+        pytest.param({"recursive": False}, {}, 13, id="with subfolders"),
+        pytest.param({"numbers": True}, {}, 14, id="digits: a run of its own"),
+        pytest.param({}, {"workers": 1}, 1, id="workers"),
+    ],
+)
+def test_resuming_with_other_options_gives_the_table_of_a_new_run_with_them(
+    pictures, other_models, models_folder, tmp_path, before, now, read_now
+):
+    shutil.copy(models_folder / "mnist_cnn.pth", other_models / "copy.pth")
 
-    results = second.process_folder(pictures, resume=True)
+    def make(output: str, *, model: str = "", **options) -> BatchProcessor:
+        path = other_models / f"{model}.pth" if model else models_folder / "mnist_cnn.pth"
+        options = {"workers": 0, "device": "cpu", **options}
+        return BatchProcessor(path, output=tmp_path / output, progress=False, **options)
 
-    assert {len(row["sha256"]) for row in results} == {64}
+    make("out", **before).process(pictures)
+    resumed = make("out", **now)
+    rows = comparable(resumed.process(pictures, resume=True))
+
+    assert rows == comparable(make("anew", **now).process(pictures))
+    assert resumed.summary()["read_now"] == read_now
+
+
+def test_resuming_without_the_checksums_of_before_is_refused_and_changes_nothing(
+    pictures, models_folder, tmp_path, capsys
+):
+    """The new rows had none, beside old ones that had."""
+    model = str(models_folder / "mnist_cnn_best.pth")
+    command = [str(pictures), "--model", model, "--output", str(tmp_path / "out"), "--workers", "0"]
+    main([*command, "--sha256", "--quiet"])
+    before = {path: path.read_bytes() for path in tmp_path.glob("out/*/*/*")}
+    capsys.readouterr()
+
+    code = main([*command, "--resume", "--quiet"])
+
+    assert code == 2
+    assert "add --sha256" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.glob("out/*/*/*")} == before
 
 
 def test_resuming_another_folder_begins_a_new_run(processor, pictures, digit_png, tmp_path):
