@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from batch_input import Input
-from errors import DataFormatError, OutputError, SettingsError
+from errors import DataFormatError, DigitError, OutputError, SettingsError
 from utils import atomic_write
 
 Row = dict[str, Any]
@@ -76,6 +76,9 @@ STATUSES = ("ok", "unsure", "not a digit", "error")
 NAMED = 5  # pictures in an error message
 PARQUET_ROWS = 10_000  # in one row group
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_BEGIN_ANEW = "begin a new run without --resume"
+# SQLite's words; Python tells its codes of errors only from 3.11 on.
+_DAMAGE = re.compile("not a database|malformed")
 _NUMBERS = re.compile(r"\d[\d,.]*")
 
 
@@ -96,6 +99,8 @@ class RowStore:
     ------
     OutputError
         If it cannot be written, or another process is writing it.
+    DataFormatError
+        If it is no such file, is damaged, or was written by a version with other columns.
 
     Attributes
     ----------
@@ -126,7 +131,7 @@ class RowStore:
                 self._db.close()  # or it would hold the file, and its lock, until it is collected
                 raise
         except (OSError, sqlite3.Error) as error:
-            raise self._output_error(error) from error
+            raise self._explain(error) from error
         self.count = 0
 
     def _begin(self, types: str) -> None:
@@ -136,8 +141,28 @@ class RowStore:
         self._db.execute("PRAGMA synchronous = FULL")
         # One transaction, as each has to wait for the disk.
         self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA.format(types=types)}")
+        self._check_columns()
         self._set_aside()
         self._db.execute("COMMIT")
+
+    def _check_columns(self) -> None:
+        """Refuse tables with other columns, whose rows would mix with ours."""
+        expected = {
+            "rows": {"position", *self._columns},
+            "skipped": {"path", "reason"},
+            "earlier": {*self._columns},
+        }
+        for table, ours in expected.items():
+            about = self._db.execute("SELECT name FROM pragma_table_info(?)", (table,))
+            theirs = {name for (name,) in about}
+            if theirs != ours:
+                lost, others = sorted(ours - theirs), sorted(theirs - ours)
+                parts = [f"without {', '.join(lost)}"] if lost else []
+                parts += [f"with {', '.join(others)}"] if others else []
+                raise DataFormatError(
+                    f"{self.path}: its table {table!r} was written by another version "
+                    f"({' and '.join(parts)}); nothing was changed: {_BEGIN_ANEW}"
+                )
 
     def _set_aside(self) -> None:
         """Move the rows of an interrupted run to where each file looks for its earlier answer.
@@ -165,11 +190,14 @@ class RowStore:
         """Look up the row of an unchanged file that the same model has read before."""
         if not self.has_earlier:
             return None
-        found = self._db.execute(
-            f"SELECT {self._names} FROM earlier WHERE path = ? AND size = ? AND stamp = ? "
-            "AND model_version = ? AND (sha256 != '' OR NOT ?)",
-            (item.path, item.size, item.stamp, version, with_hash),
-        ).fetchone()
+        try:
+            found = self._db.execute(
+                f"SELECT {self._names} FROM earlier WHERE path = ? AND size = ? AND stamp = ? "
+                "AND model_version = ? AND (sha256 != '' OR NOT ?)",
+                (item.path, item.size, item.stamp, version, with_hash),
+            ).fetchone()
+        except sqlite3.Error as error:
+            raise self._explain(error) from error
         return None if found is None else dict(zip(self._columns, found, strict=True))
 
     def add(self, rows: Sequence[Row], skipped: Iterable[tuple[str, str]] = ()) -> None:
@@ -186,6 +214,8 @@ class RowStore:
         ------
         OutputError
             If they cannot be written; all rows written before are intact.
+        DataFormatError
+            If the file has been damaged meanwhile.
         """
         # SQLite would pass over a value that has no column.
         assert all(row.keys() == self._columns.keys() for row in rows), "not the table's columns"
@@ -198,7 +228,7 @@ class RowStore:
             self._db.executemany("INSERT INTO skipped (path, reason) VALUES (?, ?)", skipped)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
-            raise self._output_error(error) from error
+            raise self._explain(error) from error
         self.count += len(rows)
 
     def finish(self) -> None:
@@ -211,16 +241,21 @@ class RowStore:
                 "DELETE FROM earlier WHERE path IN (SELECT path FROM rows WHERE status != 'error')"
             )
         except sqlite3.Error as error:
-            raise self._output_error(error) from error
+            raise self._explain(error) from error
 
     def close(self) -> None:
         """Let others read and write."""
         self._db.close()
 
-    def _output_error(self, error: Exception) -> OutputError:
-        """Say what went wrong, and that nothing is lost."""
+    def _explain(self, error: Exception) -> DigitError:
+        """Say what went wrong, what is safe, and what to do."""
         if "locked" in str(error):
             return OutputError(f"{self.path}: another process is writing this run; wait for it")
+        if _DAMAGE.search(str(error)):
+            return DataFormatError(
+                f"{self.path}: holds no rows of a batch, or is damaged ({error}); nothing was "
+                f"deleted: restore the file, or {_BEGIN_ANEW}"
+            )
         count = getattr(self, "count", 0)
         return OutputError(
             f"cannot write {self.path}: {error}; the {count:,} rows written before are intact: "

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from batch_input import Input
 from batch_rows import (
     COLUMNS,
+    NUMBER_COLUMNS,
     WRITERS,
     Results,
     Row,
@@ -260,11 +263,69 @@ def test_a_full_disk_leaves_the_rows_before_intact(store):
     assert [each["path"] for each in Results(store.path)] == ["kept.png"]
 
 
-def test_a_damaged_file_of_rows_is_refused(tmp_path):
-    (tmp_path / "rows.sqlite").write_bytes(b"not a database" * 100)
+def alter(*statements: str) -> Callable[[Path], None]:
+    """Return what runs SQL on a file of rows."""
 
-    with pytest.raises(OutputError, match="not a database"):
-        RowStore(tmp_path / "rows.sqlite")
+    def run(path: Path) -> None:
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.executescript(";".join(statements))
+
+    return run
+
+
+def tear(path: Path) -> None:
+    """Write noise over all but the first page."""
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xa5" * (len(content) - 4096))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "hint"),
+    [
+        (lambda path: path.write_bytes(b"not a database" * 100), "holds no rows of a batch"),
+        (lambda path: path.write_text("path,digit\n"), "holds no rows of a batch"),
+        (tear, "or is damaged"),
+        (alter("ALTER TABLE rows DROP COLUMN reason"), "'rows' .*another version.*without reason"),
+        (alter("ALTER TABLE rows ADD COLUMN margin REAL"), "another version.*with margin"),
+        (alter("ALTER TABLE rows RENAME digit TO answer"), "without digit and with answer"),
+        (alter("ALTER TABLE earlier ADD COLUMN margin REAL"), "'earlier' .*with margin"),
+        (alter("DROP TABLE rows", "CREATE TABLE rows (a, b)"), "without confidence, .* with a, b"),
+        (alter("DROP TABLE skipped", "CREATE TABLE skipped (path)"), "'skipped' .*without reason"),
+    ],
+)
+def test_a_file_that_is_not_of_this_version_is_refused_and_stays(filled, spoil, hint):
+    """SQLite said what it missed, such as "no such column: turn", and nobody what to do."""
+    spoil(filled.path)
+    before = filled.path.read_bytes()
+
+    with pytest.raises(DataFormatError, match=f"{hint}.*nothing was.*new run without") as caught:
+        RowStore(filled.path)
+
+    assert str(caught.value).startswith(str(filled.path))
+    assert filled.path.read_bytes() == before
+
+
+def test_rows_of_numbers_are_no_rows_of_digits(filled):
+    with pytest.raises(DataFormatError, match=r"another version.*without count, text, turn"):
+        RowStore(filled.path, NUMBER_COLUMNS)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store: store.find_earlier(Input("a.png", size=300, stamp=1), "abc"),
+        lambda store: store.add([row()]),
+        lambda store: store.finish(),
+    ],
+)
+def test_damage_that_is_met_on_the_way_is_named(filled, use):
+    with contextlib.closing(RowStore(filled.path)) as store:
+        store._db.execute("PRAGMA cache_size = 0")
+        store._db.execute("PRAGMA shrink_memory")
+        tear(store.path)
+
+        with pytest.raises(DataFormatError, match=r"rows\.sqlite.*damaged.*nothing was deleted"):
+            use(store)
 
 
 def test_a_file_that_is_refused_is_let_go(tmp_path, monkeypatch):
@@ -276,7 +337,7 @@ def test_a_file_that_is_refused_is_let_go(tmp_path, monkeypatch):
         return opened[-1]
 
     monkeypatch.setattr(sqlite3, "connect", note)
-    with pytest.raises(OutputError):
+    with pytest.raises(DataFormatError):
         RowStore(tmp_path / "rows.sqlite")
 
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
