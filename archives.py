@@ -87,7 +87,7 @@ def recognise_archive(path: Path) -> str | None:
     DataFormatError
         If it is called an archive, but is none.
     """
-    if is_zip(path):
+    if can_open_zip(path):
         return "zip"
     # Only by suffix would a .tar.gz be told from other .gz; only by content, any picture whose
     # first bytes happen to make a valid header. So both have to agree.
@@ -114,8 +114,8 @@ def read_archive(path: Path) -> Iterator[Input]:
             yield from read_zip(path) if kind == "zip" else read_tar(path)
 
 
-def is_zip(path: Path) -> bool:
-    """Whether a file is a zip with a directory that can be read."""
+def can_open_zip(path: Path) -> bool:
+    """Whether a zip is in a file, also behind other bytes, and its directory can be read."""
     try:
         with _open_zip(path):
             return True

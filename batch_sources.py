@@ -32,11 +32,11 @@ from itertools import chain
 from pathlib import Path
 
 from archives import (
+    can_open_zip,
     count_zip,
     errors_named,
     find_archive,
     has_tar_suffix,
-    is_zip,
     read_tar,
     read_zip,
     recognise_archive,
@@ -241,7 +241,7 @@ def _read_packed(archive: Path, wanted: dict[str, list[str | None]]) -> Iterator
     problem = f"there is no such file in {archive}; check the name"
     try:
         items: Iterator[Input] = iter(())
-        if is_zip(archive):
+        if can_open_zip(archive):
             items = read_zip(archive, frozenset(wanted))
         elif has_tar_suffix(archive):
             items = read_tar(archive, frozenset(wanted))

@@ -78,7 +78,7 @@ def read_uploads(paths: Sequence[Path]) -> Iterator[Input]:
     """
     for path in paths:
         name = printable(path.name)
-        if not is_zip(path):
+        if not _begins_as_zip(path):
             yield Input(name, str(path), size=path.stat().st_size, is_listed=True)
         elif problem := _find_problem(path):
             yield Input(name, is_listed=True, problem=problem)
@@ -88,15 +88,15 @@ def read_uploads(paths: Sequence[Path]) -> Iterator[Input]:
                 yield replace(item, path=item.path.removeprefix(folder))
 
 
-def is_zip(path: Path) -> bool:
-    """Whether a file begins like a zip: a picture may well have one hidden behind it."""
+def _begins_as_zip(path: Path) -> bool:
+    """Whether a file is meant as a zip, even a damaged one; not a picture with one behind it."""
     with path.open("rb") as file:
         return file.read(4) in _ZIP_STARTS
 
 
 def _count(path: Path) -> int:
     """Count what `read_uploads` makes of a file."""
-    if not is_zip(path) or _find_problem(path):
+    if not _begins_as_zip(path) or _find_problem(path):
         return 1
     return len(_members(path))
 
