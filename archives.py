@@ -98,8 +98,15 @@ def recognise_archive(path: Path) -> str | None:
     return None
 
 
-def read_archive(path: Path) -> Iterator[Input]:
+def read_archive(path: Path, wanted: Collection[str] | None = None) -> Iterator[Input]:
     """Stream the files in a zip or tar; of any other file, nothing.
+
+    Parameters
+    ----------
+    path : Path
+    wanted : collection of str, optional
+        The paths of the files that are read, as their inputs have them; by default all. Of an
+        archive that is damaged on the way, the input that says so comes as well.
 
     Raises
     ------
@@ -111,7 +118,7 @@ def read_archive(path: Path) -> Iterator[Input]:
     with errors_named(path):
         kind = recognise_archive(path)
         if kind is not None:
-            yield from read_zip(path) if kind == "zip" else read_tar(path)
+            yield from (read_zip if kind == "zip" else read_tar)(path, wanted)
 
 
 def can_open_zip(path: Path) -> bool:

@@ -340,13 +340,17 @@ def _locate(name: str, folder: Path) -> Path:
 
 
 def _unpack(archive: Path, wanted: dict[str, list[Review]]) -> Iterator[tuple[Review, Found]]:
-    """Read the wanted pictures out of an archive."""
+    """Read the wanted pictures out of an archive, one after the other, and nothing behind them."""
     why: DigitError = DataNotFoundError(f"there is no such file in {archive}; check the name")
     try:
-        for item in read_archive(archive):
+        for item in read_archive(archive, frozenset(wanted)):
             found = DataFormatError(item.problem) if item.data is None else item.data
+            if item.path == printable(archive):  # which is damaged from here on
+                why = DataFormatError(item.problem)
             for review in wanted.pop(item.path, ()):
                 yield review, found
+            if not wanted:
+                break
     except DigitError as error:
         why = error
     yield from ((review, why) for reviews in wanted.values() for review in reviews)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
+import archives
+from batch_input import Input
 from batch_processor import BatchProcessor
 from errors import DataFormatError, DataNotFoundError, DigitError, OutputError
 from feedback import FeedbackStore
@@ -188,6 +190,55 @@ def test_pictures_in_an_archive_are_found_by_the_names_that_a_batch_gives(
     assert found[rows[0]] == found[again] == content
     assert isinstance(found[rows[1]], DigitError)
     assert "no such file in" in str(found[rows[1]])
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar"])
+def test_of_an_archive_only_the_pictures_that_the_table_names_are_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+):
+    """Each of its files was, for the few that somebody had reviewed."""
+    archive = tmp_path / f"scans.{suffix}"
+    names = [f"{number}.png" for number in range(6)]
+    if suffix == "zip":
+        with zipfile.ZipFile(archive, "w") as as_zip:
+            for name in names:
+                as_zip.writestr(name, name)
+    else:
+        with tarfile.open(archive, "w") as as_tar:
+            for name in names:
+                (tmp_path / name).write_text(name)
+                as_tar.add(tmp_path / name, name)
+    filled: list[str] = []
+    fill = archives._fill
+
+    def note(item: Input, read: Callable[[], bytes]) -> Input:
+        filled.append(item.path)
+        return fill(item, read)
+
+    monkeypatch.setattr(archives, "_fill", note)
+    rows = [Review(2, f"{archive}/4.png", 3), Review(3, f"{archive}/1.png", 3)]
+
+    found = [(review.line, content) for review, content in find_pictures(rows, tmp_path)]
+
+    assert found == [(3, b"1.png"), (2, b"4.png")]
+    assert filled == [f"{archive}/1.png", f"{archive}/4.png"]
+
+
+def test_pictures_behind_the_damage_of_an_archive_are_told_that_it_is_damaged(tmp_path: Path):
+    """They were told to check their names."""
+    with tarfile.open(tmp_path / "scans.tar", "w", format=tarfile.USTAR_FORMAT) as packed:
+        for name in ("a.png", "b.png"):
+            (tmp_path / name).write_bytes(b"x" * 2_000)
+            packed.add(tmp_path / name, name)
+    content = (tmp_path / "scans.tar").read_bytes()
+    (tmp_path / "scans.tar").write_bytes(content[:2_560] + b"x" * 512)
+    rows = [Review(2, "scans.tar/a.png", 3), Review(3, "scans.tar/b.png", 3)]
+
+    (_, first), (_, second) = find_pictures(rows, tmp_path)
+
+    assert first == b"x" * 2_000
+    assert isinstance(second, DataFormatError)
+    assert "damaged after 1 files" in str(second)
 
 
 def test_an_archive_that_cannot_be_read_is_the_problem_of_its_rows(tmp_path: Path):
