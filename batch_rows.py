@@ -256,9 +256,9 @@ class RowStore:
                 f"{self.path}: holds no rows of a batch, or is damaged ({error}); nothing was "
                 f"deleted: restore the file, or {_BEGIN_ANEW}"
             )
-        count = getattr(self, "count", 0)
+        count = f"{self.count:,} " if hasattr(self, "count") else ""  # it was not even opened
         return OutputError(
-            f"cannot write {self.path}: {error}; the {count:,} rows written before are intact: "
+            f"cannot write {self.path}: {error}; the {count}rows written before are intact: "
             "make room or allow writing, then go on with --resume"
         )
 

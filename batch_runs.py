@@ -11,6 +11,7 @@ import itertools
 import json
 import logging
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -72,8 +73,20 @@ class Run:
 
     @contextlib.contextmanager
     def keep_diary(self) -> Iterator[logging.Logger]:
-        """Keep a diary beside the rows: begin, what is logged, and how it ended."""
-        handler = logging.FileHandler(self.rows.with_name("run.log"), encoding="utf-8")
+        """Keep a diary beside the rows: begin, what is logged, and how it ended.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be opened.
+        """
+        path = self.rows.with_name("run.log")
+        try:
+            handler = _DiaryFile(path, encoding="utf-8")
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {path}: {error.strerror or error}; make room or allow writing"
+            ) from error
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         diary.setLevel(logging.INFO)
         diary.propagate = False
@@ -87,7 +100,20 @@ class Run:
             raise
         finally:
             diary.removeHandler(handler)
-            handler.close()
+            with contextlib.suppress(OSError):  # what it still holds has no room: said already
+                handler.close()
+
+
+class _DiaryFile(logging.FileHandler):
+    """A diary that does without what it has no room for: the rows are what counts."""
+
+    has_failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say once what is wrong; logging would print a traceback for each line."""
+        if not self.has_failed:
+            self.has_failed = True
+            log.warning("%s is not complete: %s", self.baseFilename, sys.exc_info()[1])
 
 
 def read_settings(path: Path) -> dict[str, Any]:

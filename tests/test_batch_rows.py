@@ -263,6 +263,14 @@ def test_a_full_disk_leaves_the_rows_before_intact(store):
     assert [each["path"] for each in Results(store.path)] == ["kept.png"]
 
 
+def test_a_disk_too_full_to_begin_again_does_not_count_the_rows_of_before(filled, full_disk):
+    """It said that "the 0 rows written before are intact"."""
+    with full_disk(), pytest.raises(OutputError, match="; the rows written before are intact"):
+        RowStore(filled.path)
+
+    assert len(filled) == 5
+
+
 def alter(*statements: str) -> Callable[[Path], None]:
     """Return what runs SQL on a file of rows."""
 

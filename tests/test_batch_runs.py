@@ -109,3 +109,24 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
     with pytest.raises(OutputError, match="choose another with --output"):
         make_run(tmp_path / "file", "a")
+
+
+def test_a_diary_that_cannot_be_opened_is_named(tmp_path):
+    run = make_run(tmp_path, "a")
+    (run.rows.parent / "run.log").mkdir()
+
+    with pytest.raises(OutputError, match=r"run\.log: .*allow writing"), run.keep_diary():
+        pass
+
+
+def test_a_diary_without_room_says_so_once_and_stops_nothing(tmp_path, full_disk, capsys, caplog):
+    """Each of its lines was a traceback on the terminal, and its end could be one, too."""
+    run = make_run(tmp_path, "a")
+
+    with full_disk(), run.keep_diary() as diary:
+        for number in range(100):
+            diary.info("%d.png: the file is empty; save or copy it again", number)
+
+    assert capsys.readouterr().err == ""
+    (warning,) = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert "run.log is not complete: " in warning
