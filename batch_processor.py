@@ -69,6 +69,7 @@ from utils import (
     check_crowd,
     count_noun,
     count_processors,
+    find_unfinished,
     one_line,
     report_errors,
     set_up_logging,
@@ -458,7 +459,8 @@ def _remove_files(folder: Path) -> None:
     """Remove what the same run wrote before it was taken up again.
 
     Not all of it is written anew: another `--format` may be asked for, a submission refused, and
-    nothing left out any more. What people put beside it, such as their review, stays.
+    nothing left out any more. What was half written when the run was killed goes, too. What people
+    put beside it, such as their review, stays.
 
     Raises
     ------
@@ -466,7 +468,8 @@ def _remove_files(folder: Path) -> None:
         If a file cannot be removed.
     """
     names = ("report.html", "summary.json", SKIPPED, *map(_name_file, WRITERS))
-    for path in (folder / name for name in names):
+    paths = [folder / name for name in names]
+    for path in itertools.chain(paths, *map(find_unfinished, paths)):
         try:
             path.unlink(missing_ok=True)
         except OSError as error:

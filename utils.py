@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import errno
 import functools
+import glob
 import io
 import logging
 import os
@@ -23,6 +24,8 @@ from errors import BusyError, DigitError, OutputError, SettingsError
 
 if TYPE_CHECKING:
     import torch
+
+_TOKEN = 4  # bytes of chance in the name of a temporary file
 
 PROJECT = Path(__file__).resolve().parent
 
@@ -291,7 +294,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+        temporary = path.with_name(f".{path.stem}-{secrets.token_hex(_TOKEN)}{path.suffix}")
         # Not with `tempfile`, whose files only the owner may read: results are for everyone whom
         # the umask lets.
         temporary.touch(exist_ok=False)
@@ -308,6 +311,16 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise OutputError(f"cannot write {path}: {culprit}{error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def find_unfinished(path: Path) -> list[Path]:
+    """Find what `atomic_write` was writing in the place of a file when its process was killed.
+
+    Nobody may be writing the file now.
+    """
+    token = "[0-9a-f]" * 2 * _TOKEN
+    name = f".{glob.escape(path.stem)}-{token}{glob.escape(path.suffix)}"
+    return sorted(path.parent.glob(name))
 
 
 def _name_other_file(error: OSError, own: Path) -> str:

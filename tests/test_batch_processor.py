@@ -397,6 +397,7 @@ def test_resuming_leaves_no_file_of_before_beside_the_new_ones(processor, pictur
     processor.save_report()
     for name in ("submission.csv", "review.csv"):
         (reports / name).write_text("7")
+    (reports / ".results-0123abcd.csv").write_text("half")  # what kill -9 leaves
     before = {path.name for path in reports.iterdir()}
     (pictures / "notes.txt").unlink()
 

@@ -27,6 +27,7 @@ from utils import (
     check_name,
     check_writable,
     count_processors,
+    find_unfinished,
     hold_lock,
     one_line,
     pick_device,
@@ -140,6 +141,20 @@ def test_a_file_is_written_into_a_new_folder(tmp_path: Path) -> None:
 
     assert path.read_text() == "a,b"
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["result.csv", "result [1].csv", "result"])
+def test_what_a_killed_process_was_writing_is_found_and_no_other_file(
+    tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    for other in (name, f".{name}", ".result-mine.csv", ".result-0123abcd.json"):
+        (tmp_path / other).touch()
+
+    with atomic_write(path) as temporary:
+        assert find_unfinished(path) == [temporary]
+
+    assert find_unfinished(path) == []
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems have no umask")
