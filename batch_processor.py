@@ -38,19 +38,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from batch_answers import DIGITS
+from batch_formats import WRITERS, write_skipped
 from batch_input import Input, Source
 from batch_numbers import NUMBERS
 from batch_progress import Progress, stop_on_signal
 from batch_report import write_report
 from batch_rows import (
     STATUSES,
-    WRITERS,
     Results,
     Row,
     RowStore,
-    explain_correct,
-    summarise_run,
-    write_skipped,
 )
 from batch_runs import Run, diary, find_run, make_run
 from batch_sources import (
@@ -58,6 +55,7 @@ from batch_sources import (
     explain_nothing,
     open_source,
 )
+from batch_summary import explain_correct, summarise_run
 from batch_task import Answered, Rows, Task
 from batch_workers import WorkerPool
 from errors import DataNotFoundError, OutputError, SettingsError
@@ -380,7 +378,7 @@ class BatchProcessor:
         return Results(self._last_run().rows)
 
     def summary(self) -> dict[str, Any]:
-        """Count what the last run found; see `batch_rows.summarise` for most of the keys."""
+        """Count what the last run found; see `batch_summary.summarise` for most of the keys."""
         run = self._last_run()
         about = {"run": run.name, **run.read_config(), "interrupted": self.interrupted}
         return summarise_run(self.results, about, read_now=self._fresh, seconds=self._seconds)

@@ -29,9 +29,10 @@ import numpy as np
 import torch
 
 from batch_answers import DIGITS
+from batch_formats import arrow_schema, in_groups
 from batch_input import Input, Source
 from batch_numbers import NUMBERS
-from batch_rows import PRIVATE_COLUMNS, Row, arrow_schema, in_groups
+from batch_rows import PRIVATE_COLUMNS, Row
 from batch_runs import read_settings, write_settings
 from batch_sources import open_source
 from batch_task import Task

@@ -17,7 +17,8 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from batch_rows import Results, Row, explain_correct
+from batch_rows import Results, Row
+from batch_summary import explain_correct
 from encoding import picture_url
 from errors import ImageError
 from picture import open_picture

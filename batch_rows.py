@@ -1,6 +1,8 @@
-"""The rows of one batch: kept safe while it runs, and written to CSV, JSON, JSON Lines or Parquet.
+"""The rows of one batch: kept safe while it runs, and read like a list afterwards.
 
-    rows -> RowStore (SQLite, one transaction for each batch) -> Results (a lazy list) -> files
+    rows -> RowStore (SQLite, one transaction for each batch) -> Results (a lazy list)
+
+They are counted in `batch_summary.py`, and written to CSV, JSON and so on in `batch_formats.py`.
 
 SQLite does what a results file has to do and what is hard to do well by hand: after a power cut
 the file holds whole batches and nothing else; when the disk is full the rows before are intact;
@@ -10,25 +12,19 @@ megabytes of memory.
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 import sqlite3
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property, partial
-from itertools import islice
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, overload
 
 from batch_input import Input
-from errors import DataFormatError, DigitError, OutputError, SettingsError
-from utils import atomic_write
+from errors import DataFormatError, DigitError, OutputError
 
 Row = dict[str, Any]
-T = TypeVar("T")
 
 # What a row holds, in the order of the CSV's columns, with SQLite's types.
 COLUMNS = {
@@ -73,13 +69,9 @@ _SCHEMA = """
 """
 
 STATUSES = ("ok", "unsure", "not a digit", "error")
-NAMED = 5  # pictures in an error message
-PARQUET_ROWS = 10_000  # in one row group
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _BEGIN_ANEW = "begin a new run without --resume"
 # SQLite's words; Python tells its codes of errors only from 3.11 on.
 _DAMAGE = re.compile("not a database|malformed")
-_NUMBERS = re.compile(r"\d[\d,.]*")
 
 
 class RowStore:
@@ -383,269 +375,3 @@ class Results(Sequence[Row]):
     def _open(self) -> sqlite3.Connection:
         """Open the file for reading; a connection of its own makes this safe in any thread."""
         return sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True)
-
-
-def summarise(results: Results) -> dict[str, Any]:
-    """Count everything that a report says about a run.
-
-    Returns
-    -------
-    dict
-        Plain values: `pictures`, one count for each status, `skipped`, `digits` (ten counts; None
-        for numbers), `confidences` (ten counts, from 0-10 % to 90-100 %), `reasons` (each with a
-        count and an example), and where labels are known `labelled`, `correct` (the best guess
-        counts, whatever the verdict), `correct_by_status` (one count for each status), `accuracy`
-        and `confusion` (ten rows of ten counts, by label and then by digit; None for numbers),
-        else None.
-    """
-    statuses = dict(results.query("SELECT status, count(*) FROM rows GROUP BY status"))
-    tenths = dict(
-        results.query(
-            "SELECT min(9, CAST(confidence * 10 AS INTEGER)), count(*) FROM rows GROUP BY 1"
-        )
-    )
-    return {
-        "pictures": sum(statuses.values()),
-        **{status: statuses.get(status, 0) for status in STATUSES},
-        "skipped": results.query("SELECT count(*) FROM skipped")[0][0],
-        "digits": _count_digits(results),
-        "confidences": [tenths.get(tenth, 0) for tenth in range(10)],
-        "reasons": _count_reasons(results),
-        **_score(results),
-    }
-
-
-def summarise_run(
-    results: Results, about: Mapping[str, Any], *, read_now: int, seconds: float
-) -> dict[str, Any]:
-    """Say what a run was, what it found, and how fast it was.
-
-    Parameters
-    ----------
-    results : Results
-        Its rows.
-    about : mapping
-        Its name, source, model and settings, which come first.
-    read_now : int
-        How many of the rows were read now, and not in an earlier run.
-    seconds : float
-        What that took.
-
-    Returns
-    -------
-    dict
-        `about`, what `summarise` counts, `read_now`, `seconds` and `pictures_per_second`.
-    """
-    return {
-        **about,
-        **summarise(results),
-        "read_now": read_now,
-        "seconds": round(seconds, 2),
-        "pictures_per_second": round(read_now / max(seconds, 1e-9), 1),
-    }
-
-
-def _count_digits(results: Results) -> list[int] | None:
-    """Count how often each digit was read, where a row holds one."""
-    if results.answer != "digit":
-        return None
-    counts = dict(results.query("SELECT digit, count(*) FROM rows GROUP BY digit"))
-    return [counts.get(digit, 0) for digit in range(10)]
-
-
-def _count_reasons(results: Results) -> list[dict[str, Any]]:
-    """Count errors by their reason, taking messages that differ only in a number as one."""
-    counts: Counter[str] = Counter()
-    examples: dict[str, Row] = {}
-    for reason, count, path in results.query(
-        "SELECT reason, count(*), min(path) FROM rows WHERE status = 'error' GROUP BY reason"
-    ):
-        kind = _NUMBERS.sub("#", reason)
-        counts[kind] += count
-        examples.setdefault(kind, {"reason": reason, "example": path})
-    return [{"count": count, **examples[kind]} for kind, count in counts.most_common()]
-
-
-def _score(results: Results) -> dict[str, Any]:
-    """Compare answers with labels. A labelled picture that could not be read counts as wrong."""
-    ((labelled, correct),) = results.query(
-        f"SELECT count(label), coalesce(sum({results.answer} = label), 0) FROM rows"
-    )
-    right = dict(
-        results.query(
-            f"SELECT status, count(*) FROM rows WHERE {results.answer} = label GROUP BY status"
-        )
-    )
-    return {
-        "labelled": labelled,
-        "correct": correct,
-        "correct_by_status": {status: right.get(status, 0) for status in STATUSES},
-        "accuracy": round(correct / labelled, 6) if labelled else None,
-        "confusion": _confuse(results) if labelled and results.answer == "digit" else None,
-    }
-
-
-def explain_correct(summary: Mapping[str, Any]) -> str:
-    """Say how many of the right answers were not given as sure, and that they count; or nothing.
-
-    >>> explain_correct({"correct_by_status": {"ok": 7, "unsure": 1, "not a digit": 2}})
-    '1 unsure and 2 refused (the best guess counts, whatever the verdict)'
-    """
-    right = summary["correct_by_status"]
-    parts = [
-        f"{right[status]:,} {word}"
-        for status, word in (("unsure", "unsure"), ("not a digit", "refused"))
-        if right[status]
-    ]
-    return f"{' and '.join(parts)} (the best guess counts, whatever the verdict)" if parts else ""
-
-
-def _confuse(results: Results) -> list[list[int]]:
-    """Count for each label (row) which digit was read (column)."""
-    confusion = [[0] * 10 for _ in range(10)]
-    for label, digit, count in results.query(
-        "SELECT label, digit, count(*) FROM rows WHERE digit IS NOT NULL AND label IS NOT NULL "
-        "GROUP BY label, digit"
-    ):
-        confusion[label][digit] = count
-    return confusion
-
-
-def write_csv(results: Results, path: Path) -> Path:
-    """Write the rows as CSV (RFC 4180, UTF-8). An empty cell means that there is no value.
-
-    A path or reason that a spreadsheet would take for a formula gets an apostrophe before it.
-    """
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\r\n")
-        writer.writerow(results.columns)
-        texts = [place for place, name in enumerate(results.columns) if name in ("path", "reason")]
-        for values in results.tuples():
-            row = list(values)
-            for place in texts:
-                row[place] = _harmless(row[place])
-            writer.writerow(row)
-    return path
-
-
-def _harmless(text: str) -> str:
-    """Keep a spreadsheet from running a text as a formula."""
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
-
-
-def write_json(results: Results, path: Path) -> Path:
-    """Write the rows as one JSON list, a row on each line."""
-    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        separator, encode = "[\n", json.JSONEncoder(ensure_ascii=False).encode
-        for row in results:
-            file.write(separator + encode(row))
-            separator = ",\n"
-        file.write("\n]\n" if separator == ",\n" else "[]\n")
-    return path
-
-
-def write_jsonl(results: Results, path: Path) -> Path:
-    """Write the rows as JSON Lines: one JSON object on each line."""
-    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        encode = json.JSONEncoder(ensure_ascii=False).encode
-        file.writelines(encode(row) + "\n" for row in results)
-    return path
-
-
-def write_parquet(results: Results, path: Path) -> Path:
-    """Write the rows as Parquet, column by column and compressed.
-
-    Raises
-    ------
-    SettingsError
-        If pyarrow is not installed.
-    """
-    try:
-        import pyarrow  # type: ignore[import, unused-ignore]
-        import pyarrow.parquet  # type: ignore[import, unused-ignore]
-    except ImportError as error:
-        raise SettingsError("Parquet needs pyarrow: pip install pyarrow") from error
-    schema = arrow_schema(results.columns)
-    with atomic_write(path) as temporary, pyarrow.parquet.ParquetWriter(temporary, schema) as file:
-        for rows in in_groups(results, PARQUET_ROWS):
-            file.write_table(pyarrow.Table.from_pylist(rows, schema))
-    return path
-
-
-def arrow_schema(columns: Mapping[str, str]) -> Any:
-    """Say what Arrow, and so Parquet, holds in columns, even where all values are missing.
-
-    Every engine asks here, so the files of all engines can be read together.
-
-    Parameters
-    ----------
-    columns : mapping
-        Names, with SQLite's types; the private ones may be among them.
-
-    Returns
-    -------
-    pyarrow.Schema
-    """
-    import pyarrow  # type: ignore[import, unused-ignore]
-
-    kinds = {
-        "TEXT": pyarrow.string(),
-        "INTEGER": pyarrow.int32(),
-        "REAL": pyarrow.float64(),
-        "BLOB": pyarrow.binary(),
-    }
-    # Bytes of a file, and nanoseconds: nothing else needs more than 32 bits.
-    large = {"size": pyarrow.int64(), "stamp": pyarrow.int64()}
-    return pyarrow.schema([(name, large.get(name, kinds[kind])) for name, kind in columns.items()])
-
-
-def in_groups(things: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Group anything into lists of at most `size`, in its order."""
-    stream = iter(things)
-    while group := list(islice(stream, size)):
-        yield group
-
-
-def write_submission(results: Results, path: Path) -> Path:
-    """Write what Kaggle's digit-recognizer contest takes: ImageId from 1, and Label.
-
-    Raises
-    ------
-    SettingsError
-        If the rows hold numbers of several digits.
-    DataFormatError
-        If a row holds no digit: each line of a submission needs one.
-    """
-    if results.answer != "digit":
-        raise SettingsError("a submission has one digit for each picture: read without --number")
-    without = results.query("SELECT position + 1, path FROM rows WHERE digit IS NULL")
-    if without:
-        named = ", ".join(f"{number} ({name})" for number, name in without[:NAMED])
-        more = f" and {len(without) - NAMED:,} more" if len(without) > NAMED else ""
-        raise DataFormatError(
-            f"{path.name} was not written, as no digit was read for ImageId {named}{more}: repair "
-            "these pictures or take them out, then run again with --resume"
-        )
-    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["ImageId", "Label"])
-        writer.writerows((number, row["digit"]) for number, row in enumerate(results, start=1))
-    return path
-
-
-def write_skipped(results: Results, path: Path) -> Path:
-    """Write the files that are no pictures, each with the reason, as CSV."""
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\r\n")
-        writer.writerow(["path", "reason"])
-        writer.writerows((_harmless(path), _harmless(reason)) for path, reason in results.skipped())
-    return path
-
-
-WRITERS = {
-    "csv": write_csv,
-    "json": write_json,
-    "jsonl": write_jsonl,
-    "parquet": write_parquet,
-    "submission": write_submission,
-}

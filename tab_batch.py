@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from batch_answers import DIGITS
+from batch_formats import write_csv, write_json
 from batch_input import Input
 from batch_numbers import NUMBERS
 from batch_report import write_report
@@ -36,16 +37,13 @@ from batch_rows import (
     Results,
     Row,
     RowStore,
-    explain_correct,
-    summarise_run,
-    write_csv,
-    write_json,
 )
 from batch_sources import (
     add_labels,
     count_endings,
     explain_nothing,
 )
+from batch_summary import explain_correct, summarise_run
 from batch_task import Answered, Task
 from batch_uploads import MAX_BYTES, MAX_FILES, check_uploads, read_uploads
 from batch_workers import WorkerPool
@@ -428,7 +426,7 @@ def render_results(results: Results, summary: Mapping[str, Any], thumbnails: Seq
     ----------
     results : Results
     summary : mapping
-        As `batch_rows.summarise` gives it, or more.
+        As `batch_summary.summarise` gives it, or more.
     thumbnails : sequence of str
         A data URL for each row, or nothing.
     """

@@ -31,6 +31,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from batch_input import Input
+from batch_rows import Results, Row, RowStore
 from model import DigitNetwork, build_model
 from registry import save_checkpoint
 from utils import set_seed
@@ -355,3 +356,33 @@ def tree(tmp_path: Path) -> Path:
 def names(items: list[Input], folder: Path) -> list[str]:
     """Name the inputs by their places in a folder."""
     return [Path(item.path).relative_to(folder).as_posix() for item in items]
+
+
+ODD_NAMES = ['a "quoted", name.png', "two\nlines.png", "ünï çödé 七.png", "semi;colon.png"]
+
+
+def make_row(path: str = "a.png", **values: Any) -> Row:
+    """Return a row as `RowStore.add` takes it: a sure 3, unless told otherwise."""
+    probabilities = {f"p{digit}": 0.01 for digit in range(10)} | {"p3": 0.91}
+    return {
+        "path": path, "status": "ok", "digit": 3, "confidence": 0.91, **probabilities,
+        "reason": "", "width": 28, "height": 28, "sha256": "", "label": None,
+        "model": "best", "model_version": "abc", "seconds": 0.001,
+        "size": 300, "stamp": 1, "seen": None,
+    } | values  # fmt: skip
+
+
+@pytest.fixture
+def row_store(tmp_path: Path) -> Iterator[RowStore]:
+    store = RowStore(tmp_path / "rows.sqlite")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def odd_rows(row_store: RowStore) -> Results:
+    """Return results with five rows, all odd in some way."""
+    row_store.add([make_row(name) for name in ODD_NAMES])
+    row_store.add([make_row("bad.png", status="error", reason="torn", digit=None, confidence=None)])
+    row_store.close()
+    return Results(row_store.path)
