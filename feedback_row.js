@@ -3,13 +3,15 @@
 //
 // A click sends {said: a digit, or null for no digit} as the event "said"; the answer to it arrives
 // as {kept, text, id, receipt}. "Change" sends {id, receipts} as the event "changed", which takes that
-// back, and is answered in the same way. The row belongs to what the page shows as its answer: when that changes,
-// everything can be said again, and when there is none, or one that is out of date, nothing.
+// back, and is answered in the same way. The row belongs to what the page shows as its answer: when
+// that changes, everything can be said again, and when there is none, or one that is out of date,
+// nothing. What is said is about the picture, though: it stays when only another model reads that.
 
 let answer = null; // where the page shows it
 let seen = ""; // of it, when it was looked at last
 let kept = null; // the number of the picture about which something was said
 let askedAbout = null; // what was on the pad when something was said last
+let said = null; // exactly which picture that was, until nothing is kept of it
 let lostFocus = false; // since a button was pressed that is closed now
 const receipts = []; // for all that was said here and may be taken back
 const find = (name) => element.querySelector(".teach-" + name);
@@ -26,7 +28,12 @@ function readAnswer() {
 
 // Which drawing or picture is on the pad; the same while strokes are added to it.
 function findSubject() {
-  return document.querySelector("#pad [data-begun]")?.dataset.begun;
+  return document.querySelector("#pad [data-about]")?.dataset.about;
+}
+
+// Which picture that is by now: another one with each stroke.
+function findPicture() {
+  return document.querySelector("#pad [data-at]")?.dataset.at;
 }
 
 function isTestPicture() {
@@ -60,19 +67,20 @@ function open() {
 
 function ask(event, about) {
   askedAbout = findSubject();
+  said = findPicture();
   props.value = { ...about, at: Date.now() }; // the same twice is two questions
   trigger(event);
 }
 
-function say(said) {
+function say(digit) {
   tell("Storing …", { closed: true });
-  ask("said", { said });
+  ask("said", { said: digit });
 }
 
 find("yes").addEventListener("click", () => say(readAnswer()));
 for (const button of element.querySelectorAll("[data-said]")) {
-  const said = button.dataset.said;
-  button.addEventListener("click", () => say(said === "none" ? null : Number(said)));
+  const digit = button.dataset.said;
+  button.addEventListener("click", () => say(digit === "none" ? null : Number(digit)));
 }
 find("again").addEventListener("click", () => {
   tell("Taking it back …", { closed: true });
@@ -84,6 +92,7 @@ watch("value", () => {
   if (value.receipt) receipts.push(value.receipt);
   if (askedAbout !== findSubject()) return; // something else is on the pad by now
   kept = value.id;
+  if (!value.kept) said = null;
   tell(value.text, { closed: value.kept || readAnswer() === undefined, again: value.kept });
 });
 
@@ -91,7 +100,7 @@ function look() {
   const now = answer.dataset.late || answer.querySelector(".answer")?.outerHTML;
   if (now === seen) return; // the same was read again
   seen = now;
-  open();
+  if (said === null || said !== findPicture()) open();
 }
 
 // The page may show the answer a moment after this row.

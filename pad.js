@@ -46,6 +46,7 @@ let timer = null;
 let latest = null; // when the value that the pad has now came onto it
 let asked = 0; // the number of the latest question
 let begun = 0; // the first question about what is on the pad now; those before were about others
+let about = 0; // the same, but for asking again: one about the same by another model is no other
 let subject; // the action with which that began
 const awaitAnswer = watchAnswers(props, said, { isEmpty, isDrawing: () => stroke !== null });
 let spot = null; // where the keyboard's pen is
@@ -100,8 +101,11 @@ function ask(value, again = false) {
   asked += 1;
   const head = actions[startOfScene()];
   if (again || head !== subject) begun = asked;
+  if (head !== subject) about = asked;
   subject = head;
-  stage.dataset.begun = begun; // for who speaks about what is on the pad
+  // For who speaks about what is on the pad. Gradio may take away what is not written each time.
+  stage.dataset.about = about;
+  stage.dataset.at = value.at;
   props.value = { ...value, asked };
   trigger("input");
   awaitAnswer(asked, begun);

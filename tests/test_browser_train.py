@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from jobs import TrainingJobs
 from model import build_model
@@ -180,6 +180,41 @@ def test_what_stands_on_the_pad_is_read_again_by_a_model_that_was_chosen(page: P
     open_tab(page, "Recognise")
 
     expect(page.locator("#answer .bars")).not_to_have_text(before, use_inner_text=True)
+
+
+def test_thanks_for_a_correction_stay_when_another_model_is_chosen_in_that_moment(page: Page):
+    """They were dropped, as if nothing had been stored, and everything could be said again."""
+    note = page.locator(".teach-note")
+    draw(page, HAND[7])
+    page.locator("[data-said]:enabled").first.wait_for()
+    before = page.locator("#answer .bars").inner_text()
+    in_use = page.locator("[data-model] .hint")
+    used = in_use.inner_text()
+    held: list[Route] = []
+
+    def hold_the_first(route: Route) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/run/predict", hold_the_first)
+    page.locator("#feedback-row").get_by_role("button", name="It was a 1").click()
+    expect(note).to_contain_text("Storing")
+    open_models(page)
+    choose(page, "#models-chosen", "mnist_cnn_best" if ": other" in used else "other")
+    page.locator("#models-use").click()
+    expect(in_use).not_to_have_text(used)
+    open_tab(page, "Recognise")
+    expect(page.locator("#answer .bars")).not_to_have_text(before, use_inner_text=True)
+    expect(page.locator("#answer")).to_have_attribute("aria-busy", "false")
+
+    held[0].continue_()
+
+    expect(note).to_contain_text("Thank you: kept as a 1.")
+    expect(page.locator("[data-said]:enabled, .teach-yes:enabled")).to_have_count(0)
+    note.get_by_role("button", name="Change").click()
+    expect(note).to_contain_text("Taken back")
 
 
 def test_a_choice_that_cannot_work_is_told_and_nothing_starts(page: Page, server: Server):
