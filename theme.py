@@ -66,13 +66,25 @@ _COLOURS = {
 }
 
 
+# Gradio's own sizes of text, as parts of what a reader has chosen in the browser: it has pixels.
+_TEXT = {"xxs": 9, "xs": 10, "sm": 12, "md": 14, "lg": 16, "xl": 22, "xxl": 26}
+_ROOT_PX = 16  # the size of text where nobody has chosen one
+
+
 def build_theme() -> gr.themes.Base:
     """Make Gradio's own parts look like ours; only the system's fonts are used."""
     import gradio as gr
 
     system = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
     mono = ("ui-monospace", "SFMono-Regular", "Consolas", "monospace")
-    theme = gr.themes.Base(primary_hue="blue", neutral_hue="slate", font=system, font_mono=mono)
+    sizes = {name: f"{pixels / _ROOT_PX}rem" for name, pixels in _TEXT.items()}
+    theme = gr.themes.Base(
+        primary_hue="blue",
+        neutral_hue="slate",
+        text_size=gr.themes.Size(**sizes, name="text_rem"),
+        font=system,
+        font_mono=mono,
+    )
     return theme.set(
         block_radius="16px",
         button_large_radius="12px",

@@ -200,6 +200,63 @@ def test_every_tab_fits_into_the_window_names_its_controls_and_reports_no_error(
     expect(page.locator(".toast-body.error")).to_have_count(0)
 
 
+# What a finger may miss: the parts of controls that can be hit, without what is cut off.
+SMALL = """() => [...document.querySelectorAll("button, input, select, textarea, summary, a[href]")]
+  .filter((each) => each.checkVisibility() && each.type !== "file")
+  .map((each) => each.closest("label:has([type=checkbox], [type=radio])") || each)
+  .map((each) => {
+    let { left, top, right, bottom } = each.getBoundingClientRect();
+    for (let around = each.parentElement; around; around = around.parentElement) {
+      if (getComputedStyle(around).overflow !== "hidden") continue;
+      const box = around.getBoundingClientRect();
+      [left, top] = [Math.max(left, box.left), Math.max(top, box.top)];
+      [right, bottom] = [Math.min(right, box.right), Math.min(bottom, box.bottom)];
+    }
+    return { each, width: Math.round(right - left), height: Math.round(bottom - top) };
+  })
+  .filter(({ width, height }) => width > 1 && (width < 44 || height < 44))
+  .map(({ each, width, height }) => `${width} x ${height}: ${each.outerHTML.slice(0, 200)}`)"""
+
+
+def test_a_finger_hits_every_control_of_a_phone(open_page: Callable[..., Page]):
+    """Tabs were 34 pixels high, and the fields beside sliders 22."""
+    page = open_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+
+    for name in page.get_by_role("tab").all_inner_texts():
+        open_tab(page, name)
+        expect(page.get_by_role("tabpanel").locator("visible=true").first).to_be_visible()
+        assert page.evaluate(SMALL) == [], name
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+
+
+# Words that run out of their buttons; those that open a part of the page turn an arrow instead.
+SPILT = """() => [...document.querySelectorAll("button:not(.label-wrap), .choice label")]
+  .filter((each) => each.checkVisibility() && each.scrollWidth > each.clientWidth + 1)
+  .map((each) => each.outerHTML.slice(0, 200))"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_text_is_as_large_as_the_reader_has_chosen_and_fits(
+    open_page: Callable[..., Page], width: int
+):
+    page = open_page(viewport={"width": width, "height": 844})
+    size = "element => parseFloat(getComputedStyle(element).fontSize)"
+    texts = [page.locator("#answer .answer-title"), page.get_by_role("tab").first]
+    before = [text.evaluate(size) for text in texts]
+    browser = page.context.new_cdp_session(page)
+
+    browser.send("Page.setFontSizes", {"fontSizes": {"standard": 24}})
+
+    page.wait_for_function("getComputedStyle(document.documentElement).fontSize === '24px'")
+    for text, small in zip(texts, before, strict=True):
+        assert text.evaluate(size) >= 1.2 * small
+    for name in page.get_by_role("tab").all_inner_texts():
+        open_tab(page, name)
+        expect(page.get_by_role("tabpanel").locator("visible=true").first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        assert page.evaluate(SPILT) == [], name
+
+
 def test_two_visitors_draw_at_once_and_each_gets_their_own_answer(
     open_page: Callable[..., Page],
 ):

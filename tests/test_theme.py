@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import gradio as gr
 import pytest
 
 from theme import CSS, build_theme
+from utils import PROJECT
 
 ENOUGH = 4.5  # WCAG 2.2, success criterion 1.4.3: contrast of text
 TEXTS = ("ink", "quiet", "accent", "good", "warn", "bad")
@@ -54,6 +56,25 @@ def test_text_can_be_read_on_the_button_that_matters_most(mode: str):
     colours = read_colours(mode)
 
     assert contrast(colours["accent-ink"], colours["accent"]) >= ENOUGH
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for kind in ("css", "js", "jinja") for path in sorted(PROJECT.glob(f"*.{kind}"))],
+    ids=lambda path: path.name,
+)
+def test_text_has_no_size_in_pixels_which_would_ignore_what_the_reader_has_chosen(path: Path):
+    rules = path.read_text(encoding="utf-8")
+
+    assert re.findall(r"(?:font(?:-size)?|line-height):[^;]*\dpx.*", rules) == []
+
+
+def test_gradio_has_no_size_of_text_in_pixels_either():
+    sizes = {name: value for name, value in vars(build_theme()).items() if "text_" in name}
+    sizes = {name: value for name, value in sizes.items() if re.search("_size|_x*[smdlg]+$", name)}
+
+    assert sizes["text_md"] == "0.875rem"
+    assert [name for name, value in sizes.items() if "px" in str(value)] == []
 
 
 def test_every_colour_that_gradio_gets_is_defined_for_light_and_for_dark():
