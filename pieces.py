@@ -28,6 +28,7 @@ SPECK = 0.13  # of a digit's height; smaller ink by itself is dirt,
 DOT = 0.75  # squares of the stroke's width, unless there is as much of it as of a decimal point
 RIM = 0.15  # of a digit's height; ink that reaches only so far into the picture is dirt
 SMALL, NEAR = 0.30, 0.10  # of a digit's height: ink so small belongs to what is so near
+FOOT = 0.25  # of a digit's height, from below: there a point or a comma has its middle
 LOOSE = 0.6  # of a digit's height; how far small ink may be from its line
 BESIDE = 0.35  # of the lower one's height that two neighbours in a line have in common
 LEAST_SIZE = 0.75  # of the usual height of a digit: that of a line of smaller ones
@@ -79,6 +80,11 @@ class Piece:
     def middle(self) -> float:
         """The column in its middle."""
         return (self.box[0] + self.box[2]) / 2
+
+    @property
+    def level(self) -> float:
+        """The row in its middle."""
+        return (self.box[1] + self.box[3]) / 2
 
 
 def divide_into_lines(mask: np.ndarray) -> list[tuple[list[Piece], float]]:
@@ -170,9 +176,17 @@ def _adopt_small(labels: np.ndarray, stats: np.ndarray, size: float) -> np.ndarr
         distance = cv2.distanceTransform((~own).astype(np.uint8), cv2.DIST_L2, 3)
         distance[~other] = np.inf
         nearest = int(distance.argmin())
-        if distance.flat[nearest] <= reach:
+        if distance.flat[nearest] <= reach and not _is_beside_foot(
+            stats[label], stats[window.flat[nearest]], size
+        ):
             family[family == family[label]] = window.flat[nearest]
     return family
+
+
+def _is_beside_foot(small: np.ndarray, large: np.ndarray, size: float) -> bool:
+    """Tell whether something small stands where a point or a comma does: right of a digit, low."""
+    left, top, wide, tall, _ = large
+    return bool(small[0] > left + wide and small[1] + small[3] / 2 > top + tall - FOOT * size)
 
 
 def _lies_along_rim(

@@ -50,8 +50,9 @@ COST_OF_GAP = 9.0  # for each digit height of white between two of its pieces
 # Two things side by side with white between them, both as tall as a digit, are rather two digits:
 # the network takes a 1 beside a 7 for a 7. The hook of an open 4 is mostly lower than this.
 COST_OF_PAIR, PAIR_FROM, PAIR_FULL = 1.7, 0.7, 0.9  # parts of the height of both together
-# A dot or a dash with white between it and a digit is rather a sign than a part of that digit.
+# A dot, a comma or a dash with white beside it is rather a sign than a part of that digit.
 COST_OF_SIGN_GAP = 25.0  # for each digit height of that white
+COMMA, COMMA_FOOT = 0.45, 0.1  # of a digit's height: commas are smaller; so high is their middle
 COST_OF_WIDTH, USUAL_WIDTH = 8.7, 0.95  # for each digit height beyond the usual width
 COST_OF_SMALLNESS = 11.7  # for each digit height below the usual height
 COST_OF_SKIP = 6.75  # for a piece as large as a digit that is taken for dirt; less if smaller
@@ -228,14 +229,28 @@ def _shape_cost(group: Sequence[Piece], box: tuple[int, int, int, int], size: fl
 
 
 def _white_beside_small(group: Sequence[Piece], size: float) -> int:
-    """Add up the white between the large pieces of a group and each small one beside them."""
-    small = [max(piece.width, piece.height) < SMALL * size for piece in group]
-    if all(small):
+    """Add up the white between the large pieces of a group and each sign beside them."""
+    longest = [max(piece.width, piece.height) for piece in group]
+    rest = [piece for piece, long in zip(group, longest, strict=True) if long >= COMMA * size]
+    # What is larger than a point may be a comma, if it hangs at the foot and is no cut's part.
+    foot = max((piece.box[3] for piece in rest), default=math.inf) - COMMA_FOOT * size
+    cuts = [piece.strokes_cut for piece in group] + [0.0]
+    signs = [
+        long < SMALL * size
+        or (
+            long < COMMA * size
+            and piece.width <= piece.height
+            and piece.level > foot
+            and not any(cuts[number : number + 2])
+        )
+        for number, (piece, long) in enumerate(zip(group, longest, strict=True))
+    ]
+    if all(signs):
         return 0
     left, _, right, _ = _union(
-        [piece for piece, is_small in zip(group, small, strict=True) if not is_small]
+        [piece for piece, is_sign in zip(group, signs, strict=True) if not is_sign]
     )
-    beside = [piece.box for piece, is_small in zip(group, small, strict=True) if is_small]
+    beside = [piece.box for piece, is_sign in zip(group, signs, strict=True) if is_sign]
     return sum(max(0, left - box[2], box[0] - right) for box in beside)
 
 

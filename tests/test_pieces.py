@@ -25,6 +25,18 @@ def test_a_small_part_belongs_to_what_it_is_close_to(top: int):
     assert size == pytest.approx(60, abs=12)
 
 
+def test_a_point_close_to_the_foot_of_a_digit_is_no_torn_part_of_it():
+    """The digit before took it in, and 9.50 in narrow writing was read as 950, and surely."""
+    mask = np.zeros((90, 200), np.uint8)
+    mask[10:70, 30:38] = 1
+    mask[62:70, 41:49] = 1
+    mask[10:70, 120:128] = 1
+
+    pieces, _ = find_pieces(mask)
+
+    assert sorted(piece.box[0] for piece in pieces) == [30, 41, 120]
+
+
 @pytest.mark.parametrize("turns", range(4))
 def test_what_hardly_reaches_into_the_picture_is_no_piece(turns: int):
     mask = np.zeros((200, 200), np.uint8)

@@ -305,6 +305,21 @@ def test_a_sign_between_digits_is_no_part_of_either(dots: tuple[float, ...]):
     assert len(find_skipped(line, chosen)) == len(dots)
 
 
+def test_a_comma_is_no_part_of_a_digit_though_it_is_larger_than_a_point():
+    """A third as high as a digit, it was taken in: 3,5 was read as 35, and surely."""
+    page = np.full((140, 200), 255, np.uint8)
+    for left in (40, 120):
+        page[30:110, left : left + 8] = 0
+    cv2.line(page, (66, 104), (60, 126), 0, 6)
+    (line,) = lines_of(page)
+    heights = [each.prepared.box[3] - each.prepared.box[1] for each in line.candidates]
+
+    chosen = choose_candidates(line, [0.99 if height > 70 else 0.3 for height in heights])
+
+    assert len(chosen) == 2
+    assert len(find_skipped(line, chosen)) == 1
+
+
 def test_what_is_as_large_as_a_digit_is_rather_an_illegible_one_than_dirt():
     (line,) = lines_of(write("1")[0])
 
