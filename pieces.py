@@ -22,7 +22,7 @@ from cuts import cut_apart
 from errors import ImageError
 from masks import bounding_box, stroke_width
 from ruling import LARGE, usual_height, weighted_median
-from signs import weigh_signs
+from signs import is_percent, weigh_signs
 
 SPECK = 0.13  # of a digit's height; smaller ink by itself is dirt,
 DOT = 0.75  # squares of the stroke's width, unless there is as much of it as of a decimal point
@@ -40,6 +40,7 @@ USUAL_HEIGHT, WIDEST = 0.65, 1.5
 # A digit that was scratched out is a blot: ink broader than the pen that wrote its line. Of 3,752
 # digits in 600 photographed rows none was, of 191 that were scratched out 163 were.
 BLOT, LEAST_LINE = 1.6, 3  # times the usual stroke; marks that tell it
+MOST_SIGN_PARTS = 3  # of a percent sign: two rings and a slash
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ def divide_into_lines(mask: np.ndarray) -> list[tuple[list[Piece], float]]:
     lines = []
     for line in group_into_lines(pieces, size):
         own = max(_median_height(line), LEAST_SIZE * size)
+        line = _join_percents(line, own)
         lines.append((_cut_all(_mark_others(line, own), own, stroke), own))
     return lines
 
@@ -257,6 +259,32 @@ def _median_height(pieces: Sequence[Piece]) -> float:
     """Return the height that half of the ink is in pieces of."""
     areas = [int(piece.mask.sum()) for piece in pieces]
     return weighted_median(np.array([piece.height for piece in pieces]), np.array(areas))
+
+
+def _join_percents(line: Sequence[Piece], size: float) -> list[Piece]:
+    """Put the rings and slashes of percent signs together; alone they look like 0s, 9s and 6s."""
+    result: list[Piece] = []
+    start = 0
+    while start < len(line):
+        stop = start + 1
+        for end in range(start + MOST_SIGN_PARTS, start + 1, -1):
+            group = line[start:end]
+            left, top = (min(piece.box[side] for piece in group) for side in (0, 1))
+            right, bottom = (max(piece.box[side] for piece in group) for side in (2, 3))
+            if max(right - left, bottom - top) > WIDEST * size:
+                continue
+            mask = np.zeros((bottom - top, right - left), np.uint8)
+            for piece in group:
+                x, y = piece.box[0] - left, piece.box[1] - top
+                mask[y : y + piece.height, x : x + piece.width] |= piece.mask
+            if is_percent(mask):
+                result.append(Piece((left, top, right, bottom), mask))
+                stop = min(end, len(line))
+                break
+        else:
+            result.append(line[start])
+        start = stop
+    return result
 
 
 def _mark_others(line: Sequence[Piece], size: float) -> list[Piece]:

@@ -1,11 +1,11 @@
-"""Tell a slash or a bracket from a 1, by the digits beside it in its line.
+"""Tell a slash or a bracket from a 1, by the digits beside it in its line; know percent signs.
 
     marks of a line -> bare strokes -> how they bow, lean, and reach beyond the digits around them
         -> how much likelier each is a sign than a 1
 
 Taken by itself a slash is a 1, also for people. In its line it stands between two digits, reaches
 above and below them, and leans more than they do; a bracket bows as no 1 does. A stroke that does
-neither stays a 1.
+neither stays a 1. A percent sign is known by itself: a small ring on either side of a slash.
 
     >>> odds = weigh_signs(boxes, masks, size=60.0)
 """
@@ -16,7 +16,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
+
+from masks import stroke_width
 
 TALL = 0.65  # of a digit's height; lower strokes are no slash, and no 1
 SHORTEST = 12  # pixels; of lower strokes the bow says nothing
@@ -34,6 +37,13 @@ ABOVE, BELOW = 17.0, 34.0  # for each digit height beyond them, which 1s have ra
 LEAN_FACTOR = (0.0, 20.0, 30.0), (0.4, 1.0, 1.3)  # degrees more than they lean; times the reach
 FARTHEST = -0.15, 0.5  # digit heights of reach that count
 BOW, BOW_FROM = 80.0, 0.06  # for each part of its height that a stroke bows beyond this
+PERCENT_ODDS = 10.0  # no digit looks like it
+
+PERCENT_WIDTH = 0.6, 1.25  # of its height
+# Of the sign's height: the root of each hole's area, which is 0.06 where the pen nearly fills it
+# and less than 0.03 in a torn stroke, and at most the hole's height.
+RING_HOLE = 0.04, 0.4
+SLASH_THICK = 1.6  # times the stroke's width is between the rings; of 9 and 6 it would be two
 
 
 class Stroke(NamedTuple):
@@ -60,13 +70,15 @@ def weigh_signs(
     Returns
     -------
     list of float
-        Nats: 0.0 is as likely the one as the other; -inf is no bare stroke, or stands alone.
+        Nats: 0.0 is as likely the one as the other; -inf is no sign, or a stroke that stands alone.
     """
     strokes = [measure_stroke(mask) if len(mask) >= TALL * size else None for mask in masks]
     tall = [i for i, mask in enumerate(masks) if len(mask) >= TALL * size]
     digits = [i for i in tall if strokes[i] is None] or tall
     odds = [-math.inf] * len(boxes)
     for i, stroke in enumerate(strokes):
+        if i in tall and is_percent(masks[i]):
+            odds[i] = PERCENT_ODDS
         others = sorted((j for j in digits if j != i), key=lambda j: abs(boxes[i][0] - boxes[j][0]))
         if stroke is None or not others:
             continue
@@ -107,6 +119,33 @@ def measure_stroke(mask: np.ndarray) -> Stroke | None:
         and inked.sum() >= FILLED * spans.sum()
     )
     return Stroke(-math.degrees(math.atan(curve[1])), curve[0] / 4) if is_bare else None
+
+
+def is_percent(mask: np.ndarray) -> bool:
+    """Tell whether ink is a percent sign: a hole at the top left, one at the bottom right, a slash.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (height, width), uint8, 0 or 1
+        Ink, cut out tightly; rings and slash may touch or not.
+    """
+    height, width = mask.shape
+    if height < SHORTEST or not PERCENT_WIDTH[0] <= width / height <= PERCENT_WIDTH[1]:
+        return False
+    ground = np.pad(1 - mask, 1, constant_values=1)
+    stats = cv2.connectedComponentsWithStats(ground, connectivity=4)[2]
+    if len(stats) < 4:  # ink, what is around it, and fewer than two holes
+        return False
+    holes = stats[2:][np.argsort(-stats[2:, cv2.CC_STAT_AREA], kind="stable")[:2]]
+    upper, lower = holes[np.argsort(holes[:, 1])]
+    apart = upper[0] + upper[2] <= lower[0] and upper[1] + upper[3] <= lower[1]
+    least = math.sqrt(holes[:, cv2.CC_STAT_AREA].min()) / height
+    most = holes[:, cv2.CC_STAT_HEIGHT].max() / height
+    if not apart or least < RING_HOLE[0] or most > RING_HOLE[1]:
+        return False
+    between = mask[(upper[1] + upper[3] + lower[1]) // 2 - 1]
+    runs = np.flatnonzero(np.diff(between, prepend=0, append=0))
+    return len(runs) == 2 and bool(runs[1] - runs[0] <= SLASH_THICK * stroke_width(mask))
 
 
 def measure_lean(mask: np.ndarray) -> float:

@@ -178,6 +178,21 @@ def test_a_digit_beside_other_marks_is_no_picture_of_one_digit(
     assert "left out" in reading.reason
 
 
+def test_a_percent_sign_is_left_out_and_said_to_be():
+    """Written with a broad pen it was cut into a 9 and a 6: 57% was read as 5796, and surely."""
+    ink, _ = draw_number("57", np.random.default_rng(1), height=60)
+    page = np.pad(ink, ((30, 30), (30, 110)))
+    right = 40 + ink.shape[1]
+    for middle in ((right + 12, 44), (right + 40, 76)):
+        cv2.circle(page, middle, 9, 255, 6)
+    cv2.line(page, (right + 10, 90), (right + 42, 30), 255, 6)
+
+    reading = MNISTPredictor().read(255 - page)
+
+    assert (reading.text, reading.verdict) == ("57", "unsure")
+    assert reading.reason == "1 mark beside them left out"
+
+
 def test_an_underlined_number_is_read_without_its_lines():
     ink, _ = draw_number("96281", np.random.default_rng(1), height=60)
     page = np.pad(ink, ((30, 60), (50, 50)))

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from signs import measure_lean, measure_stroke, weigh_signs
+from signs import is_percent, measure_lean, measure_stroke, weigh_signs
 
 Point = tuple[int, int]
 
@@ -119,3 +119,47 @@ def test_lean_and_bow_are_measured_as_drawn():
 def test_any_block_of_ink_can_be_measured(shape: tuple[int, int]):
     measure_stroke(np.ones(shape, np.uint8))
     assert abs(measure_lean(np.ones(shape, np.uint8))) < 1
+
+
+def draw_pair(left: tuple[int, int], right: tuple[int, int], *lines: tuple[Point, Point]):
+    """Draw two rings of the size of those in a percent sign, and lines; return the mask."""
+    page = np.zeros((120, 140), np.uint8)
+    for middle in (left, right):
+        cv2.circle(page, middle, 11, 1, 5)
+    for start, stop in lines:
+        cv2.line(page, start, stop, 1, 5)
+    x, y, wide, tall = cv2.boundingRect(page)
+    return np.ascontiguousarray(page[y : y + tall, x : x + wide])
+
+
+@pytest.mark.parametrize("nearer", [0, 8], ids=["three parts", "one part"])
+def test_a_percent_sign_is_known_by_its_rings_and_its_slash(nearer: int):
+    left, right = (45 + nearer, 34), (85 - nearer, 78)
+
+    assert is_percent(draw_pair(left, right, ((48, 90), (82, 22))))
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        draw_pair((45, 34), (85, 78), ((56, 34), (56, 90)), ((74, 78), (74, 22))),
+        draw_pair((60, 34), (60, 58)),
+        draw_pair((85, 34), (45, 78), ((48, 22), (82, 90))),
+        draw_pair((45, 34), (85, 40), ((48, 90), (82, 22))),
+        draw(*ring(50))[1],
+    ],
+    ids=["9 and 6", "8", "mirrored", "rings beside each other", "0"],
+)
+def test_what_has_rings_elsewhere_or_more_strokes_is_no_percent_sign(mask: np.ndarray):
+    assert not is_percent(mask)
+
+
+def test_a_hole_in_a_torn_stroke_is_no_ring():
+    mask = draw_pair((45, 34), (85, 78), ((48, 90), (82, 22)))
+    ground = np.pad(1 - mask, 1, constant_values=1)
+    holes = cv2.connectedComponents(ground, connectivity=4)[1][1:-1, 1:-1]
+    torn = np.where(holes == holes[17, 13], 1, mask).astype(np.uint8)
+    torn[17, 13] = 0
+
+    assert is_percent(mask)
+    assert not is_percent(torn)
