@@ -279,7 +279,8 @@ class MNISTPredictor:
                     for each in find_skipped(line, chosen)
                 ]
             )
-        return sum_up(rows, skipped, certainties, turn)
+        struck = any(line.is_struck for line in lines)
+        return sum_up(rows, skipped, certainties, turn, is_struck=struck)
 
     def predict_prepared(
         self, prepared: Sequence[Prepared], *, pad_to: int | None = None

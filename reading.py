@@ -187,6 +187,8 @@ def sum_up(
     skipped: Sequence[Sequence[FoundDigit]],
     certainties: Sequence[float],
     turn: int,
+    *,
+    is_struck: bool = False,
 ) -> Reading:
     """Keep the lines of digits, leave out words and other marks, and judge the whole.
 
@@ -200,6 +202,8 @@ def sum_up(
         For each line how sure it is that its ink was divided into the right digits, 0.0 to 1.0.
     turn : int
         Degrees by which the picture was turned.
+    is_struck : bool, default=False
+        Whether a line seems to strike out one of the numbers.
 
     Returns
     -------
@@ -245,6 +249,8 @@ def sum_up(
         reasons.append("some ink could be divided into other digits, or be a sign")
     if any(_may_be_one(*pair, turn) for pair in itertools.pairwise(numbers)):
         reasons.append("lines climb or fall steeply: turn the picture upright")
+    if is_struck:
+        reasons.append("a line runs through a number, which may be struck out")
     if beside:
         reasons.append(f"{beside} {'mark' if beside == 1 else 'marks'} beside them left out")
     verdict: Verdict = "unsure" if reasons else "ok"

@@ -13,6 +13,10 @@ told from the pen by what is between them, which is mostly darker:
 
     >>> ink, mask = remove_paper_lines(ink, mask)
 
+A line through the middle of digits that ends near them is no ruling, but strikes them out:
+
+    >>> boxes = find_strikes(mask, stroke=stroke_width(mask))
+
 Finding lines by runs of ink, and removing them where they are no thicker than usual, is what
 readers of sheet music do with staves (Dalitz et al., "A comparative study of staff removal
 algorithms", IEEE PAMI 30(5), 2008, section 3).
@@ -27,7 +31,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from masks import bounding_box, stroke_width
+from masks import bounding_box, find_parts, stroke_width
 from pixels import rescale
 
 COPY_SIDE = 640  # pixels of the reduced copy in which lines are looked for
@@ -58,6 +62,12 @@ ROOM = 0.95  # digit heights: the least distance of two lines with a box between
 SIDE_SPAN = 0.92  # of that distance: the least length of the box's side
 SIDE_LEAN = 0.05  # how far a side may be from a right angle with the lines
 CRUMB = 0.2  # digit heights; what hangs on a side and is smaller means nothing
+# Of a number that is struck out, times its height, wider than two 4s that touch; times the stroke.
+STRUCK_WIDTH, STRUCK_HEIGHT = 1.7, 4
+STRUCK_SPAN, STRUCK_SLOPE = 0.8, 0.2  # of the number's width, 11 degrees: the line through it
+STRUCK_REACH = 0.2  # of the number's height that a digit reaches beyond the line, above and below
+WIDEST_DIGIT, SLIM = 1.5, 0.25  # times its height: no digit is as wide, and no 4 as slim
+
 SIDE_IN_STROKES = 0.6  # stroke widths: so thick a side may be, even if the lines are thinner
 
 
@@ -114,6 +124,56 @@ def remove_ruling(mask: np.ndarray, *, stroke: float) -> np.ndarray:
         for side in _find_sides(turned, above, below, size=size, stroke=stroke):
             _erase_side(turned, side, size)
     return np.ascontiguousarray(turned.T)
+
+
+def find_strikes(mask: np.ndarray, *, stroke: float) -> list[tuple[int, int, int, int]]:
+    """Find numbers that are struck out: a line runs through the middle of their digits.
+
+    A printed line goes on beyond the digits, to the rim or to other lines; this one ends near them.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (height, width), uint8, 0 or 1
+    stroke : float
+        The usual width of a stroke in pixels.
+
+    Returns
+    -------
+    list of (left, top, right, bottom)
+        In pixels, one for each number.
+    """
+    window, labels, stats, _ = find_parts(mask)
+    height, width = mask.shape
+    found = []
+    for label, (left, top, wide, tall, _) in enumerate(stats.tolist()):
+        right, bottom = left + wide, top + tall
+        at_rim = min(left, top) <= 0 or right >= width or bottom >= height
+        if not label or at_rim or wide < STRUCK_WIDTH * tall or tall < STRUCK_HEIGHT * stroke:
+            continue
+        down, across = top - window[0].start, left - window[1].start
+        part = labels[down : down + tall, across : across + wide] == label
+        if _is_struck(part.astype(np.uint8), stroke):
+            found.append((left, top, right, bottom))
+    return found
+
+
+def _is_struck(part: np.ndarray, stroke: float) -> bool:
+    """Whether a line runs along connected ink, and through the middle of at least two digits."""
+    rules = find_rules(
+        part, STRUCK_SPAN * part.shape[1], stroke=stroke, slopes=(-STRUCK_SLOPE, STRUCK_SLOPE)
+    )
+    if not rules:
+        return False
+    rest = erase_rules(part, rules, [])
+    left, top, wide, tall, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)[2][1:].T
+    for rule in rules:
+        row = rule.slope * (left + wide / 2) + rule.start
+        reach = np.minimum(row - top, top + tall - row)
+        crossed = (reach > STRUCK_REACH * len(part)) & (wide < WIDEST_DIGIT * tall)
+        # The lines of a table are crossed by others, and these are slim.
+        if crossed.sum() >= 2 and (crossed & (wide > SLIM * tall)).any():
+            return True
+    return False
 
 
 def remove_paper_lines(

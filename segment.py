@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -35,7 +35,7 @@ from pieces import SMALL, USUAL_HEIGHT, WIDEST, Piece, divide_into_lines
 from pixels import rescale
 from preprocess import Prepared, centre_by_mass, scale_to_box
 from printed import remove_cells, remove_rings, remove_underlines
-from ruling import remove_paper_lines, remove_ruling
+from ruling import find_strikes, remove_paper_lines, remove_ruling
 
 PAGE_SIDE = 1280  # pixels; a page is read at four times the size of a single digit
 SMALLEST_SIDE = 96  # pixels; smaller pictures are enlarged, so that masks have smooth edges
@@ -98,10 +98,13 @@ class Line:
         is too small to be a digit, its cost is infinite.
     skip_costs : tuple of float
         For each piece, from left to right, the cost of taking it for dirt, in nats.
+    is_struck : bool, default=False
+        Whether a number in it may be struck out by a line.
     """
 
     candidates: tuple[Candidate, ...]
     skip_costs: tuple[float, ...]
+    is_struck: bool = False
 
 
 def find_lines(picture: Picture, *, turn: int = 0) -> tuple[Line, ...]:
@@ -132,14 +135,27 @@ def find_lines(picture: Picture, *, turn: int = 0) -> tuple[Line, ...]:
     mask = ink_mask(ink)
     ink, mask = remove_paper_lines(ink, mask, only_squared=True)
     mask = remove_underlines(remove_rings(remove_cells(mask)))
-    mask = remove_ruling(mask, stroke=stroke_width(mask))
+    stroke = stroke_width(mask)
+    strikes = find_strikes(mask, stroke=stroke)
+    mask = remove_ruling(mask, stroke=stroke)
     np.minimum(ink, 1, out=ink)
     place = _Place(picture, mask.shape, turn, dark_ink)
-    lines = [_make_line(pieces, ink, size, place) for pieces, size in divide_into_lines(mask)]
+    lines = []
+    for pieces, size in divide_into_lines(mask):
+        line = _make_line(pieces, ink, size, place)
+        lines.append(replace(line, is_struck=any(_lies_on(strikes, piece) for piece in pieces)))
     found = tuple(line for line in lines if any(each.cost < math.inf for each in line.candidates))
     if not found:
         raise BlankImageError("no digit was found: write larger, or raise the contrast")
     return found
+
+
+def _lies_on(strikes: Sequence[tuple[int, int, int, int]], piece: Piece) -> bool:
+    """Whether the middle of a piece lies in a number that is struck out."""
+    return any(
+        left <= piece.middle <= right and top <= piece.level <= bottom
+        for left, top, right, bottom in strikes
+    )
 
 
 def _enlarge(grey: np.ndarray) -> np.ndarray:

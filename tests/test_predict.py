@@ -193,6 +193,19 @@ def test_a_percent_sign_is_left_out_and_said_to_be():
     assert reading.reason == "1 mark beside them left out"
 
 
+def test_a_number_that_is_struck_out_is_unsure():
+    """The line was taken for a ruled one, and the number read as if nobody had struck it out."""
+    ink, _ = draw_number("96281", np.random.default_rng(1), height=60)
+    page = np.pad(ink, ((30, 30), (50, 50)))
+    middle, end = page.shape[0] // 2, page.shape[1] - 40
+    cv2.line(page, (40, middle + 4), (end, middle - 4), 255, 5)
+
+    reading = MNISTPredictor().read(255 - page)
+
+    assert reading.verdict == "unsure"
+    assert "struck out" in reading.reason
+
+
 def test_an_underlined_number_is_read_without_its_lines():
     ink, _ = draw_number("96281", np.random.default_rng(1), height=60)
     page = np.pad(ink, ((30, 60), (50, 50)))

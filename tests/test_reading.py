@@ -61,6 +61,14 @@ def test_words_and_stray_marks_are_left_out_and_doubt_is_passed_on(
     assert len(reading.digits) + len(reading.left_out) == sum(map(len, rows))
 
 
+def test_a_number_that_may_be_struck_out_is_unsure() -> None:
+    reading = sum_up([[found(OK)]], [[]], [1.0], 0, is_struck=True)
+
+    assert len(reading.digits) == 1
+    assert reading.verdict == "unsure"
+    assert "struck out" in reading.reason
+
+
 @pytest.mark.parametrize(("certainty", "verdict"), [(0.95, "ok"), (0.4, "unsure")])
 def test_a_line_that_could_be_divided_otherwise_is_unsure(certainty: float, verdict: str) -> None:
     reading = sum_up([[found(OK)], [found(OK)]], [[], []], [1.0, certainty], 0)

@@ -11,7 +11,14 @@ import pytest
 import ruling
 from fonts import draw_font_digit
 from masks import stroke_width
-from ruling import find_rules, remove_paper_lines, remove_ruling, usual_height, weighted_median
+from ruling import (
+    find_rules,
+    find_strikes,
+    remove_paper_lines,
+    remove_ruling,
+    usual_height,
+    weighted_median,
+)
 from strokes import draw_digit, draw_number
 
 STROKE = 5
@@ -344,3 +351,44 @@ def test_half_of_the_weight_lies_below_the_weighted_median(
     values: list[float], weights: list[float], expected: float
 ):
     assert weighted_median(np.array(values), np.array(weights)) == expected
+
+
+@pytest.mark.parametrize("climb", [-18, 0, 25])
+def test_a_line_through_the_middle_of_digits_that_ends_near_them_strikes_them_out(climb: int):
+    mask = digits()
+    middle, end = mask.shape[0] // 2, mask.shape[1] - 48
+    cv2.line(mask, (48, middle + climb // 2), (end, middle - climb // 2), 1, STROKE)
+
+    [(left, top, right, bottom)] = find_strikes(mask, stroke=STROKE)
+
+    assert left == pytest.approx(48, abs=4)
+    assert right == pytest.approx(end, abs=4)
+    assert top < middle < bottom
+
+
+def draw_table(mask: np.ndarray) -> None:
+    for row in (10, mask.shape[0] // 2, mask.shape[0] - 10):
+        cv2.line(mask, (10, row), (mask.shape[1] - 10, row), 1, 3)
+    for column in (10, mask.shape[1] // 2, mask.shape[1] - 10):
+        cv2.line(mask, (column, 10), (column, mask.shape[0] - 10), 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("from_column", "down"), [(0, 0.5), (48, 0.97), (48, 0.02)], ids=["ruled", "under", "over"]
+)
+def test_a_line_that_runs_on_or_lies_at_the_edge_of_digits_strikes_nothing_out(
+    from_column: int, down: float
+):
+    mask = digits()
+    row = round(30 + down * (mask.shape[0] - 60))
+    cv2.line(mask, (from_column, row), (mask.shape[1] - 1 - from_column, row), 1, STROKE)
+
+    assert find_strikes(mask, stroke=STROKE) == []
+
+
+def test_neither_digits_alone_nor_a_table_are_struck_out():
+    table = np.zeros((200, 400), np.uint8)
+    draw_table(table)
+
+    assert find_strikes(digits(), stroke=STROKE) == []
+    assert find_strikes(table, stroke=STROKE) == []
