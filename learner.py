@@ -137,9 +137,11 @@ class Learner:
             _show_progress(drawn, per_epoch, epoch, settings)
         ):
             if settings.augment:
-                pixels = augment(pixels, self.changes, augmentation, size=size)
+                # Teachers see the whole picture: some of them can read no smaller one.
+                drawn_size = IMAGE_SIZE if self.teachers else size
+                pixels = augment(pixels, self.changes, augmentation, size=drawn_size)
             self._set_learning_rate((epoch - 1) * per_epoch + number, per_epoch)
-            loss, logits = self._compute(pixels, labels)
+            loss, logits = self._compute(pixels, labels, size)
             self._step(loss)
             losses += loss.detach()
             right += (logits.argmax(dim=1) == labels).sum()
@@ -168,12 +170,12 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = settings.lr * factor
 
-    def _compute(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the network forward: the loss, and the logits without their history."""
+    def _compute(self, pixels: Tensor, labels: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        """Run the network on the upper left pixels: the loss, and logits without their history."""
         settings = self.settings
         reduced = self.precision != torch.float32
         with torch.autocast(self.device.type, self.precision, enabled=reduced):
-            logits = self.network(pixels).float()
+            logits = self.network(pixels[..., :size, :size]).float()
             temperature = settings.teacher_temperature
             taught = ask_teachers(self.teachers, pixels, temperature) if self.teachers else None
         loss = compute_loss(logits, labels, label_smoothing=settings.label_smoothing)

@@ -55,7 +55,7 @@ class Settings:
         See `model.InputScaling`; without augmentation nothing is softened.
     small_epochs : int
         So many epochs at the start see only the upper left 24x24 pixels, for speed, but never the
-        last one; `mnistnet` only.
+        last one; `mnistnet` only. Teachers see the whole pictures.
     pool_first : bool
         Pool before batch normalisation while learning, for speed; see `learning.PoolThenNorm`.
     patience : int

@@ -84,6 +84,32 @@ def test_small_epochs_train_on_a_part_of_the_pictures_but_never_the_last(
     assert sizes == wanted
 
 
+@pytest.mark.parametrize("name", ["mnistnet", "mlp"])
+def test_a_teacher_sees_the_whole_of_the_picture_of_which_its_pupil_sees_a_part(
+    tmp_path: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """`--recipe fast --teachers mlp` ended in a traceback about the shapes of two matrices."""
+    save_checkpoint(tmp_path / "teacher.pth", build_model(name))
+    shown = []
+    ask = learner_module.ask_teachers
+    monkeypatch.setattr(
+        learner_module,
+        "ask_teachers",
+        lambda teachers, pixels, *rest: shown.append(pixels) or ask(teachers, pixels, *rest),
+    )
+    settings = quick(model="mnistnet", small_epochs=1, teachers=("teacher",), elastic_px=0.5)
+    learner = build_learner(settings, CPU, tmp_path)
+    seen = []
+    learner.model.register_forward_pre_hook(lambda model, inputs: seen.extend(inputs))
+
+    for epoch in (1, 2):
+        learner.learn(digits.take(slice(50)), epoch)
+
+    assert [tuple(pixels.shape[2:]) for pixels in seen] == [(24, 24), (28, 28)]
+    assert [tuple(pixels.shape[2:]) for pixels in shown] == [(28, 28), (28, 28)]
+    assert torch.equal(seen[0], shown[0][..., :24, :24])
+
+
 def test_no_gain_turns_negative_where_pooling_comes_first(digits: Digits) -> None:
     learner = learn(quick(model="mnistnet", pool_first=True, lr=0.5, ema=0.0), digits)
 
