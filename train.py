@@ -437,7 +437,9 @@ def parse_settings(argv: Sequence[str] | None) -> tuple[argparse.Namespace, Sett
 
 
 def _check_resumed(asked: dict[str, Any], saved: dict[str, Any], usual: dict[str, Any]) -> None:
-    """Refuse what beside --resume would change nothing any more, unless the run has it so.
+    """Refuse what beside --resume comes too late, unless the run has it so.
+
+    It would change nothing any more, or epochs would be compared that were measured otherwise.
 
     Parameters
     ----------
@@ -446,10 +448,23 @@ def _check_resumed(asked: dict[str, Any], saved: dict[str, Any], usual: dict[str
     """
     folder, place = asked["resume"], asked["resume"].resolve()
     start = f"the weights of {saved['start']!r}" if saved["start"] else "no weights of another"
+    pictures = f"{saved['limit']} pictures of each split" if saved["limit"] else "all pictures"
+    hands = "other hands as well" if saved["hands"] else "MNIST alone"
     checks = [
         ("model", asked.get("model") in (None, saved["model"]), f"trains {saved['model']}"),
         ("start", asked.get("start") in (None, saved["start"]), f"began with {start}"),
         ("seed", asked.get("seed") in (None, saved["seed"]), f"began with seed {saved['seed']}"),
+        # Epochs compare only where they were measured alike, and the best of all is kept.
+        (
+            "limit",
+            asked.get("limit") in (None, saved["limit"]),
+            f"learns from and is measured on {pictures}",
+        ),
+        (
+            "hands",
+            "hands" not in asked or bool(asked["hands"]) == bool(saved["hands"]),
+            f"is measured on {hands}",
+        ),
         ("run", asked.get("run") in (None, place.name), "stays in its folder"),
         (
             "output",

@@ -252,6 +252,11 @@ def test_a_run_of_an_older_version_is_resumed_with_the_usual_options(tmp_path, p
         ({"start": "mine"}, "--start best", "began with the weights of 'mine'; leave --start out"),
         ({}, "--start best", "began with no weights of another; leave --start out"),
         ({"seed": 3}, "--seed 4", "began with seed 3; leave --seed out"),
+        # After these, accuracies on other pictures were compared with those of before.
+        ({}, "--limit 100", "is measured on all pictures; leave --limit out"),
+        ({"limit": 2000}, "--limit 0", "is measured on 2000 pictures of each split; leave"),
+        ({}, "--hands 500", "is measured on MNIST alone; leave --hands out"),
+        ({"hands": 500}, "--hands 0", "is measured on other hands as well; leave --hands out"),
         ({}, "--run other", "stays in its folder; leave --run out"),
         ({}, "--output elsewhere", "stays in its folder; leave --output out"),
         (
@@ -292,6 +297,7 @@ def test_what_a_resumed_run_cannot_take_up_any_more_is_refused(
         (RECIPES["fast"], "--recipe fast --epochs 6"),
         (RECIPES["fast"] | {"model": "mlp", "small_epochs": 0}, "--recipe fast"),
         ({}, "--recipe default"),
+        ({"limit": 50}, "--limit 50"),
     ],
 )
 def test_the_flags_that_a_run_was_begun_with_may_be_said_again(tmp_path, record, flags):
@@ -307,6 +313,15 @@ def test_the_flags_that_a_run_was_begun_with_may_be_said_again(tmp_path, record,
     epochs = 6 if "--epochs" in flags else before.epochs
     assert settings == replace(before, epochs=epochs)
     assert args.resume == folder
+
+
+def test_a_resumed_run_may_learn_from_more_digits_of_other_hands(tmp_path):
+    """It is measured on the same ones, however many it learns from."""
+    (tmp_path / "config.json").write_text(json.dumps({"hands": 500}))
+
+    _, settings = parse_settings(["--resume", str(tmp_path), "--hands", "900"])
+
+    assert settings.hands == 900
 
 
 def test_stopping_keeps_the_best_weights(tmp_path, places, monkeypatch):
