@@ -37,7 +37,9 @@ from utils import atomic_write, hold_lock, save_tensors, shorten_path
 
 log = logging.getLogger(__name__)
 
+HISTORY = "history.jsonl"
 OUTCOME = "outcome.json"
+RESUME = "resume.pt"
 STAGE = "stage.json"
 
 
@@ -211,7 +213,7 @@ class Run:
         """
         with atomic_write(self.folder / "config.json") as path:
             path.write_text(json.dumps(self.settings, indent=2) + "\n", encoding="utf-8")
-        with atomic_write(self.folder / "history.jsonl") as path:
+        with atomic_write(self.folder / HISTORY) as path:
             lines = [json.dumps(row) + "\n" for row in self.history]
             path.write_text("".join(lines), encoding="utf-8")
         self.note(Stage("learning"))
@@ -235,11 +237,17 @@ class Run:
         except OutputError as error:  # no reason to stop; what has to be written reports itself
             log.warning("%s; whoever follows the run does not see what it does", error)
 
+    @property
+    def has_state(self) -> bool:
+        """Whether there is something to go on from: an epoch has ended and was kept."""
+        return (self.folder / RESUME).is_file()
+
     def resume(self, state: Resumable) -> int:
         """Put a stopped run back where it was, and return the epoch that comes next.
 
-        A run whose epochs are all done, but not what was to follow them, is resumed as well: the
-        epoch that comes next is one too many then, or `is_stuck`.
+        A run that was stopped in its first epoch begins anew. One whose epochs are all done, but
+        not what was to follow them, is resumed as well: the epoch that comes next is one too many
+        then, or `is_stuck`.
 
         Raises
         ------
@@ -248,9 +256,13 @@ class Run:
         CheckpointError
             If resume.pt is damaged, or of another network.
         """
-        path = self.folder / "resume.pt"
-        if not path.is_file():
-            raise SettingsError(f"nothing to resume: no {path}; name the folder of a stopped run")
+        path = self.folder / RESUME
+        if not self.has_state:
+            if not self._may_begin_anew:
+                raise SettingsError(
+                    f"nothing to resume: no {path}; name the folder of a stopped run"
+                )
+            return self.start()
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True)
             state.load_state_dict(saved["state"])
@@ -271,6 +283,21 @@ class Run:
             )
         return self.start()
 
+    @property
+    def _may_begin_anew(self) -> bool:
+        """Whether a run was begun in the folder, and no more than one epoch of it can get lost.
+
+        An epoch is in the history before resume.pt is written, which a full disk may prevent.
+        """
+        if not (self.folder / "config.json").is_file() or (self.folder / OUTCOME).exists():
+            return False
+        try:
+            return len((self.folder / HISTORY).read_bytes().splitlines()) <= 1
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            raise OutputError(f"cannot read {self.folder}: {error.strerror or error}") from error
+
     def finish(self, outcome: Mapping[str, Any]) -> None:
         """Write what the run came to: plain values. From now on it counts as finished."""
         with atomic_write(self.folder / OUTCOME) as path:
@@ -285,7 +312,7 @@ class Run:
             If it cannot be written.
         """
         content = {"history": self.history, "state": state.state_dict()}
-        save_tensors(content, self.folder / "resume.pt")
+        save_tensors(content, self.folder / RESUME)
 
     @property
     def best_epoch(self) -> int:
@@ -329,7 +356,7 @@ class Run:
         row["best"] = all(rank(row) > rank(earlier) for earlier in self.history)
         self.history.append(row)
         try:
-            with (self.folder / "history.jsonl").open("a", encoding="utf-8") as file:
+            with (self.folder / HISTORY).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
             raise OutputError(f"cannot write {self.folder}: {error.strerror or error}") from error

@@ -98,7 +98,8 @@ def train(
     team : Team, optional
         The processes that share the work; this one leads them, the others call `assist`.
     resume : bool, default=False
-        Go on from `folder`/resume.pt; if only what follows the last epoch was not done, do that.
+        Go on from `folder`/resume.pt, or begin anew if the run was stopped in its first epoch; if
+        only what follows the last epoch was not done, do that.
     on_epoch : callable, optional
         Gets each row of the history as it is written.
 
@@ -133,12 +134,13 @@ def train(
     device = device or pick_device()
     data = load_data(settings, data_dir(options.data_dir), device, on_stage=run.note)
     team.broadcast("the data lie ready")  # the others find there what is made only once
-    learner = build_learner(settings, device, options.models_dir, team, with_start=not resume)
+    goes_on = resume and run.has_state
+    learner = build_learner(settings, device, options.models_dir, team, with_start=not goes_on)
     state = learner.state
     with run.alone():
         if not resume:  # once more: another may have begun it while the data were read
             run.check_new()
-        if resume and (folder / "resume.pt").is_file():  # otherwise `run.resume` says what to do
+        if resume and run.has_state:
             _take_up_sources(learner, folder / "last.pth")
         first_epoch = run.resume(state) if resume else run.start()
         team.broadcast((first_epoch, state.state_dict()))
@@ -159,7 +161,7 @@ def train(
             interrupted = True
             best_path = _hand_over(folder, settings, options)
         except OutputError as error:
-            if not (folder / "resume.pt").is_file():
+            if not run.has_state:
                 raise
             raise OutputError(
                 f"{error}; what was learned before is safe: when that is put right, go on with: "

@@ -66,6 +66,11 @@ def same_weights(one, other):
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
+def stop_at_once(self, digits, epoch):
+    """Learn nothing, as after Ctrl-C in an epoch."""
+    raise KeyboardInterrupt
+
+
 def stop_in_the_second_epoch(monkeypatch):
     """Let Ctrl-C come after one epoch."""
     learn = Learner.learn
@@ -336,16 +341,50 @@ def test_stopping_keeps_the_best_weights(tmp_path, places, monkeypatch):
 def test_stopping_in_the_first_epoch_says_that_there_is_nothing_to_keep(
     tmp_path, places, monkeypatch, capsys
 ):
-    def stop(self, digits, epoch):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("learner.Learner.learn", stop)
+    monkeypatch.setattr("learner.Learner.learn", stop_at_once)
 
     code = main([*QUICK, *places])
 
     assert code == 130
     assert "nothing to keep" in capsys.readouterr().err
     assert not (tmp_path / "models").exists()
+
+
+def test_a_run_that_was_stopped_in_its_first_epoch_is_begun_anew_by_resuming(
+    tmp_path, places, tiny_model, monkeypatch
+):
+    """Its folder was refused for a new run with the advice to resume it, and that was refused."""
+    version = save_checkpoint(tmp_path / "models" / "first.pth", tiny_model)
+    asked = [*QUICK, *places, "--no-test", "--name", "mine", "--start", "first"]
+    main([*asked, "--run", "whole"])
+    with monkeypatch.context() as patch:
+        patch.setattr("learner.Learner.learn", stop_at_once)
+        stopped = main([*asked, "--run", "parts"])
+
+    code = main(["--resume", str(tmp_path / "outputs" / "parts")])
+
+    whole, parts = (tmp_path / "outputs" / run / "last.pth" for run in ("whole", "parts"))
+    assert (stopped, code) == (130, 0)
+    assert same_weights(weights_of(whole), weights_of(parts))
+    assert load_checkpoint("mine", tmp_path / "models").settings["start"] == f"first@{version}"
+
+
+@pytest.mark.parametrize("epochs", ["1", "2"])
+def test_a_run_whose_resume_file_is_gone_is_not_begun_anew(tmp_path, places, capsys, epochs):
+    """Its weights took longer than an epoch, or are finished."""
+    main([*QUICK, *places, "--no-test", "--epochs", epochs])
+    folder = tmp_path / "outputs" / "one"
+    (folder / "resume.pt").unlink()
+    if epochs == "2":
+        (folder / "outcome.json").unlink()
+    before = weights_of(folder / "best.pth")
+
+    code = main(["--resume", str(folder), "--epochs", "3"])
+
+    assert code == 2
+    assert "nothing to resume: no" in capsys.readouterr().err
+    assert same_weights(weights_of(folder / "best.pth"), before)
+    assert len(read_history(folder)) == int(epochs)
 
 
 def test_a_folder_that_holds_a_run_is_not_written_over(tmp_path, places, capsys):
