@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -91,7 +92,17 @@ class PoolThenNorm(nn.BatchNorm2d):
     throws three quarters away. As long as no gain is negative, normalisation keeps the order of
     values, so a trained network gives the same answers in either order. In training the mean and
     the variance are those of the values that remain.
+
+    Where weights with a negative gain are loaded, as when a run is resumed that learned them
+    otherwise, the usual order stays: pooling would keep the smallest values for the largest.
+
+    Attributes
+    ----------
+    is_early : bool
+        Whether pooling comes first.
     """
+
+    is_early = True
 
     def __init__(self, norm: nn.BatchNorm2d, pool: nn.MaxPool2d) -> None:
         """Take over the weights and statistics of `norm`, and do what `pool` does first."""
@@ -101,12 +112,20 @@ class PoolThenNorm(nn.BatchNorm2d):
 
     def forward(self, values: Tensor) -> Tensor:
         """Pool and normalise values of shape (B, C, H, W)."""
-        return super().forward(F.max_pool2d(values, self.window))
+        if self.is_early:
+            return super().forward(F.max_pool2d(values, self.window))
+        return F.max_pool2d(super().forward(values), self.window)
+
+    def _load_from_state_dict(self, *args: Any, **options: Any) -> None:
+        """Look at the gains that come: asking for them at every step would make a GPU wait."""
+        super()._load_from_state_dict(*args, **options)
+        self.is_early = bool((self.weight >= 0).all())
 
     @torch.no_grad()
     def keep_order(self) -> None:
-        """Raise negative gains to zero; to be called after every step."""
-        self.weight.clamp_(min=0)
+        """Raise negative gains to zero, if pooling comes first; to be called after every step."""
+        if self.is_early:
+            self.weight.clamp_(min=0)
 
 
 def _pool_before_norm(model: nn.Module) -> None:

@@ -57,7 +57,8 @@ class Settings:
         So many epochs at the start see only the upper left 24x24 pixels, for speed, but never the
         last one; `mnistnet` only. Teachers see the whole pictures.
     pool_first : bool
-        Pool before batch normalisation while learning, for speed; see `learning.PoolThenNorm`.
+        Pool before batch normalisation while learning, for speed, unless the run begins or goes on
+        with negative gains; see `learning.PoolThenNorm`.
     patience : int
         Stop after this many epochs without a better validation result; 0 never stops early.
     start : str

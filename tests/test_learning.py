@@ -71,6 +71,25 @@ def test_a_negative_gain_keeps_batch_norm_before_pooling():
     assert early == [False, True]
 
 
+def test_weights_with_a_negative_gain_keep_the_usual_order_when_they_are_loaded():
+    """`--resume RUN --pool-first`, or a run with --start that was resumed, answered otherwise."""
+    usual = build_model("cnn_bn").eval()
+    gains = [layer.weight for layer in usual.modules() if isinstance(layer, nn.BatchNorm2d)]
+    gains[0].data[3] = -0.5
+    pixels = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    early = build_model("cnn_bn")
+    prepare_network(early, CPU, pool_first=True)
+
+    early.load_state_dict(usual.state_dict())
+
+    norms = [layer for layer in early.modules() if isinstance(layer, PoolThenNorm)]
+    for norm in norms:
+        norm.keep_order()
+    assert [norm.is_early for norm in norms] == [False, True]
+    with torch.no_grad():
+        assert torch.allclose(early.eval()(pixels), usual(pixels), atol=1e-4)
+
+
 def test_gains_are_kept_from_turning_negative():
     norm = PoolThenNorm(nn.BatchNorm2d(3), nn.MaxPool2d(2))
     norm.weight.data = torch.tensor([-0.1, 0.0, 0.7])
