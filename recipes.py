@@ -38,6 +38,7 @@ class Settings:
     schedule : {"one-cycle", "cosine", "constant"}
         See `learning.learning_rate_factor`.
     weight_decay : float
+        Pull of the weights towards zero, by AdamW; `mlp` learns by Adam, and without it.
     label_smoothing : float
         Part of the target that is spread over all ten digits.
     dropout : float

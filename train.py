@@ -36,7 +36,7 @@ from dataset import Split, data_dir, load_mnist
 from distributed import ALONE, Team, join_team
 from errors import OutputError, SettingsError
 from handover import RunOptions, check_options, hand_over, offer
-from learner import Learner, build_learner
+from learner import ADAM, Learner, build_learner
 from learning import PRECISIONS, SCHEDULES
 from model import DEFAULT_ARCHITECTURE, count_parameters, list_models
 from recipes import RECIPES, Settings, check_settings
@@ -341,7 +341,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--batch-size", type=int, metavar="N", help="pictures between two steps")
     add("--lr", type=float, metavar="X", help="highest learning rate")
     add("--schedule", choices=SCHEDULES, help="how the learning rate changes")
-    add("--weight-decay", type=float, metavar="X", help="pull of the weights towards zero")
+    add("--weight-decay", type=float, metavar="X", help="pulls weights to zero; not for mlp")
     add("--label-smoothing", type=float, metavar="X", help="part of the target spread over all")
     add("--dropout", type=float, metavar="X", help="multiplies the network's dropout rates")
     add("--ema", type=float, metavar="X", help="decay of the running average of weights; 0: none")
@@ -431,6 +431,11 @@ def parse_settings(argv: Sequence[str] | None) -> tuple[argparse.Namespace, Sett
     values = {field.name: getattr(args, field.name) for field in dataclasses.fields(Settings)}
     lists = {name: tuple(values[name]) for name in ("teachers", "ingredients")}
     settings = Settings(**{**values, **lists})
+    if settings.model == ADAM and asked.get("weight_decay"):
+        raise SettingsError(
+            f"--weight-decay {settings.weight_decay:g}: the network {ADAM!r} learns by Adam, which "
+            "has none here; leave --weight-decay out, or choose another --model"
+        )
     from_recipe = "small_epochs" not in {**saved, **asked}
     if from_recipe and not settings.can_be_small:
         # Nobody asked for small pictures but a recipe, which suits other networks, too.

@@ -696,6 +696,12 @@ def test_small_pictures_that_somebody_asked_for_are_refused_with_any_recipe(reci
         check_settings(settings)
 
 
+def test_no_weight_decay_may_be_asked_for_with_any_network():
+    _, settings = parse_settings(["--model", "mlp", "--weight-decay", "0"])
+
+    assert settings.weight_decay == 0
+
+
 def test_a_network_that_pools_first_is_saved_as_any_other(tmp_path, places):
     words = [*QUICK, *places, "--model", "mnistnet", "--limit", "100", "--no-test", "--pool-first"]
 
@@ -808,6 +814,7 @@ def test_a_polite_request_to_end_is_like_ctrl_c(tmp_path, places, monkeypatch):
         (["--threads", "-1"], "--threads -1"),
         (["--threads", "100000"], "--threads 100000 cannot work here: choose 0 to"),
         (["--small-epochs", "1", "--no-augment"], "--small-epochs needs"),
+        (["--model", "mlp", "--weight-decay", "0.1"], "--weight-decay 0.1: the network 'mlp'"),
         (["--device", "toaster"], "toaster"),
         (["--promote"], "--promote needs --candidate"),
         (["--candidate", "mnist_cnn_best"], "--candidate mnist_cnn_best"),
