@@ -361,12 +361,14 @@ def tabulate(folder: Path) -> str:
     Returns
     -------
     str
-        One line for each file; one that cannot be used has its reason. A dash is not known. The
-        time for a picture is the network's alone, the median of 50 single pictures on one thread.
+        One line for each file, by name; one that cannot be used has its reason. A dash is not
+        known. The time of training is that of the last run alone, up to the epoch of these weights:
+        not of runs before, which it began with, nor of later epochs that were no better. The time
+        for a picture is the network's alone, the median of 50 single pictures on one thread.
     """
     titles = (
         *("model", "network", "parameters", "MB", "MNIST test", "validation", "other hands"),
-        *("trained in", "ms a picture"),
+        *("last training", "ms a picture"),
     )
     lines = [f"| {' | '.join(titles)} |", "|---|---|" + "---:|" * (len(titles) - 2)]
     for each in list_checkpoints(folder):
@@ -450,7 +452,10 @@ def _write_share(share: float | None, trial: int | None) -> str:
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
-        description="Print a table of all trained models.",
+        description=(
+            "Print a table of all trained models. The last training is the time of the last run "
+            "alone, up to the epoch that these weights are from."
+        ),
         epilog="examples:\n  python shelf.py\n  python shelf.py --models-dir backup",
         formatter_class=HelpFormatter,
     )

@@ -28,6 +28,8 @@ from typing import NamedTuple
 import pytest
 
 import predict
+import shelf
+from registry import ALIASES, MODELS_DIR
 from utils import PROJECT
 
 README = PROJECT / "README.md"
@@ -350,6 +352,21 @@ def test_the_header_for_spaces_asks_for_the_page_and_the_libraries_that_we_have(
     version = [int(part) for part in wanted["sdk_version"].split(".")]
     assert [int(part) for part in least.split(".")] <= version < [int(below)]
     assert wanted["sdk"] == "gradio"
+
+
+def test_the_table_of_the_networks_says_what_the_command_says() -> None:
+    """But for the times: one is left out, and the other is different at each run."""
+    readme, command = (
+        [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+        for text in (README.read_text(encoding="utf-8"), shelf.tabulate(MODELS_DIR))
+    )
+    place = readme.index([title for title in command[0] if title != "last training"])
+    shown = list(itertools.takewhile(bool, readme[place + 2 :]))
+
+    said = {tuple(row[:7]) for row in command if row[0] in shelf.SHIPPED - {ALIASES["last"]}}
+    assert {tuple(row[:7]) for row in shown} == said
+    assert len(shown) == len(said) == 9
+    assert shown[-1][0] == ALIASES["best"]  # "the default last"
 
 
 def test_every_program_is_in_the_tour_of_the_files() -> None:

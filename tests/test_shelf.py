@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import subprocess
 import zipfile
@@ -427,6 +428,16 @@ def test_what_a_trial_reads_right_says_of_how_few_pictures(
     shown = {line.split("|")[1].strip(): line for line in capsys.readouterr().out.splitlines()}
     assert "| 99.80 % of 2,000 |" in shown["short"]
     assert "| 99.80 % |" in shown["whole"]
+
+
+def test_the_time_of_training_is_called_that_of_the_last_run(folder: Path) -> None:
+    """A network that had learned for hours, in two runs, was "trained in 29 min"."""
+    save_checkpoint(folder / "timed.pth", build_model("mlp"), metrics={"elapsed": 1_740.0})
+
+    lines = [re.split(r" ?\| ?", line) for line in shelf.tabulate(folder).splitlines()]
+
+    place = lines[0].index("last training")
+    assert [line[place] for line in lines if line[1] == "timed"] == ["29 min"]
 
 
 @pytest.mark.parametrize("name", ["mistyped", "file"])
