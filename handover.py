@@ -29,7 +29,16 @@ from promotion import is_best, promote
 from recipes import Settings
 from registry import ALIASES, MODELS_DIR, SUFFIX, Checkpoint, load_checkpoint
 from runs import measure, publish
-from shelf import PLACES, VALIDATION_PICTURES, find_shares, is_taken, put, read_name, read_version
+from shelf import (
+    PLACES,
+    VALIDATION_PICTURES,
+    find_shares,
+    find_trial,
+    is_taken,
+    put,
+    read_name,
+    read_version,
+)
 from utils import check_writable, shorten_path
 
 
@@ -294,7 +303,9 @@ def offer(
     wanted = candidate
     candidate = put(best.path, wanted, models_folder, own=own, replace=replace).stem
     result: dict[str, Any] = {"candidate": candidate, "metrics": best.metrics}
-    summary = [f"{best.metrics['validation_accuracy']:.2%} of the validation pictures right."]
+    few = find_trial(best)
+    pictures = "the validation pictures" if few is None else f"{few:,} validation pictures"
+    summary = [f"{best.metrics['validation_accuracy']:.2%} of {pictures} right."]
     if settings.corrections:
         result["corrections"], words = _compare_corrected(settings, best, before)
         summary.append(words)
@@ -347,7 +358,9 @@ def _compare_corrected(
         return None, "The corrections are not counted: they cannot be read any more."
     assert corrections is not None
     counts = _count_corrected(corrections, new, old)
-    words = "Of {count} corrected digits {right} are read right.".format(**counts)
+    words = (
+        "Of {count} corrected digits {right} are read right (it has learned from these pictures)."
+    ).format(**counts)
     if settings.start and old is None:
         words += " Before is not counted: the model that it began with is gone, or another now."
     return counts, words

@@ -351,6 +351,23 @@ def test_a_candidate_is_calibrated_and_replaces_nothing(
     assert json.loads(json.dumps(result)) == result
 
 
+def test_the_summary_of_a_trial_says_on_how_few_pictures_it_was_measured(
+    tmp_path: Path, mnist_folder: Path, tiny_model: DigitNetwork
+) -> None:
+    """All right of 200 were "100.00% of the validation pictures"."""
+    leave_run(tmp_path, tiny_model, mnist=1.0, pictures=200)
+
+    result = offer(
+        tmp_path / "run",
+        Settings(limit=200),
+        "mine",
+        models_folder=tmp_path / "models",
+        data_folder=mnist_folder,
+    )
+
+    assert "100.00% of 200 validation pictures right." in result["summary"]
+
+
 def test_a_model_that_was_added_under_the_candidate_s_name_meanwhile_stays(
     tmp_path: Path, mnist_folder: Path, tiny_model: DigitNetwork
 ) -> None:
@@ -458,6 +475,8 @@ def test_a_run_ends_well_although_the_model_that_it_began_with_is_gone(
     assert result["corrections"]["count"] == result["corrections"]["right"] == 1
     assert (result["corrections"]["before"] is not None) == is_counted
     assert ("Before is not counted" in result["summary"]) == (not is_counted)
+    words = "Of 1 corrected digits 1 are read right (it has learned from these pictures)."
+    assert words in result["summary"]
 
 
 @pytest.mark.parametrize(
