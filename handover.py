@@ -62,8 +62,8 @@ class RunOptions:
     promote : bool, default=False
         Make the candidate the best model, if it is not worse by `promotion.RULE`.
     replace : bool, default=False
-        Replace NAME.pth even if it is calibrated, NAME_best.pth even if it did better, and
-        CANDIDATE.pth if there is one.
+        Replace NAME.pth even if it is calibrated or better than a trial, NAME_best.pth even if it
+        did better, and CANDIDATE.pth if there is one.
     test : bool, default=True
         Measure the best weights on the test pictures at the end. Leave it off in experiments.
     hand_on : bool, default=True
@@ -160,7 +160,8 @@ def hand_over(folder: Path, models_folder: Path, stem: str, *, replace: bool = F
     A short trial must not destroy a model that took hours, nor may MNIST alone one that reads
     other hands: results compare only between runs that were measured on the same kind of pictures.
     A calibrated model gives way to a calibrated one only, for its verdicts can be relied on; only
-    `mnist_cnn` is the last one trained whatever it was.
+    `mnist_cnn` is the last one trained, calibrated or not. A trial on fewer validation pictures
+    that reads a smaller share of them takes no place at all.
 
     Parameters
     ----------
@@ -195,16 +196,41 @@ def hand_over(folder: Path, models_folder: Path, stem: str, *, replace: bool = F
 
 
 def _hand_over_last(last: Path, target: Path, *, replace: bool) -> None:
-    """Copy the last weights of a run, unless they would destroy a model that was finished."""
-    if replace or target.stem == ALIASES["last"] or not _is_calibrated(target):
+    """Copy the last weights of a run, unless they would destroy a model that is worth more."""
+    obstacle = "" if replace else _find_obstacle_to_last(last, target)
+    if not obstacle:
         publish(last, target)
         print(f"last weights: {shorten_path(target)}", flush=True)
         return
     print(
-        f"{shorten_path(target)} stays as it is: it is calibrated, and these weights are not. This "
-        f"run's last weights are {shorten_path(last)} (a run with --replace does not ask)",
+        f"{shorten_path(target)} stays as it is: {obstacle}. This run's last weights are "
+        f"{shorten_path(last)} (a run with --replace does not ask)",
         flush=True,
     )
+
+
+def _find_obstacle_to_last(last: Path, target: Path) -> str:
+    """Say why a run's last weights may not take the place of others; empty if they may."""
+    if target.stem != ALIASES["last"] and _is_calibrated(target):
+        return "it is calibrated, and these weights are not"
+    new = load_checkpoint(last)
+    try:
+        old = load_checkpoint(target)
+    except (ModelNotFoundError, CheckpointError):
+        return ""
+    before, now = (_score(each, with_hands=False) for each in (old, new))
+    if _count_validation(new) < _count_validation(old) and (now or 0.0) < (before or 0.0):
+        return (
+            f"it read {before:.2%} of {_count_validation(old):,} validation pictures, and this "
+            f"trial {now or 0.0:.2%} of {_count_validation(new):,}"
+        )
+    return ""
+
+
+def _count_validation(checkpoint: Checkpoint) -> int:
+    """Tell on how many of MNIST's validation pictures a network was measured."""
+    count: int = checkpoint.data.get("validation_pictures", VALIDATION_PICTURES)
+    return count
 
 
 def _is_calibrated(path: Path) -> bool:
@@ -224,7 +250,7 @@ def _find_obstacle(new: Checkpoint, standing: Path) -> str:
         old = load_checkpoint(standing)
     except (ModelNotFoundError, CheckpointError):
         return ""
-    counts = [each.data.get("validation_pictures", VALIDATION_PICTURES) for each in (old, new)]
+    counts = [_count_validation(each) for each in (old, new)]
     if counts[0] != counts[1]:  # a trial gives way to a run on all pictures
         return "" if counts[0] < counts[1] else "it was measured on more validation pictures"
     knows_hands = _knows_hands(new)

@@ -200,6 +200,40 @@ def test_the_last_weights_destroy_no_finished_model_of_that_name(
     assert f"{name}.pth" in printed
 
 
+@pytest.mark.parametrize("name", ["mnist_cnn", "mine"])
+@pytest.mark.parametrize(
+    ("coming", "force", "is_kept"),
+    [
+        ({"mnist": 0.12, "pictures": 100}, False, True),
+        ({"mnist": 0.12, "pictures": 100}, True, False),
+        ({"mnist": 1.0, "pictures": 100}, False, False),
+        ({"mnist": 0.12}, False, False),  # no trial, but the last one trained
+    ],
+)
+def test_a_short_trial_that_reads_less_is_not_the_last_one_trained(
+    tmp_path: Path,
+    tiny_model: DigitNetwork,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    coming: dict[str, Any],
+    force: bool,
+    is_kept: bool,
+) -> None:
+    """`train.py --limit 100 --epochs 1` replaced the shipped mnist_cnn by one that reads 12 %."""
+    standing = tmp_path / "models" / f"{name}.pth"
+    save_result(standing, tiny_model, mnist=0.99)
+    leave_run(tmp_path, tiny_model, **coming)
+
+    hand_over(tmp_path / "run", tmp_path / "models", name, replace=force)
+
+    printed = capsys.readouterr().out
+    words = "it read 99.00% of 5,000 validation pictures, and this trial 12.00% of 100. "
+    kept = load_checkpoint(standing).metrics["validation_accuracy"]
+    assert kept == (0.99 if is_kept else coming["mnist"])
+    assert (words in printed) == is_kept
+    assert ("run/last.pth (a run with --replace does not ask)" in printed) == is_kept
+
+
 def test_whoever_says_replace_is_not_asked(tmp_path: Path, tiny_model: DigitNetwork) -> None:
     save_result(
         tmp_path / "models" / "x_best.pth", tiny_model, mnist=0.99, hands=0.9, refusal=THRESHOLDS
