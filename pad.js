@@ -12,6 +12,9 @@
 // the event "sample". Whatever the page puts on the pad arrives as a new `props.value` and is
 // announced as "input" too; with `again` in it, even if the pad has it already. With `sampled` in it,
 // it answers the press of that button, and is dropped if the pad was changed since.
+//
+// Gradio loads the page anew when it has lost the server, and phones when they had to drop it. What was
+// drawn is then there again in the same tab, of pads with a `props.drawn_name`.
 
 // The pad's own unit: the sheet is so many high and wide, however large it is shown.
 const HIGH = 280;
@@ -49,6 +52,7 @@ let begun = 0; // the first question about what is on the pad now; those before 
 let about = 0; // the same, but for asking again: one about the same by another model is no other
 let subject; // the action with which that began
 const awaitAnswer = watchAnswers(props, said, { isEmpty, isDrawing: () => stroke !== null });
+let owed = false; // whether a drawing that came back is still to be asked about
 let spot = null; // where the keyboard's pen is
 let keyStroke = false; // whether it is down
 
@@ -99,6 +103,7 @@ function send() {
 
 function ask(value, again = false) {
   asked += 1;
+  owed = false;
   const head = actions[startOfScene()];
   if (again || head !== subject) begun = asked;
   if (head !== subject) about = asked;
@@ -208,9 +213,12 @@ function showNoPreview(value) {
 // The canvas has as many pixels as the screen shows, so that ink is sharp on every display.
 new ResizeObserver(() => {
   const pixels = Math.round(canvas.clientWidth * (window.devicePixelRatio || 1));
-  if (!pixels || pixels === canvas.width) return;
-  [canvas.width, canvas.height] = [pixels, Math.round((pixels * HIGH) / WIDE)];
-  show();
+  if (!pixels) return;
+  if (pixels !== canvas.width) {
+    [canvas.width, canvas.height] = [pixels, Math.round((pixels * HIGH) / WIDE)];
+    show();
+  }
+  if (owed) send();
 }).observe(canvas);
 
 // ---- Strokes of mouse, finger and pen -----------------------------------------------------------
@@ -524,6 +532,62 @@ find("cancel").addEventListener("click", closeCamera);
 camera.addEventListener("keydown", (event) => {
   if (event.key === "Escape") closeCamera();
 });
+
+// ---- After the page was loaded anew ---------------------------------------------------------------
+
+// While the page is open and in sight, nothing of the drawing lies in the browser's storage.
+function keepDrawn() {
+  forgetDrawn();
+  const { strokes } = scene();
+  if (!strokes.length) return;
+  try {
+    sessionStorage.setItem(props.drawn_name, JSON.stringify(strokes));
+  } catch (error) {
+    console.warn("the drawing is not kept:", error); // no room, or no storage
+  }
+}
+
+function forgetDrawn() {
+  try {
+    sessionStorage.removeItem(props.drawn_name);
+  } catch {
+    // Where there is no storage, nothing is in it.
+  }
+}
+
+function takeBackDrawn() {
+  try {
+    const strokes = JSON.parse(sessionStorage.getItem(props.drawn_name)) || [];
+    actions = strokes.map(readStroke);
+  } catch (error) {
+    console.warn("the drawing is lost:", error);
+  }
+  owed = actions.length > 0;
+  keepWhileAway();
+}
+
+function keepWhileAway() {
+  if (document.hidden) keepDrawn();
+  else forgetDrawn();
+}
+
+// Anything may lie in the storage.
+function readStroke({ erase, width, points }) {
+  const isNumber = (value) => Number.isFinite(value);
+  const isPoint = (value) => Array.isArray(value) && value.length === 2 && value.every(isNumber);
+  if (!(width > 0) || !isNumber(width) || !points.length || !points.every(isPoint)) {
+    throw new TypeError("not a stroke");
+  }
+  return { kind: "stroke", fresh: false, erase: erase === true, width, points };
+}
+
+if (props.drawn_name) {
+  window.addEventListener("pagehide", keepDrawn);
+  window.addEventListener("pageshow", keepWhileAway);
+  // A page that is out of sight may be dropped without another word.
+  document.addEventListener("visibilitychange", keepWhileAway);
+  takeBackDrawn();
+}
 
 // ---- From the server ----------------------------------------------------------------------------
 

@@ -93,6 +93,7 @@ def build_pad(
     hint: str = "Draw a digit here",
     label: str = "Drawing pad: draw one digit",
     samples: bool = True,
+    keep: bool = True,
 ) -> gr.HTML:
     """Make a drawing pad that also takes pictures. A page may have several.
 
@@ -111,6 +112,9 @@ def build_pad(
         What readers of the screen are told that it is.
     samples : bool, default=True
         Whether it has a button that asks for a test picture.
+    keep : bool, default=True
+        Whether a drawing is there again when the page is loaded anew in the same tab of the
+        browser. Not for a pad that then gets what is on another.
 
     Returns
     -------
@@ -131,6 +135,7 @@ def build_pad(
         elem_classes=["pad", "pad-wide"] if wide else "pad",
         max_bytes=MAX_PICTURE_BYTES,
         sheet_width=SHEET * (2 if wide else 1),
+        drawn_name=f"drawn:{elem_id}" if keep else "",
     )
 
 

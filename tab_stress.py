@@ -244,7 +244,7 @@ def build_stress_tab(service: Service, tab: gr.Tab, source: gr.HTML) -> None:
 
     with gr.Row(elem_classes="recognise looking stress"):
         with gr.Column(min_width=0, elem_classes="side-pad"):
-            pad = build_pad(elem_id="stress-pad")
+            pad = build_pad(elem_id="stress-pad", keep=False)
         with gr.Column(min_width=0, elem_classes="recognise-answer"):
             answer = gr.HTML(blank_panel(), apply_default_css=False, elem_id="stress-answer")
     with gr.Row(elem_classes="recognise looking stress"):

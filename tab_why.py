@@ -285,7 +285,7 @@ def build_why_tab(service: Service, tab: gr.Tab, source: gr.HTML) -> None:
 
     with gr.Row(elem_classes="recognise looking why"):
         with gr.Column(min_width=0, elem_classes="side-pad"):
-            pad = build_pad(elem_id="why-pad")
+            pad = build_pad(elem_id="why-pad", keep=False)
             about = gr.Radio(
                 [THE_ANSWER, *DIGITS],
                 value=THE_ANSWER,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -488,7 +489,136 @@ def test_nothing_of_what_was_drawn_stays_in_the_browser(page: Page):
     databases = page.evaluate("indexedDB.databases().then(all => all.map(one => one.name))")
 
     assert "data:image" not in kept
+    assert "points" not in kept
     assert databases == []
+
+
+@pytest.mark.parametrize(("tab", "pad"), [("Recognise", "#pad"), ("Number", "#number-pad")])
+def test_a_drawing_is_there_again_when_the_page_was_loaded_anew(page: Page, tab: str, pad: str):
+    """Gradio loads the page anew when it has lost the server, and the drawing was gone."""
+    answer = page.locator("#number-answer" if tab == "Number" else "#answer")
+    open_tab(page, tab)
+    draw(page, HAND[7], pad)
+    expect(answer.locator(".answer-digit")).to_have_text("7")
+    expect(answer).to_have_attribute("aria-busy", "false")
+    before = answer.locator(".answer-sure").inner_text()
+
+    reload(page)
+    open_tab(page, tab)
+
+    expect(answer.locator(".answer-digit")).to_have_text("7")
+    expect(answer.locator(".answer-sure")).to_have_text(before, use_inner_text=True)
+    assert list_kept(page) == []
+    page.locator(pad).get_by_role("button", name="Undo").click()
+    expect(page.locator(f"{pad} .pad-clear")).to_be_disabled()
+
+
+@pytest.mark.parametrize("end", ["Clear", "Undo", "Random test image"])
+def test_what_is_not_on_the_pad_any_more_does_not_come_back(page: Page, end: str):
+    draw(page, HAND[7])
+    reload(page)
+    wait_for_answer(page, 7)
+    page.locator("#pad").get_by_role("button", name=end).click()
+    page.locator("#pad .pad-clear:disabled, #pad .pad-picture:not([hidden])").first.wait_for()
+
+    reload(page)
+
+    expect(page.locator("#pad .pad-clear")).to_be_disabled()
+    title(page).to_have_text("Draw a digit")
+    assert list_kept(page) == []
+
+
+def test_a_drawing_comes_back_in_no_other_tab_of_the_browser(page: Page, url: str):
+    draw(page, HAND[7])
+    wait_for_answer(page, 7)
+    other = page.context.new_page()
+    open_pad(other, url)
+    expect(other.locator("#pad .pad-clear")).to_be_disabled()
+
+    reload(page)
+    reload(other)
+
+    wait_for_answer(page, 7)
+    expect(other.locator("#pad .pad-clear")).to_be_disabled()
+    other.close()
+
+
+STROKE = '{"kind": "stroke", "erase": false, "width": 20, "points": [[140, 60], [140, 200]]}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("{", "7", "[null]", '[{"width": 20, "points": []}]'),
+        f"[{STROKE}, null]",
+        f"[{STROKE}]".replace("[140, 200]", '["140", "200"]'),
+        f"[{STROKE}]".replace("20,", "-20,"),
+    ],
+)
+def test_what_is_no_drawing_in_the_storage_is_ignored(open_page: Callable[..., Page], content: str):
+    page = open_page(viewport=DESKTOP)
+    page.add_init_script(f"sessionStorage.setItem('drawn:pad', {json.dumps(content)})")
+
+    reload(page)
+
+    expect(page.locator("#pad .pad-clear")).to_be_disabled()
+    assert list_kept(page) == []
+    draw(page, HAND[7])
+    wait_for_answer(page, 7)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "Storage.prototype.setItem = () => { throw new DOMException('', 'QuotaExceededError') }",
+        "Object.defineProperty(window, 'sessionStorage',"
+        " { get() { throw new DOMException('', 'SecurityError') } })",
+    ],
+)
+def test_without_storage_a_drawing_is_lost_and_nothing_else(
+    open_page: Callable[..., Page], broken: str
+):
+    page = open_page(viewport=DESKTOP)
+    draw(page, HAND[7])
+    wait_for_answer(page, 7)
+    page.add_init_script(broken)
+    page.evaluate(f"() => {{ {broken} }}")
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide'))")
+
+    reload(page)
+
+    expect(page.locator("#pad .pad-clear")).to_be_disabled()
+    draw(page, HAND[2])
+    wait_for_answer(page, 2)
+
+
+def test_a_page_out_of_sight_keeps_its_drawing_and_in_sight_it_lies_nowhere(
+    open_page: Callable[..., Page],
+):
+    """A telephone may drop a page that is out of sight, and tells it nothing more."""
+    page = open_page(viewport=DESKTOP)
+    draw(page, HAND[7])
+    wait_for_answer(page, 7)
+
+    look = "(hidden) => { Object.defineProperty(document, 'hidden', { value: hidden, "
+    look += "configurable: true }); document.dispatchEvent(new Event('visibilitychange')) }"
+    page.evaluate(look, True)
+    away = list_kept(page)
+    page.evaluate(look, False)
+
+    assert away == ["drawn:pad"]
+    assert list_kept(page) == []
+
+
+def list_kept(page: Page) -> list[str]:
+    """Name the drawings that lie in the storage of the page."""
+    names = page.evaluate("Object.keys(sessionStorage)")
+    return [name for name in names if name.startswith("drawn:")]
+
+
+def reload(page: Page) -> None:
+    page.reload()
+    page.locator("#pad .pad-pen[aria-pressed]").wait_for()  # the page's scripts have run
 
 
 def test_nothing_is_wider_than_the_window(open_page: Callable[..., Page]):

@@ -94,7 +94,7 @@ def status(page: Page) -> Locator:
 
 def reload(page: Page) -> None:
     page.reload()
-    page.locator("#pad .pad-clear:disabled").wait_for()  # the page's scripts have run
+    page.locator("#pad .pad-pen[aria-pressed]").wait_for()  # the page's scripts have run
 
 
 def open_models(page: Page) -> None:
