@@ -2,7 +2,7 @@
 // trigger, props, watch); `tab_feedback.py` makes the elements that are looked up here.
 //
 // A click sends {said: a digit, or null for no digit} as the event "said"; the answer to it arrives
-// as {kept, text, id, receipt}. "Change" sends {id, receipts} as the event "changed", which takes that
+// as {kept, text, id, receipt}, also if the server failed. "Change" sends {id, receipts} as the event "changed", which takes that
 // back, and is answered in the same way. The row belongs to what the page shows as its answer: when
 // that changes, everything can be said again, and when there is none, or one that is out of date,
 // nothing. What is said is about the picture, though: it stays when only another model reads that.

@@ -42,6 +42,13 @@ THUMBNAIL = 160  # pixels; a card shows them at half that, on screens with fine 
 CHOICES = ["all", *range(10), None]  # of which digit corrections are shown
 MOST_RECEIPTS = 100_000  # about 20 MB
 
+# What the row shows where a handler came to no answer, as one that the server refused or that broke
+# off. It runs in the browser, with what the row had asked.
+NOT_KEPT = """() => ({ kept: false, text: "Storing failed: say it again in a moment." })"""
+NOT_TAKEN_BACK = """(asked) => (
+  { kept: true, id: asked.id, text: "Taking it back failed: try again in a moment." }
+)"""
+
 Opinion: TypeAlias = tuple[int, int]  # the number of a picture, the place of what was said about it
 
 NO_CORRECTIONS = (
@@ -202,8 +209,10 @@ def build_feedback_row(service: Service, pad: gr.HTML) -> None:
     )
     receipts = Receipts()
     once: dict[str, Any] = {**QUIET, "trigger_mode": "once"}
-    row.said(partial(keep, service, receipts), [row, pad], [row], **once)
-    row.changed(partial(take_back, service, receipts), [row], [row], **once)
+    said = row.said(partial(keep, service, receipts), [row, pad], [row], **once)
+    said.failure(None, None, [row], js=NOT_KEPT, **QUIET)
+    changed = row.changed(partial(take_back, service, receipts), [row], [row], **once)
+    changed.failure(None, [row], [row], js=NOT_TAKEN_BACK, **QUIET)
 
 
 def _row_html(place: str) -> str:

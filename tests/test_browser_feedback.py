@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from encoding import encode_png
 from feedback import FeedbackStore
-from screenshots import HAND, draw, open_tab, serve_page, wait_for_answer
+from screenshots import HAND, draw, open_pad, open_tab, serve_page, wait_for_answer
 from strokes import draw_number
+from tests.conftest import DESKTOP
 from tests.test_feedback import add
 
 pytestmark = pytest.mark.browser
@@ -113,6 +114,45 @@ def test_thanks_for_an_answer_do_not_stand_below_another(page: Page, server: Ser
     [kept] = server.store.stream()
     assert kept.correct == 7
     server.store.delete(kept.id)
+
+
+def test_what_the_server_did_not_store_or_take_back_can_be_said_again(
+    browser: Browser, server: Server
+):
+    """The row said "Storing ..." until another picture was on the pad."""
+    page = browser.new_page(viewport=DESKTOP)  # its errors, which the browser logs, are meant
+    open_pad(page, server.url)
+    note, usable = page.locator(".teach-note"), "[data-said]:enabled, .teach-yes:enabled"
+    draw(page, HAND[7])
+    wait_for_answer(page, 7)
+
+    page.route("**/run/predict", spoil)
+    say(page, "It was a 1")
+    expect(note).to_contain_text("Storing failed: say it again in a moment.")
+    expect(page.locator(usable)).to_have_count(12)
+    say(page, "It was a 1")
+    expect(note).to_contain_text("Storing failed")
+    page.unroute("**/run/predict")
+    assert server.store.count() == 0
+    say(page, "It was a 1")
+    expect(note).to_contain_text("Thank you: kept as a 1.")
+
+    page.route("**/run/predict", spoil)
+    say(page, "Change")
+    expect(note).to_contain_text("Taking it back failed: try again in a moment.")
+    expect(page.locator(usable)).to_have_count(0)
+    page.unroute("**/run/predict")
+    assert server.store.count() == 1
+    say(page, "Change")
+    expect(note).to_contain_text("Taken back: it is not kept any more.")
+    assert server.store.count() == 0
+    page.close()
+
+
+def spoil(route: Route) -> None:
+    """Send a request without its values: the server then fails in earnest."""
+    asked = json.loads(route.request.post_data or "")
+    route.continue_(post_data={**asked, "data": []})
 
 
 def test_the_keyboard_goes_on_at_what_can_be_said_next(page: Page, server: Server):
