@@ -229,7 +229,8 @@ def fetch(service: Service, name: str | None) -> str:
     try:
         return str(resolve(name or "", service.models_folder, allow_paths=False))
     except DigitError as error:  # nothing is chosen, or it was deleted a moment ago
-        raise gr.Error(service.tell(error), print_exception=False) from error
+        words = escape(service.tell(error))  # Gradio shows it as HTML, and names of files are in it
+        raise gr.Error(words, print_exception=False) from error
 
 
 def ask(service: Service, name: str | None) -> list[Any]:
