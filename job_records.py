@@ -19,10 +19,11 @@ import logging
 import statistics
 import time
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from job_settings import JobSettings
+from job_settings import JobSettings, check_values
 from runs import OUTCOME, Stage, read_stage
 
 log = logging.getLogger(__name__)
@@ -134,7 +135,9 @@ def read_job(folder: Path, *, is_alive: bool) -> Job | None:
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         settings = JobSettings(**record["settings"])
+        check_values(settings)
         candidate, started = str(record["candidate"]), str(record["started"])
+        datetime.fromisoformat(started)
     except (OSError, ValueError, TypeError, KeyError) as error:
         log.warning("the record of the run %s cannot be read: %s", folder, error)
         return None
@@ -174,7 +177,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_history(path: Path) -> list[dict[str, Any]]:
-    """Read the rows that are whole: the last one may be in writing."""
+    """Read the rows that are whole: the last one may be in writing, any may be damaged."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError:
@@ -182,8 +185,19 @@ def _read_history(path: Path) -> list[dict[str, Any]]:
     rows = []
     for line in lines[:-1]:  # what follows the last line break is not whole yet
         with contextlib.suppress(ValueError):
-            rows.append(json.loads(line))
+            row = json.loads(line)
+            if _is_row(row):
+                rows.append(row)
     return rows
+
+
+def _is_row(row: object) -> bool:
+    """Tell whether this is a row of a history: numbers, among them those that each row has."""
+    return (
+        isinstance(row, dict)
+        and {"epoch", "epochs", "seconds"} <= row.keys()
+        and all(isinstance(value, (int, float)) for value in row.values())
+    )
 
 
 def _read_end(path: Path) -> str:

@@ -69,6 +69,45 @@ def test_a_damaged_record_is_left_out(
     assert "broken" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *({"settings": {each: "<img src=x>"}} for each in ("model", "epochs", "lr", "limit")),
+        *(
+            {"settings": {"epochs": 0}},
+            {"settings": {"start": ["best"]}},
+            {"started": "<img src=x>"},
+        ),
+    ],
+)
+def test_a_record_whose_values_cannot_be_is_left_out(
+    tmp_path: Path, damage: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The page broke off where it was to show one, and with it the whole tab."""
+    folder = write_run(tmp_path / "broken")
+    record = read_record(folder)
+    (folder / "job.json").write_text(json.dumps({**record, **damage}))
+
+    assert read_job(folder, is_alive=False) is None
+    assert "broken" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        *("<img src=x>", None, [], {}, {**ROW, "validation_accuracy": "<img src=x>"}),
+        *({**ROW, "lr": None}, {"epoch": 1, "seconds": 1.0}),
+    ],
+)
+def test_what_is_no_row_of_a_history_is_left_out(tmp_path: Path, row: object) -> None:
+    folder = write_run(tmp_path / "run", rows=1)
+
+    with (folder / "history.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+    assert [row["epoch"] for row in read(folder, is_alive=True).history] == [1]
+
+
 def test_a_record_gives_back_what_was_asked_for(tmp_path: Path) -> None:
     job = read(write_run(tmp_path / "run"))
 
