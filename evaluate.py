@@ -208,7 +208,9 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "non_digits": len(others),
         "accuracy": _share_right(digits).to_dict(),
         "ok_but_wrong": Share(
-            sum(not outcome.is_right for outcome in trusted), len(trusted)
+            sum(not outcome.is_right for outcome in trusted),
+            len(trusted),
+            _count_independent(trusted),
         ).to_dict(),
         "classes": _rows(outcomes, [_label_name(o.sample.label) for o in outcomes]),
         "groups": {
@@ -229,7 +231,14 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 def _share_right(outcomes: Sequence[Outcome]) -> Share:
     """Count the right answers among digits."""
-    return Share(sum(outcome.is_right for outcome in outcomes), len(outcomes))
+    right = sum(outcome.is_right for outcome in outcomes)
+    return Share(right, len(outcomes), _count_independent(outcomes))
+
+
+def _count_independent(outcomes: Sequence[Outcome]) -> int:
+    """Count every digit once, of however many pictures it is shown in."""
+    views = [outcome.sample.view_of for outcome in outcomes if outcome.sample.view_of]
+    return len(outcomes) - len(views) + len(set(views))
 
 
 def _label_name(label: int) -> str:
@@ -555,6 +564,12 @@ def format_metrics(metrics: dict[str, Any]) -> str:
             f"{_percent(digits['not a digit'] / count if count else None):>7}  "
             f"{others or '-':>10}  {_percent(rest['ok'] / others if others else None):>10}"
         )
+    lines += [
+        f"{name}: {share['of']:,} pictures of {share['independent']:,} digits, which the interval "
+        "counts"
+        for name, share in ((name, found["accuracy"]) for name, found in sets.items())
+        if share["independent"] < share["of"]
+    ]
     if "forms" in metrics:
         direct = metrics["forms"]["direct"]
         lines += ["", f"{'form':<{width}}  {'':>7}  {'right':>7}  {'95 % interval':>16}  points"]

@@ -10,6 +10,7 @@ is sure of (`coverage_curve`)? Does a score tell two kinds of pictures apart (`r
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +29,21 @@ class Share:
     ----------
     count, of : int
         `count` from 0 to `of`.
+    independent : int, optional
+        How many of the `of` tell something of their own, where several are views of one thing;
+        all of them by default.
+
+    Examples
+    --------
+    >>> [round(bound, 3) for bound in Share(98, 100).interval()]
+    [0.93, 0.994]
+    >>> [round(bound, 3) for bound in Share(98, 100, independent=50).interval()]
+    [0.895, 0.996]
     """
 
     count: int
     of: int
+    independent: int | None = None
 
     @property
     def value(self) -> float | None:
@@ -41,6 +53,9 @@ class Share:
     def interval(self) -> tuple[float, float]:
         """Bounds of the share at 95 % by Wilson's score; 0 and 1 where nothing was counted.
 
+        The width is that of `independent` cases. So views of one thing count as one however much
+        their answers agree: where they differ, the interval is a little too wide, never too narrow.
+
         References
         ----------
         Wilson 1927, "Probable inference, the law of succession, and statistical inference". The
@@ -48,10 +63,15 @@ class Share:
         """
         if not self.of:
             return 0.0, 1.0
-        from scipy.stats import binomtest
+        from scipy.stats import norm
 
-        found = binomtest(self.count, self.of).proportion_ci(LEVEL, method="wilson")
-        return float(found.low), float(found.high)
+        cases = self.of if self.independent is None else self.independent
+        share, z = self.count / self.of, float(norm.ppf(0.5 + LEVEL / 2))
+        middle = share + z**2 / (2 * cases)
+        reach = z * math.sqrt(share * (1 - share) / cases + (z / (2 * cases)) ** 2)
+        scale = 1 + z**2 / cases
+        # Rounding may put a bound a hair beyond what is possible.
+        return max((middle - reach) / scale, 0.0), min((middle + reach) / scale, 1.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values, for JSON."""
@@ -59,6 +79,7 @@ class Share:
         return {
             "count": self.count,
             "of": self.of,
+            "independent": self.of if self.independent is None else self.independent,
             "value": self.value,
             "low": round(low, 6),
             "high": round(high, 6),

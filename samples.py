@@ -69,11 +69,14 @@ class Sample:
         0 to 9, or `hands.NOT_A_DIGIT`.
     groups : mapping of str to str
         What else is known of it: the kind of picture, its writer, ...
+    view_of : str, default=""
+        Which digit it shows, where others show the same one; they are not independent of it.
     """
 
     input: Input
     label: int
     groups: Mapping[str, str] = field(default_factory=dict)
+    view_of: str = ""
 
     @property
     def name(self) -> str:
@@ -213,8 +216,9 @@ def _from_sklearn() -> Iterator[Sample]:
         framed = np.pad(large, MARGIN)
         for polarity, picture in (("light on dark", framed), ("dark on light", 255 - framed)):
             file = bytes(cv2.imencode(".png", picture)[1])
-            item = Input(f"load_digits#{place}", data=file, size=len(file), is_listed=True)
-            yield Sample(item, label, {"polarity": polarity})
+            name = f"load_digits#{place}"
+            item = Input(name, data=file, size=len(file), is_listed=True)
+            yield Sample(item, label, {"polarity": polarity}, view_of=name)
 
 
 def _make_digits(folder: Path) -> Iterator[Sample]:

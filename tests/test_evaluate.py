@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -132,6 +133,44 @@ def test_worker_processes_change_no_answer(
 
     assert [o.verdict for o in alone] == [o.verdict for o in helped]
     assert [o.confidence for o in alone] == [o.confidence for o in helped]
+
+
+def test_two_pictures_of_one_digit_make_the_interval_no_narrower(
+    tiny_predictor: MNISTPredictor, table: str, tmp_path: Path
+) -> None:
+    once = read_samples(tiny_predictor, load_samples(table, tmp_path, groups=["kind"]))
+    views = [
+        dataclasses.replace(
+            outcome, sample=dataclasses.replace(outcome.sample, view_of=outcome.sample.name)
+        )
+        for outcome in once
+    ]
+
+    found, expected = summarise([*views, *views]), summarise(once)
+
+    assert (found["accuracy"]["of"], found["accuracy"]["independent"]) == (16, 8)
+    for key in ("accuracy", "ok_but_wrong"):
+        assert (found[key]["low"], found[key]["high"]) == pytest.approx(
+            (expected[key]["low"], expected[key]["high"]), abs=1e-6
+        )
+    rows = {row["name"]: row["accuracy"] for row in found["groups"]["kind"]}
+    assert (rows["clean"]["of"], rows["clean"]["independent"]) == (12, 6)
+
+
+def test_the_table_says_how_many_digits_the_interval_counts(
+    models_folder: Path, mnist_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = models_folder / "mnist_cnn_best.pth"
+    places = ["--model", str(model), "--data-dir", str(mnist_folder), "--output", str(tmp_path)]
+
+    # So few of all are from everywhere in the set, and no two of one digit.
+    code = main(["load_digits", "mnist", "--limit", "5", "--workers", "0", "--run", "r", *places])
+
+    assert code == 0
+    assert "pictures of" not in capsys.readouterr().out
+    metrics = json.loads((tmp_path / "r" / "metrics.json").read_text())
+    metrics["sets"]["load_digits"]["accuracy"]["independent"] = 3
+    assert "load_digits: 5 pictures of 3 digits" in format_metrics(metrics)
 
 
 def test_no_pictures_are_no_mistake() -> None:

@@ -86,6 +86,17 @@ def test_the_report_shows_every_set_table_and_card(
     assert "A digit, yet called none" not in page
 
 
+def test_the_report_says_where_pictures_are_more_than_digits(metrics: dict, tmp_path: Path) -> None:
+    cards: dict = {name: {} for name in metrics["sets"]}
+    before = write_report(metrics, cards, tmp_path / "before.html").read_text(encoding="utf-8")
+    metrics["sets"]["first"]["accuracy"]["independent"] = 1
+
+    page = write_report(metrics, cards, tmp_path / "report.html").read_text(encoding="utf-8")
+
+    assert "The pictures show 1 digits" in page
+    assert "The pictures show" not in before
+
+
 def test_the_report_needs_no_other_file_and_no_network(metrics: dict, tmp_path: Path) -> None:
     cards: dict = {name: {} for name in metrics["sets"]}
 

@@ -124,6 +124,15 @@ def test_a_table_has_a_row_for_digits_and_one_for_what_is_none() -> None:
     assert table.endswith("`models/best.pth`, mlp, version `abc`; measured 2026-05-04.")
 
 
+def test_several_pictures_of_a_digit_are_not_shown_as_so_many_digits() -> None:
+    metrics = evaluation(views=(100, 0))
+    metrics["sets"]["views"]["accuracy"]["independent"] = 50
+
+    table = illustrate.write_table(illustrate.keep_evaluation(metrics))
+
+    assert "| views, 100 pictures of 50 | 90.00 % |" in table
+
+
 def test_a_set_is_named_without_its_place_on_the_disk() -> None:
     metrics = evaluation()
     metrics["sets"] = {"/somewhere/else/my_pictures.csv": evaluation(a=(10, 0))["sets"]["a"]}

@@ -32,6 +32,17 @@ def test_the_interval_is_wilsons(count: int, of: int, low: float, high: float) -
     assert share.interval() == pytest.approx((low, high), abs=1e-4)
 
 
+def test_what_is_counted_twice_makes_the_interval_no_narrower() -> None:
+    """Both polarities of 1,797 digits passed for 3,594 digits: 97.92 to 98.75 was told."""
+    once, twice = Share(1768, 1797), Share(2 * 1768, 2 * 1797, independent=1797)
+
+    assert twice.value == once.value
+    assert twice.interval() == pytest.approx(once.interval())
+    assert twice.interval() == pytest.approx((0.9769, 0.9887), abs=1e-4)
+    assert twice.to_dict()["independent"] == 1797
+    assert once.to_dict()["independent"] == 1797
+
+
 def test_a_share_of_nothing_is_unknown() -> None:
     found = Share(0, 0).to_dict()
 

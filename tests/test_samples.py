@@ -45,6 +45,8 @@ def test_scikit_learns_digits_come_in_both_polarities(tmp_path: Path) -> None:
         "dark on light",
     ]
     assert (found[0].label, found[1].label) == (0, 0)
+    assert len({sample.view_of for sample in found}) == 1797
+    assert found[0].view_of == found[1].view_of != found[2].view_of
 
 
 def test_a_folder_is_labelled_by_the_folders_in_it(
