@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CLASSES = 10
 DPI = 120
+FEW = 10  # pictures; a share of fewer says hardly anything
 
 # Dark enough for white paper, apart also for colour-blind eyes (Okabe and Ito).
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -226,6 +227,8 @@ def reliability_diagram(
 ) -> Figure:
     """Draw how often answers of each confidence were right; honest ones lie on the diagonal.
 
+    Bins of fewer than ten pictures are faint: one picture alone is always at 0 or at 1.
+
     Parameters
     ----------
     bins : sequence of mappings
@@ -243,13 +246,18 @@ def reliability_diagram(
     left = [row["low"] for row in bins]
     width = [row["high"] - row["low"] for row in bins]
     accuracy = [row["accuracy"] for row in bins]
-    axes.bar(left, accuracy, width, align="edge", color=BLUE, alpha=0.35, edgecolor=BLUE)
-    axes.plot([row["confidence"] for row in bins], accuracy, "o", color=BLUE, markersize=4)
+    confidence = [row["confidence"] for row in bins]
+    strength = [0.2 if row["count"] < FEW else 1.0 for row in bins]
+    bars = axes.bar(left, accuracy, width, align="edge")
+    for bar, alpha in zip(bars, strength, strict=True):
+        bar.set(facecolor=(BLUE, 0.35 * alpha), edgecolor=(BLUE, alpha))
+    axes.scatter(confidence, accuracy, 16, [(BLUE, alpha) for alpha in strength], zorder=3)
     axes.plot([0, 1], [0, 1], "--", color=QUIET, linewidth=1)
     axes.set(ylabel="part that is right", xlim=(0, 1), ylim=(0, 1.02))
     axes.set_title(f"{title} Error {100 * error:.2f} %", loc="left")
     counts.bar(left, [row["count"] for row in bins], width, align="edge", color=QUIET)
-    counts.set(xlabel="confidence", ylabel="pictures")
+    note = f" (faint: fewer than {FEW} pictures)" if min(strength, default=1.0) < 1 else ""
+    counts.set(xlabel=f"confidence{note}", ylabel="pictures")
     counts.set_yscale("log")  # nearly all answers are in the last bin
     for each in (axes, counts):
         _tidy(each)
@@ -276,7 +284,12 @@ def coverage_curve(
     mistakes = 100 * (1 - np.asarray(accuracy))
     axes.plot(100 * np.asarray(coverage), mistakes, color=BLUE)
     axes.set(xlabel="accepted answers, %", ylabel="mistakes among them, %", xlim=(0, 100))
-    axes.set_ylim(bottom=0)
+    if mistakes.any():
+        axes.set_ylim(bottom=0)
+    else:  # a line on the axis, under a scale of hundredths, looked like no line at all
+        axes.set_ylim(-0.05, 1)
+        axes.set_yticks([0])
+        axes.text(50, 0.03, "no mistakes, however many are accepted", ha="center", color=QUIET)
     axes.set_title(title, loc="left")
     _tidy(axes)
     return figure

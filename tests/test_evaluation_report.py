@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.sync_api import Browser
 
 from errors import OutputError
 from evaluate import Outcome, summarise
@@ -107,6 +108,30 @@ def test_the_report_needs_no_other_file_and_no_network(metrics: dict, tmp_path: 
     assert [s[:40] for s in sources if not s.startswith(("data:image/png;base64,", "#"))] == []
     assert "http" not in page
     assert "<script" not in page
+
+
+def test_its_sentences_have_a_space_between_them(metrics: dict, tmp_path: Path) -> None:
+    cards: dict = {name: {} for name in metrics["sets"]}
+
+    page = write_report(metrics, cards, tmp_path / "report.html").read_text(encoding="utf-8")
+
+    assert re.search(r"wrong\.\s+Doubt tells", page)
+
+
+def test_its_tables_fit_on_a_screen(browser: Browser, metrics: dict, tmp_path: Path) -> None:
+    """The last column was cut off, and no bar said that there is more."""
+    metrics["sets"] = {f"/home/somebody/pictures/{'of strangers/' * 5}": metrics["sets"]["first"]}
+    cards: dict = {name: {} for name in metrics["sets"]}
+    path = write_report(metrics, cards, tmp_path / "report.html")
+    page = browser.new_page(viewport={"width": 1200, "height": 800})
+
+    page.goto(path.as_uri())
+
+    tables = page.locator(".scroll").all()
+    assert len(tables) >= 4
+    for table in tables:
+        assert table.evaluate("each => each.scrollWidth <= each.clientWidth")
+    page.close()
 
 
 def test_a_picture_that_is_gone_by_now_leaves_its_note(metrics: dict, tmp_path: Path) -> None:

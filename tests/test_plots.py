@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -183,6 +184,38 @@ def test_sizes_are_written_out_and_the_highest_point_is_inside():
     (axes,) = figure.axes
     assert {"1,000", "1,000,000"} <= {label.get_text() for label in axes.get_xticklabels()}
     assert axes.get_ylim()[1] > 100
+
+
+def test_a_bin_of_few_pictures_is_fainter_than_one_of_many():
+    """One misread picture at 50 % looked as weighty as 9,866 at 100 %."""
+    few = {"low": 0.5, "high": 0.6, "count": 1, "confidence": 0.55, "accuracy": 1.0}
+    many = {"low": 0.9, "high": 1.0, "count": 9866, "confidence": 0.99, "accuracy": 0.998}
+
+    figure = plots.reliability_diagram([few, many], 0.01)
+
+    faint, strong = figure.axes[0].patches
+    assert to_rgba(faint.get_facecolor())[3] < to_rgba(strong.get_facecolor())[3] / 3
+    assert to_rgba(faint.get_edgecolor())[3] < to_rgba(strong.get_edgecolor())[3] / 3
+    assert "confidence (faint: fewer than 10 pictures)" in texts(figure)
+    assert "confidence" in texts(plots.reliability_diagram([many], 0.01))
+    draw(figure)
+
+
+def test_a_reliability_diagram_without_answers_can_be_drawn():
+    assert draw(plots.reliability_diagram([], 0.0))[0] > 400
+
+
+def test_a_curve_without_mistakes_says_so_and_is_off_the_axis():
+    """It lay on the axis, under a scale from 0 to 0.05."""
+    spotless = plots.coverage_curve([0.5, 1.0], [1.0, 1.0])
+    others = plots.coverage_curve([0.5, 1.0], [1.0, 0.9])
+
+    assert "no mistakes, however many are accepted" in texts(spotless)
+    assert spotless.axes[0].get_ylim()[0] < 0
+    assert list(spotless.axes[0].get_yticks()) == [0]
+    assert "no mistakes, however many are accepted" not in texts(others)
+    assert others.axes[0].get_ylim()[0] == 0
+    draw(spotless)
 
 
 def test_drawing_leaves_the_global_state_of_pyplot_alone():
