@@ -282,6 +282,7 @@ def format_result(found: dict[str, Any]) -> str:
         f"{refusal['unsure_above']:.3f} is unsure, more than "
         f"{refusal['not_a_digit_above']:.3f} is not a digit",
         "",
+        "On the pictures that these numbers were chosen by, which flatter them a little:",
         f"{'':<12}  {'right':>8}  {'calibration':>11}  {'ok':>8}  {'unsure':>8}  {'refused':>8}",
     ]
     for name, row in found["sets"].items():
@@ -291,7 +292,34 @@ def format_result(found: dict[str, Any]) -> str:
             f"{_percent(row['ok']):>8}  {_percent(row['unsure']):>8}  {_percent(row['refused']):>8}"
         )
     separated = found["sets"]["non-digits"]["roc_auc"]
-    return "\n".join([*lines, "", f"doubt tells digits from the rest in {separated:.2%} of pairs"])
+    lines += ["", f"doubt tells digits from the rest in {separated:.2%} of pairs"]
+    if missed := find_missed_limits(found["sets"]):
+        lines.append(f"limits that this network misses: {'; '.join(missed)}")
+    return "\n".join(lines)
+
+
+def find_missed_limits(sets: dict[str, Any]) -> list[str]:
+    """Name what the verdicts cost more than they may, as `DIGITS_UNSURE` and its like say.
+
+    Parameters
+    ----------
+    sets : dict
+        As from `judge`; sets of digits count the same, as for `choose_thresholds`.
+
+    Returns
+    -------
+    list of str
+        One for each limit that is missed.
+    """
+    digits = [row for name, row in sets.items() if name != "non-digits"]
+    costs = (
+        ("digits are refused", np.mean([row["refused"] for row in digits]), DIGITS_REFUSED),
+        ("digits are unsure", np.mean([row["unsure"] for row in digits]), DIGITS_UNSURE),
+        ("non-digits are ok", sets["non-digits"]["ok"], NON_DIGITS_OK),
+    )
+    return [
+        f"{cost:.2%} of {what}, {limit:.0%} may be" for what, cost, limit in costs if cost > limit
+    ]
 
 
 def _percent(share: float | None) -> str:

@@ -46,7 +46,7 @@ SET_NAMES = {
     "crops": "crops from photographed boards and forms",
     "none": "open pictures",
     "mnist:test": "MNIST test",
-    "mnist:validation": "MNIST validation",
+    "mnist:validation": "MNIST validation, to which temperature and thresholds were fitted",
     "load_digits": "scikit-learn's digits of 8x8, enlarged, in both polarities",
     "hands": "generated hands",
     "non-digits": "generated non-digits",

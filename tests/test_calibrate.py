@@ -181,6 +181,41 @@ def test_calibrating_changes_three_numbers_and_no_weight(
     assert "temperature" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("unsure", "refused", "ok", "missed"),
+    [
+        # Each set of digits counts the same: MNIST, which is easy, has none of either.
+        (0.06, 0.02, 0.02, []),
+        (0.0640, 0.02, 0.02, ["3.20% of digits are unsure, 3% may be"]),
+        (0.06, 0.0202, 0.02, ["1.01% of digits are refused, 1% may be"]),
+        (
+            0.0640,
+            0.0,
+            0.0337,
+            ["3.20% of digits are unsure, 3% may be", "3.37% of non-digits are ok, 2% may be"],
+        ),
+    ],
+)
+def test_limits_that_are_missed_are_named(
+    unsure: float, refused: float, ok: float, missed: list[str]
+) -> None:
+    """For cnn1 nothing but the numbers said so, and only to who knew the limits."""
+    row = {"accuracy": 0.99, "calibration_error": 0.01}
+    sets = {
+        "MNIST": {**row, "ok": 1.0, "unsure": 0.0, "refused": 0.0},
+        "other hands": {**row, "ok": 1 - unsure - refused, "unsure": unsure, "refused": refused},
+        "non-digits": {"ok": ok, "unsure": 0.0, "refused": 1 - ok, "roc_auc": 0.99},
+    }
+    refusal = {"unsure_above": 0.2, "not_a_digit_above": 0.8}
+
+    printed = calibrate.format_result({"temperature": 1.0, "refusal": refusal, "sets": sets})
+
+    assert calibrate.find_missed_limits(sets) == missed
+    assert ("limits that this network misses" in printed) == bool(missed)
+    assert all(each in printed for each in missed)
+    assert "the pictures that these numbers were chosen by" in printed
+
+
 @pytest.mark.usefixtures("made_up_pictures")
 def test_verdicts_follow_the_thresholds_of_the_checkpoint(
     models_folder: Path, mnist_folder: Path, tmp_path: Path, digit_png: object
