@@ -17,11 +17,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 import predict
 from degrade import photograph
 from errors import BlankImageError, DigitError, ImageError, ModelNotFoundError, SettingsError
+from fonts import find_fonts
 from pen import Hand, crop
 from picture import Picture, PictureSource
 from predict import MNISTPredictor, main, measure_doubt, round_up_batch
@@ -365,6 +366,33 @@ def test_the_shipped_model_reads_what_the_project_draws() -> None:
     answers = predictor.predict_batch([source for _, source in demonstrate()])
 
     assert [a.digit for a in answers if isinstance(a, Prediction)] == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("letter", "read_as"),
+    [("O", {0}), ("S", {5}), ("l", {1}), ("Z", {1, 2}), ("B", {"not a digit"})],
+)
+def test_the_shipped_model_takes_printed_letters_as_the_model_card_says(
+    letter: str, read_as: set[int | str]
+) -> None:
+    """The card said that a B is read as an 8; every one is refused."""
+    pictures = []
+    for path in find_fonts():
+        picture = Image.new("L", (120, 120), "white")
+        ImageDraw.Draw(picture).text((30, 5), letter, "black", ImageFont.truetype(path, 90))
+        pictures.append(picture)
+
+    answers = MNISTPredictor().predict_batch(pictures)
+
+    found = [
+        answer.verdict if answer.verdict == "not a digit" else answer.digit
+        for answer in answers
+        if isinstance(answer, Prediction)
+    ]
+    assert len(found) == 20
+    assert set(found) == read_as
+    if letter == "Z":
+        assert found.count(2) == 16
 
 
 @pytest.mark.parametrize("paper", ["grid", "ruled"])
