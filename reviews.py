@@ -33,7 +33,7 @@ from errors import (
     OutputError,
     SettingsError,
 )
-from labels import PATH_COLUMNS, list_columns, means_no_digit, read_digit
+from labels import NONE, PATH_COLUMNS, list_columns, means_no_digit, read_digit
 from picture import PictureSource
 from preprocess import prepare
 from utils import printable
@@ -201,6 +201,8 @@ def find_pictures(reviews: Sequence[Review], folder: Path) -> Iterator[tuple[Rev
 def import_reviews(store: Store, path: str | os.PathLike[str]) -> Imported:
     """Take over the corrections of a reviewed table; see `read_reviews`.
 
+    Where rows say different things about one picture, none of them is taken.
+
     Parameters
     ----------
     store : Store
@@ -220,6 +222,9 @@ def import_reviews(store: Store, path: str | os.PathLike[str]) -> Imported:
     reviews = list(read_reviews(Path(path)))
     problems = {each.line: each.problem for each in reviews if each.problem}
     reviewed = [each for each in reviews if not (each.problem or each.is_empty)]
+    conflicts = _find_conflicts(reviewed, Path(path).parent)
+    problems |= conflicts
+    reviewed = [each for each in reviewed if each.line not in conflicts]
     outcomes = []
     for review, picture in find_pictures(reviewed, Path(path).parent):
         try:
@@ -238,6 +243,31 @@ def import_reviews(store: Store, path: str | os.PathLike[str]) -> Imported:
             if each.line in problems
         ),
     )
+
+
+def _find_conflicts(reviews: Sequence[Review], folder: Path) -> dict[int, str]:
+    """Say of each row, by its line, which other one calls the same picture something else."""
+    rows: dict[str, list[Review]] = defaultdict(list)
+    for review in reviews:
+        # One file may be written in two ways: a.png, ./a.png, or with its whole path.
+        rows[os.path.abspath(folder / review.path)].append(review)  # noqa: PTH100
+    conflicts = {}
+    for same in rows.values():
+        firsts: dict[int | None, Review] = {}
+        for each in same:
+            firsts.setdefault(each.correct, each)
+        for each in same:
+            others = (other for other in firsts.values() if other.correct != each.correct)
+            if other := next(others, None):
+                conflicts[each.line] = (
+                    f"{_name(each.correct)} here, but {_name(other.correct)} in line "
+                    f"{other.line}; neither is taken: leave the right one"
+                )
+    return conflicts
+
+
+def _name(correct: int | None) -> str:
+    return NONE if correct is None else str(correct)
 
 
 def _explain(error: DigitError) -> str:

@@ -357,6 +357,36 @@ def test_a_store_that_cannot_be_written_ends_an_import(
         )
 
 
+@pytest.mark.parametrize(
+    ("rows", "problems"),
+    [
+        (
+            ["seven.png,7", "three.png,3", "seven.png,3"],
+            ["line 2, seven.png: 7 here, but 3 in line 4", "line 4, seven.png: 3 here, but 7 in"],
+        ),
+        (
+            ["seven.png,none", "./seven.png,7", "three.png,3", "seven.png,7"],
+            ["line 2, seven.png: none here", "line 3, ./seven.png: 7", "line 5, seven.png: 7"],
+        ),
+        (["seven.png,7", "three.png,3", "seven.png,7.0", "seven.png,"], []),
+    ],
+)
+def test_rows_that_contradict_each_other_are_named_and_not_taken(
+    store: FeedbackStore, tmp_path: Path, digit_png: Callable[..., Path],
+    rows: list[str], problems: list[str],
+):  # fmt: skip
+    """The last one was taken in silence, and each was counted as added."""
+    digit_png(7, name="seven.png")
+    digit_png(3, name="three.png")
+
+    imported = import_reviews(store, table(tmp_path, "\n".join(["path,label", *rows])))
+
+    assert imported.added == store.count() == (1 if problems else 2)
+    assert len(imported.problems) == len(problems)
+    for found, expected in zip(imported.problems, problems, strict=True):
+        assert found.startswith(expected)
+
+
 def test_each_row_that_cannot_be_taken_is_named(
     store: FeedbackStore, tmp_path: Path, digit_png: Callable[..., Path]
 ):
