@@ -485,7 +485,7 @@ def evaluate(
     limit : int, default=0
         Take only this many pictures of each set; 0 takes all.
     workers : int, default=0
-        Processes that decode and prepare pictures.
+        Processes that make, decode and prepare pictures.
 
     Returns
     -------
@@ -508,7 +508,10 @@ def evaluate(
     checkpoint = predictor.checkpoint
     check_writable(folder, purpose="where the report is to go", advice="name another --output")
     # Everything is looked up before anything is read: a wrong name must not cost minutes.
-    found = {what: load_samples(what, data_folder, groups=groups, limit=limit) for what in sources}
+    found = {
+        what: load_samples(what, data_folder, groups=groups, limit=limit, workers=workers)
+        for what in sources
+    }
     sets, cards = {}, {}
     for what, samples in found.items():
         few = len(samples) < FEW
@@ -629,7 +632,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--limit", type=int, default=0, metavar="N",
         help="take only so many pictures of each set; 0 takes all")
     add("--workers", type=int, metavar="N",
-        help="processes that prepare pictures; default: one for each core")
+        help="processes that make and prepare pictures; default: one for each core")
     add("--data-dir", type=Path, help="folder of MNIST; default: $DIGITS_DATA, or data/ here")
     add("--output", type=Path, default=OUTPUTS, help="where the run's folder goes")
     add("--run", metavar="NAME", help="name of the run's folder; default: model and time")

@@ -85,7 +85,12 @@ class Sample:
 
 
 def load_samples(
-    what: str, data_folder: Path, *, groups: Sequence[str] = (), limit: int = 0
+    what: str,
+    data_folder: Path,
+    *,
+    groups: Sequence[str] = (),
+    limit: int = 0,
+    workers: int | None = None,
 ) -> list[Sample]:
     """Find labelled pictures.
 
@@ -98,7 +103,11 @@ def load_samples(
     groups : sequence of str
         Columns of a table that are kept in `Sample.groups`.
     limit : int, default=0
-        Take only this many, chosen evenly over the whole set; 0 takes all.
+        Take only this many, chosen evenly over the whole set; 0 takes all. Of generated pictures
+        no more are made.
+    workers : int, optional
+        Processes that make generated pictures, at least one where there are many to make; one for
+        each core by default.
 
     Returns
     -------
@@ -116,7 +125,8 @@ def load_samples(
     """
     if limit < 0:
         raise SettingsError(f"limit {limit}: choose 0 (all) or more")
-    samples = list(_find(what, data_folder, groups))
+    made = min(limit or MADE, MADE)
+    samples = list(_find(what, data_folder, groups, made, workers))
     if not samples:
         raise DataFormatError(
             f"{what}: no picture in it has a label; put pictures into folders named 0 to 9 and "
@@ -151,17 +161,19 @@ def load_mnist_form(what: str, data_folder: Path, *, limit: int = 0) -> Digits:
     return Digits(torch.from_numpy(pixels), labels)
 
 
-def _find(what: str, data_folder: Path, groups: Sequence[str]) -> Iterator[Sample]:
-    """Tell what kind of source is meant."""
+def _find(
+    what: str, data_folder: Path, groups: Sequence[str], made: int, workers: int | None
+) -> Iterator[Sample]:
+    """Tell what kind of source is meant; of generated pictures, `made` are wanted."""
     name, _, split = what.partition(":")
     if name == "mnist":
         return _from_mnist(split or "validation", data_folder)
     if what == "load_digits":
         return _from_sklearn()
     if what == "hands":
-        return _make_digits(data_folder)
+        return _make_digits(data_folder, made, workers)
     if what == "non-digits":
-        return _make_none(data_folder)
+        return _make_none(data_folder, made, workers)
     path = Path(what)
     if _is_table(path):
         if _is_kaggle(path):
@@ -221,20 +233,29 @@ def _from_sklearn() -> Iterator[Sample]:
             yield Sample(item, label, {"polarity": polarity}, view_of=name)
 
 
-def _make_digits(folder: Path) -> Iterator[Sample]:
+def _make_digits(folder: Path, count: int, workers: int | None) -> Iterator[Sample]:
     mnist = load_mnist("validation", folder)
     assert mnist.labels is not None
     pictures = (mnist.images.numpy(), mnist.labels.numpy())
-    images, labels = make_hands(MADE, seed=EVALUATION_SEED, folder=folder, mnist=pictures)
+    images, labels = make_hands(
+        count, seed=EVALUATION_SEED, folder=folder, mnist=pictures, workers=_at_least_one(workers)
+    )
     for place, (pixels, label) in enumerate(zip(images, labels.tolist(), strict=True)):
         yield Sample(_raw(f"hands#{place}", pixels), label)
 
 
-def _make_none(folder: Path) -> Iterator[Sample]:
-    images, kinds = make_non_digits(MADE, seed=EVALUATION_SEED, folder=folder)
+def _make_none(folder: Path, count: int, workers: int | None) -> Iterator[Sample]:
+    images, kinds = make_non_digits(
+        count, seed=EVALUATION_SEED, folder=folder, workers=_at_least_one(workers)
+    )
     for place, (pixels, kind) in enumerate(zip(images, kinds.tolist(), strict=True)):
         item = _raw(f"non-digits#{place}", pixels)
         yield Sample(item, NOT_A_DIGIT, {"kind": NON_DIGITS[kind]})
+
+
+def _at_least_one(workers: int | None) -> int | None:
+    """Let one process make pictures where none is wanted: for `hands.py` none means all cores."""
+    return None if workers is None else max(workers, 1)
 
 
 # --- pictures in files --------------------------------------------------------------------------

@@ -299,6 +299,25 @@ def test_a_wrong_name_is_found_before_anything_is_read(
         evaluate(tiny_predictor, ["mnist", "nowhere"], folder=tmp_path, data_folder=mnist_folder)
 
 
+def test_what_is_made_is_made_within_the_same_limits_as_it_is_read(
+    tiny_predictor: MNISTPredictor, mnist_folder: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    limits = []
+
+    def find(what: str, *_: object, limit: int, workers: int, **__: object) -> list[Sample]:
+        limits.append((what, limit, workers))
+        return load_samples("mnist", mnist_folder, limit=2)
+
+    monkeypatch.setattr(module, "load_samples", find)
+
+    evaluate(
+        tiny_predictor, ["hands"], folder=tmp_path, data_folder=mnist_folder, limit=30, workers=2
+    )
+
+    assert limits == [("hands", 30, 2)]
+
+
 def test_a_place_that_cannot_be_written_is_refused_before_any_picture_is_made_or_read(
     tiny_predictor: MNISTPredictor, mnist_folder: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -133,6 +133,38 @@ def test_generated_pictures_have_seeds_that_training_does_not_use(
     assert others[0].groups["kind"] == "letter"
 
 
+@pytest.mark.parametrize(
+    ("limit", "workers", "expected"),
+    [
+        (300, 0, (300, 1)),
+        (0, 0, (2_000, 1)),
+        (300, 3, (300, 3)),
+        (5_000, None, (2_000, None)),
+    ],
+)
+def test_no_more_pictures_are_made_than_wanted_and_by_no_more_processes(
+    mnist_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    limit: int, workers: int | None, expected: tuple[int, int | None],
+) -> None:  # fmt: skip
+    """For `--limit 300 --workers 0`, 2,000 of each were made on all cores."""
+    asked = []
+
+    def make(
+        count: int, *, workers: int | None = None, **_: object
+    ) -> tuple[np.ndarray, np.ndarray]:
+        asked.append((count, workers))
+        return np.zeros((count, 28, 28), np.uint8), np.zeros(count, int)
+
+    monkeypatch.setattr(samples, "make_hands", make)
+    monkeypatch.setattr(samples, "make_non_digits", make)
+
+    for what in ("hands", "non-digits"):
+        found = load_samples(what, mnist_folder, limit=limit, workers=workers)
+        assert len(found) == expected[0]
+
+    assert asked == [expected, expected]
+
+
 def test_a_limit_takes_pictures_from_everywhere_in_the_set(mnist_folder: Path) -> None:
     found = load_samples("mnist", mnist_folder, limit=5)
 
