@@ -79,6 +79,8 @@ WORKING_SIDE = 320  # pixels; longer sides are reduced to this, unless something
 
 _UNIT = np.arange(256, dtype=np.float32) / 255  # what each byte means
 _DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # more than eight bits for each value
+_DEEP_WHITES = (1_023, 4_095, 16_383, 65_535)  # the largest of 10, 12, 14 and 16 bits
+_JUST_ABOVE = 2  # up to this, floats are those of 0..1, gone beyond as when they are resized
 CHANNELS = (1, 3, 4)  # grey, colour, colour and transparency
 # What turns a picture upright, by how the camera was held (EXIF's orientation).
 _UPRIGHT = 1
@@ -509,9 +511,21 @@ def _array_to_unit(values: np.ndarray) -> np.ndarray:
     if low < 0 or high > white:
         raise ImageError(
             f"the array of {values.dtype} runs from {low:g} to {high:g}, not from 0 to {white:g}; "
-            "scale it first (pixels as MNIST stores them: astype('uint8'))"
+            f"{_advise_scaling(values, low, high)}"
         )
     return values.astype(np.float32) / np.float32(white)
+
+
+def _advise_scaling(values: np.ndarray, low: float, high: float) -> str:
+    """Say how to bring an array `a` of that range to 0.0..1.0; who does just that is right."""
+    if low < 0:
+        return "undo its normalisation first: (a - a.min()) / (a.max() - a.min())"
+    if values.dtype.kind == "f" and high <= _JUST_ABOVE:
+        return "cut off what is beyond white: a.clip(0, 1)"
+    if values.dtype.kind == "f" and high <= 255:
+        return "scale it first: a / 255, or a.astype('uint8')"
+    white = next((each for each in _DEEP_WHITES if high <= each), high)
+    return f"divide it by what is white, probably: a / {white:.0f}"
 
 
 def _find_white(values: np.ndarray, high: float) -> float:

@@ -196,17 +196,17 @@ BAD_ARRAYS = [
     ("two channels", np.zeros((28, 28, 2), np.uint8), "shape"),
     ("NaN", np.full((28, 28), np.nan), "NaN"),
     ("infinity", np.full((28, 28), np.inf), "infinity"),
-    ("bytes as floats", np.full((28, 28), 255.0), "scale it first"),
-    ("standardised", np.full((28, 28), -0.42), "scale it first"),
-    ("negative integers", np.full((28, 28), -1), "scale it first"),
-    ("too large integers", np.full((28, 28), 256), "scale it first"),
+    ("bytes as floats", np.full((28, 28), 255.0), "a / 255, or"),
+    ("standardised", np.full((28, 28), -0.42), "undo its normalisation"),
+    ("negative integers", np.full((28, 28), -1), "undo its normalisation"),
+    ("too large integers", np.full((28, 28), 256), "probably: a / 1023"),
     ("text", np.full((28, 28), "ink"), "uint8 or float32"),
     ("complex", np.zeros((28, 28), complex), "uint8 or float32"),
     ("objects", np.full((28, 28), None), "uint8 or float32"),
     ("durations", np.zeros((28, 28), "timedelta64[s]"), "uint8 or float32"),
     ("a sparse tensor", torch.ones(28, 28).to_sparse(), "sparse_coo.*give a dense one"),
     ("a tensor without memory", torch.ones(28, 28, device="meta"), "on meta.*give a dense one"),
-    ("bytes as bfloat16", torch.full((28, 28), 255.0).bfloat16(), "scale it first"),
+    ("bytes as bfloat16", torch.full((28, 28), 255.0).bfloat16(), "a / 255, or"),
 ]
 
 
@@ -218,6 +218,34 @@ def test_an_array_that_is_no_picture_is_refused(
 ) -> None:
     with pytest.raises(ImageError, match=hint):
         open_picture(values)
+
+
+OUT_OF_RANGE: list[tuple[str, Callable[[np.ndarray], np.ndarray]]] = [
+    ("from -1 to 1", lambda grey: grey / 127.5 - 1),
+    ("standardised", lambda grey: ((grey / 255 - 0.1307) / 0.3081).astype(np.float32)),
+    ("moved below zero", lambda grey: grey.astype(np.int16) - 128),
+    ("16 bits", lambda grey: grey.astype(np.int32) * 256),
+    ("12 bits", lambda grey: grey.astype(np.int64) * 16),
+    ("16 bits as floats", lambda grey: grey * 257.0),
+    ("32 bits", lambda grey: grey.astype(np.uint32) * 2**24),
+    ("beyond white by a little", lambda grey: grey / 254),
+]
+
+
+@pytest.mark.parametrize("form", [row[1] for row in OUT_OF_RANGE], ids=[r[0] for r in OUT_OF_RANGE])
+def test_who_follows_the_advice_about_a_range_gets_the_right_picture(
+    form: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    """All were told `astype('uint8')`, which made nine in ten normalised digits wrong."""
+    grey = np.random.default_rng(0).integers(0, 256, (20, 30), dtype=np.uint8)
+    out_of_range = form(grey)
+
+    with pytest.raises(ImageError, match="runs from") as refused:
+        open_picture(out_of_range)
+    advice = str(refused.value).rpartition(": ")[2]
+    followed = eval(advice, {"a": out_of_range})
+
+    assert np.allclose(open_picture(followed).pixels, grey / 255, atol=0.006)
 
 
 @pytest.mark.parametrize("thing", [None, 7, [[0, 1], [1, 0]], object()])
