@@ -133,8 +133,9 @@ def open_picture(source: PictureSource, *, working_side: int = WORKING_SIDE) -> 
         animation the first frame is used); or its bytes; or the file opened to read bytes, which
         is read from where it stands and left open; or pixels: `(height, width)` grey,
         `(height, width, 1 | 3 | 4)`, or `(1 | 3 | 4, height, width)` as torch has it. Integers
-        count from 0 to 255 (uint16 beyond that: to 65,535), floats from 0.0 to 1.0; booleans, and
-        grey integers of 0 and 1 only, are ink or none. Or a `Picture`, which is only reduced.
+        count from 0 to 255 (uint16 beyond that: to 65,535; int8 always: to 127, its largest),
+        floats from 0.0 to 1.0, or to 255 where one is above 2, as bytes in floats are; booleans,
+        and grey integers of 0 and 1 only, are ink or none. Or a `Picture`, which is only reduced.
     working_side : int, default=320
         Pixels to which a longer side is reduced.
 
@@ -522,8 +523,6 @@ def _advise_scaling(values: np.ndarray, low: float, high: float) -> str:
         return "undo its normalisation first: (a - a.min()) / (a.max() - a.min())"
     if values.dtype.kind == "f" and high <= _JUST_ABOVE:
         return "cut off what is beyond white: a.clip(0, 1)"
-    if values.dtype.kind == "f" and high <= 255:
-        return "scale it first: a / 255, or a.astype('uint8')"
     white = next((each for each in _DEEP_WHITES if high <= each), high)
     return f"divide it by what is white, probably: a / {white:.0f}"
 
@@ -532,11 +531,13 @@ def _find_white(values: np.ndarray, high: float) -> float:
     """Say which number is white, given the highest of an array.
 
     As in files of 16 bits, see `_deep_to_unit`, a range of masks or of bytes tells more than the
-    type: many tools keep bytes in 16 bits, in which they would all be black.
+    type: many tools keep bytes in 16 bits or in floats. In int8, which ends at 127, there are none.
     """
     is_mask = values.ndim == 2 and high == 1
-    if values.dtype.kind == "f" or is_mask:
+    if is_mask or (values.dtype.kind == "f" and not _JUST_ABOVE < high <= 255):
         return 1.0
+    if values.dtype == np.int8:
+        return 127.0
     is_short = (values.dtype.kind, values.dtype.itemsize) == ("u", 2)  # in either order of bytes
     return 65535.0 if is_short and high > 255 else 255.0
 

@@ -196,7 +196,8 @@ BAD_ARRAYS = [
     ("two channels", np.zeros((28, 28, 2), np.uint8), "shape"),
     ("NaN", np.full((28, 28), np.nan), "NaN"),
     ("infinity", np.full((28, 28), np.inf), "infinity"),
-    ("bytes as floats", np.full((28, 28), 255.0), "a / 255, or"),
+    ("floats beyond bytes", np.full((28, 28), 256.0), "probably: a / 1023"),
+    ("floats just beyond white", np.full((28, 28), 2.0), r"beyond white: a.clip\(0, 1\)"),
     ("standardised", np.full((28, 28), -0.42), "undo its normalisation"),
     ("negative integers", np.full((28, 28), -1), "undo its normalisation"),
     ("too large integers", np.full((28, 28), 256), "probably: a / 1023"),
@@ -206,7 +207,7 @@ BAD_ARRAYS = [
     ("durations", np.zeros((28, 28), "timedelta64[s]"), "uint8 or float32"),
     ("a sparse tensor", torch.ones(28, 28).to_sparse(), "sparse_coo.*give a dense one"),
     ("a tensor without memory", torch.ones(28, 28, device="meta"), "on meta.*give a dense one"),
-    ("bytes as bfloat16", torch.full((28, 28), 255.0).bfloat16(), "a / 255, or"),
+    ("bfloat16 beyond bytes", torch.full((28, 28), 256.0).bfloat16(), "probably: a / 1023"),
 ]
 
 
@@ -258,6 +259,10 @@ SAME_PICTURE: list[tuple[str, Callable[[np.ndarray], object]]] = [
     ("uint8", lambda grey: grey),
     ("float32", lambda grey: (grey / 255).astype(np.float32)),
     ("float64", lambda grey: grey / 255),
+    ("bytes as float32", lambda grey: grey.astype(np.float32)),
+    ("bytes as float16", lambda grey: grey.astype(np.float16)),
+    ("bytes as float RGB", lambda grey: np.dstack([grey] * 3).astype(np.float64)),
+    ("int8", lambda grey: (grey / 255 * 127).round().astype(np.int8)),
     ("int64", lambda grey: grey.astype(np.int64)),
     ("uint16", lambda grey: grey.astype(np.uint16) * 257),
     ("uint16, high byte first", lambda grey: grey.astype(">u2") * 257),
@@ -267,9 +272,11 @@ SAME_PICTURE: list[tuple[str, Callable[[np.ndarray], object]]] = [
     ("a batch of one", lambda grey: grey[None, ..., None]),
     ("torch", lambda grey: torch.from_numpy(grey)[None]),
     ("torch RGB", lambda grey: torch.from_numpy(np.stack([grey] * 3)) / 255),
+    ("bytes as bfloat16", lambda grey: torch.from_numpy(grey).bfloat16()),
     ("torch bfloat16", lambda grey: (torch.from_numpy(grey) / 255).bfloat16()),
     ("torch in training", lambda grey: (torch.from_numpy(grey) / 255).requires_grad_()),
     ("PIL", lambda grey: Image.fromarray(grey)),
+    ("PIL of floats", lambda grey: Image.fromarray(grey.astype(np.float32))),
     ("PNG", lambda grey: encode(Image.fromarray(grey))),
     ("16-bit PNG", lambda grey: encode(Image.fromarray(grey.astype(np.uint16) * 257))),
     ("BMP", lambda grey: encode(Image.fromarray(grey), "BMP")),
@@ -307,7 +314,7 @@ def test_the_same_picture_in_any_form_gives_the_same_pixels(
     assert np.allclose(pixels, grey / 255, atol=0.006)
 
 
-@pytest.mark.parametrize("kind", [np.uint8, np.int16, ">u2", np.uint16, np.int64])
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int16, ">u2", np.uint16, np.int64])
 def test_a_mask_is_ink_or_none_in_integers_as_in_booleans(kind: str | type) -> None:
     """It was called blank: 1 of 255 cannot be seen."""
     mask = np.random.default_rng(0).random((20, 30)) < 0.3
