@@ -81,7 +81,8 @@ _UNIT = np.arange(256, dtype=np.float32) / 255  # what each byte means
 _DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # more than eight bits for each value
 _DEEP_WHITES = (1_023, 4_095, 16_383, 65_535)  # the largest of 10, 12, 14 and 16 bits
 _JUST_ABOVE = 2  # up to this, floats are those of 0..1, gone beyond as when they are resized
-CHANNELS = (1, 3, 4)  # grey, colour, colour and transparency
+CHANNELS = (1, 2, 3, 4)  # grey, colour, each without and with transparency
+_PLANES = (1, 3, 4)  # channels that may come first; two grey planes are rather two pictures
 # What turns a picture upright, by how the camera was held (EXIF's orientation).
 _UPRIGHT = 1
 _TURNS = {
@@ -132,10 +133,11 @@ def open_picture(source: PictureSource, *, working_side: int = WORKING_SIDE) -> 
         A file in any format that Pillow reads, told by its content and not by its name (of an
         animation the first frame is used); or its bytes; or the file opened to read bytes, which
         is read from where it stands and left open; or pixels: `(height, width)` grey,
-        `(height, width, 1 | 3 | 4)`, or `(1 | 3 | 4, height, width)` as torch has it. Integers
-        count from 0 to 255 (uint16 beyond that: to 65,535; int8 always: to 127, its largest),
-        floats from 0.0 to 1.0, or to 255 where one is above 2, as bytes in floats are; booleans,
-        and grey integers of 0 and 1 only, are ink or none. Or a `Picture`, which is only reduced.
+        `(height, width, 1 | 2 | 3 | 4)`, where 2 is grey with transparency, or
+        `(1 | 3 | 4, height, width)` as torch has it. Integers count from 0 to 255 (uint16 beyond
+        that: to 65,535; int8: to 127, its largest), floats from 0.0 to 1.0, or to 255 where one is
+        above 2, as bytes in floats are; booleans, and grey integers of 0 and 1 only, are ink or
+        none. Or a `Picture`, which is only reduced.
     working_side : int, default=320
         Pixels to which a longer side is reduced.
 
@@ -482,7 +484,7 @@ def _from_array(values: np.ndarray, most: int) -> Callable[[int], Picture]:
     shape = values.shape
     if values.ndim == 4 and shape[0] == 1:
         values = values[0]
-    if values.ndim == 3 and values.shape[-1] not in CHANNELS and values.shape[0] in CHANNELS:
+    if values.ndim == 3 and values.shape[-1] not in _PLANES and values.shape[0] in _PLANES:
         values = np.moveaxis(values, 0, -1)
     if values.ndim == 3 and values.shape[-1] == 1:
         values = values[..., 0]
@@ -491,6 +493,8 @@ def _from_array(values: np.ndarray, most: int) -> Callable[[int], Picture]:
             f"an array of shape {shape} is not one picture; "
             "give (height, width), (height, width, 3) or (height, width, 4)"
         )
+    if values.ndim == 3 and values.shape[-1] == 2:
+        values = values[..., [0, 0, 0, 1]]
     height, width = values.shape[:2]
     _check_size(width, height, "the array")
     return partial(_in_size, _reduce(_array_to_unit(values), most), width, height)

@@ -193,7 +193,8 @@ BAD_ARRAYS = [
     ("no height", np.zeros((0, 28), np.uint8), "0 pixels|28x0"),
     ("one row of numbers", np.zeros(784, np.uint8), "shape"),
     ("a batch", np.zeros((2, 28, 28, 1), np.uint8), "shape"),
-    ("two channels", np.zeros((28, 28, 2), np.uint8), "shape"),
+    ("two pictures", np.zeros((2, 28, 28), np.uint8), "shape"),
+    ("five channels", np.zeros((28, 28, 5), np.uint8), "shape"),
     ("NaN", np.full((28, 28), np.nan), "NaN"),
     ("infinity", np.full((28, 28), np.inf), "infinity"),
     ("floats beyond bytes", np.full((28, 28), 256.0), "probably: a / 1023"),
@@ -269,6 +270,7 @@ SAME_PICTURE: list[tuple[str, Callable[[np.ndarray], object]]] = [
     ("one channel", lambda grey: grey[..., None]),
     ("RGB", lambda grey: np.dstack([grey] * 3)),
     ("RGBA", lambda grey: np.dstack([grey] * 3 + [np.full_like(grey, 255)])),
+    ("grey and alpha", lambda grey: np.dstack([grey, np.full_like(grey, 255)])),
     ("a batch of one", lambda grey: grey[None, ..., None]),
     ("torch", lambda grey: torch.from_numpy(grey)[None]),
     ("torch RGB", lambda grey: torch.from_numpy(np.stack([grey] * 3)) / 255),
@@ -670,6 +672,18 @@ def test_strokes_that_live_in_the_alpha_channel_stand_out(colour: tuple[int, int
     pixels = open_picture(drawing).pixels
 
     assert abs(pixels[30, 30].mean() - pixels[5, 5].mean()) > 0.3
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_grey_with_transparency_is_read_as_pil_reads_it(kind: type) -> None:
+    strokes = np.zeros((60, 60, 2), np.uint8)
+    strokes[10:50, 28:33] = (90, 255)
+    form = strokes if kind is np.uint8 else strokes.astype(kind) / 255
+
+    pixels = open_picture(form).pixels
+
+    assert np.allclose(pixels, open_picture(Image.fromarray(strokes, "LA")).pixels)
+    assert np.ptp(pixels) > 0.3
 
 
 def test_a_cut_out_sheet_is_continued_in_its_own_colour() -> None:

@@ -297,6 +297,7 @@ ONE_PICTURE = np.zeros((28, 28), np.uint8)
         (Picture(ONE_PICTURE, 28, 28), "one Picture"),
         (ONE_PICTURE, r"\(28, 28\).*\(N, height, width\)"),
         (np.zeros((28, 28, 3), np.uint8), r"\(28, 28, 3\)"),
+        (np.zeros((28, 28, 2), np.uint8), r"\(28, 28, 2\)"),
         (torch.zeros(28, 28), r"\(28, 28\)"),
         (np.zeros(()), "one ndarray"),
         ({"seven": "seven.png"}, "list of its values"),
