@@ -49,6 +49,7 @@ WORKING_MIN = 112  # pixels; smaller pictures are enlarged to this, so that mask
 # has at most so much of the first one's box, and is so many times as dark as the rest of that was.
 FINE_WINDOW, SMALLER, DARKER = 0.12, 0.6, 1.4
 
+FAINTEST = 0.5 / 255  # ink; what is less in all its pixels would be black in bytes
 SOLID = 0.5  # of its box; what has so much ink may be a sheet
 
 # Stroke widths at MNIST size (twice the area over the outline, in pixels of the 20x20 box) that
@@ -328,7 +329,7 @@ def as_mnist_form(grey: np.ndarray) -> np.ndarray | None:
     -------
     ndarray of shape (28, 28), float32, or None
         White ink on black, if the picture is 28x28 on perfectly even ground, its ink fits the
-        20x20 box on the longer side, and is centred by mass.
+        20x20 box on the longer side, is centred by mass, and is not too faint for bytes.
     """
     if grey.shape != (FIELD, FIELD):
         return None
@@ -336,6 +337,8 @@ def as_mnist_form(grey: np.ndarray) -> np.ndarray | None:
     if ground not in (0, 1):
         return None
     digit = grey if ground == 0 else 1 - grey
+    if digit.max() < FAINTEST:
+        return None  # no more ink than a picture that is blank in any other form
     left, top, right, bottom = bounding_box((digit > 0).view(np.uint8))
     if min(left, top) == 0 or max(right, bottom) == FIELD:
         return None
