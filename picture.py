@@ -22,7 +22,7 @@ import struct
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeGuard, Union, cast
 
@@ -119,7 +119,7 @@ class Picture:
         Of the original, upright, in pixels; `pixels` may be smaller.
     """
 
-    pixels: np.ndarray
+    pixels: np.ndarray = field(repr=False)
     width: int
     height: int
 

@@ -81,7 +81,7 @@ class Prepared:
         The stages in order, each a title and a uint8 picture; empty unless asked for.
     """
 
-    digit: np.ndarray
+    digit: np.ndarray = field(repr=False)
     width: int
     height: int
     box: tuple[int, int, int, int]

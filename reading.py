@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -38,6 +38,8 @@ STEEP = 0.5
 class Prediction:
     """What was read in one picture. Unpacks to digit, confidence and probabilities.
 
+    Printed, it is one line without its arrays; `top` lists other guesses.
+
     Attributes
     ----------
     digit : int
@@ -56,10 +58,10 @@ class Prediction:
 
     digit: int
     confidence: float
-    probabilities: np.ndarray
+    probabilities: np.ndarray = field(repr=False)
     verdict: Verdict
     reason: str
-    image: np.ndarray
+    image: np.ndarray = field(repr=False)
 
     @property
     def name(self) -> str:
@@ -132,6 +134,13 @@ class Reading:
     verdict: Verdict
     reason: str
     turn: int
+
+    def __repr__(self) -> str:
+        """Say what was read; each digit with its box would be a page."""
+        return (
+            f"{type(self).__name__}(text={self.text!r}, verdict={self.verdict!r}, "
+            f"reason={self.reason!r}, turn={self.turn})"
+        )
 
     @property
     def digits(self) -> tuple[FoundDigit, ...]:

@@ -352,6 +352,10 @@ def test_a_picture_in_which_all_is_black_stays_black(shape: tuple[int, ...]) -> 
     assert open_picture(black).pixels.max() < 0.01
 
 
+def test_a_picture_is_printed_without_its_pixels() -> None:
+    assert repr(open_picture(np.zeros((4, 6), np.uint8))) == "Picture(width=6, height=4)"
+
+
 @pytest.mark.parametrize("height", [1, 3, 4])
 def test_a_flat_picture_is_not_taken_for_channels(height: int) -> None:
     flat = open_picture(np.zeros((height, 40, 3), np.uint8))

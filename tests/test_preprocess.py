@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -283,6 +284,12 @@ def test_pictures_in_mnist_form_pass_unchanged(handwriting: Handwriting, inverte
     assert sum(in_form) > 10
     for picture, image in zip(pictures[in_form], shown[in_form], strict=True):
         assert np.allclose(to_mnist(image) * 255, picture, atol=1e-3)
+
+
+def test_what_was_prepared_is_printed_without_its_pixels() -> None:
+    prepared = prepare(draw_digit(3, np.random.default_rng(3)), keep_steps=True)
+
+    assert re.fullmatch(r"Prepared\(width=\d+, [^\n]{30,80}\)", repr(prepared))
 
 
 def frame(left: int = 4, top: int = 4, wide: int = 20, tall: int = 20) -> np.ndarray:

@@ -145,3 +145,15 @@ def test_a_reading_knows_its_least_sure_digit_across_its_lines() -> None:
 
     assert reading.least_confidence == 0.4
     assert Reading((), (unsure,), NONE, "", 0).least_confidence is None
+
+
+def test_an_answer_is_printed_in_one_line_without_its_arrays() -> None:
+    """A prediction took 199 lines, and a number of ten digits 1,498."""
+    mark = found(UNSURE, 7)
+    reading = Reading(((mark, mark), (mark,)), (mark,), UNSURE, "why", 90)
+
+    assert repr(mark.prediction) == (
+        "Prediction(digit=7, confidence=0.91, verdict='unsure', reason='')"
+    )
+    assert repr(mark) == f"FoundDigit(box=(1, 2, 3, 4), prediction={mark.prediction})"
+    assert repr(reading) == (r"Reading(text='77\n7', verdict='unsure', reason='why', turn=90)")
