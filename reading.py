@@ -19,6 +19,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from errors import SettingsError
+
 Verdict = Literal["ok", "unsure", "not a digit"]
 
 # The reasons of a picture that shows more than one digit, it seems: `MNISTPredictor.read` is for
@@ -77,7 +79,20 @@ class Prediction:
         return iter((self.digit, self.confidence, self.probabilities))
 
     def top(self, count: int) -> list[tuple[int, float]]:
-        """List the `count` most probable digits with their probabilities, best first."""
+        """List the most probable digits with their probabilities, best first.
+
+        Parameters
+        ----------
+        count : int
+            How many, 1 to 10.
+
+        Raises
+        ------
+        SettingsError
+            If there are not so many.
+        """
+        if not 1 <= count <= len(self.probabilities):
+            raise SettingsError(f"count {count!r}: choose 1 to {len(self.probabilities)} guesses")
         best = np.argsort(-self.probabilities, kind="stable")[:count]
         return [(int(digit), float(self.probabilities[digit])) for digit in best]
 

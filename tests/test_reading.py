@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from errors import SettingsError
 from reading import FoundDigit, Prediction, Reading, Verdict, name_digit, share_sure, sum_up
 
 Box = tuple[int, int, int, int]
@@ -157,3 +158,14 @@ def test_an_answer_is_printed_in_one_line_without_its_arrays() -> None:
     )
     assert repr(mark) == f"FoundDigit(box=(1, 2, 3, 4), prediction={mark.prediction})"
     assert repr(reading) == (r"Reading(text='77\n7', verdict='unsure', reason='why', turn=90)")
+
+
+@pytest.mark.parametrize("count", [-1, 0, 11, 99])
+def test_more_guesses_than_there_are_digits_or_none_are_refused(count: int) -> None:
+    """-1 gave nine of them, and 99 gave ten."""
+    prediction = found(OK).prediction
+
+    with pytest.raises(SettingsError, match=f"count {count}: choose 1 to 10"):
+        prediction.top(count)
+
+    assert len(prediction.top(10)) == 10
