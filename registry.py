@@ -204,6 +204,8 @@ def resolve(
         is_folder = False
     if is_folder:
         raise CheckpointError(f"{path} is a folder; give a checkpoint file in it, or {RETRAIN}")
+    if len(path.parts) > 1:
+        raise ModelNotFoundError(f"{path}: no such file{_suggest(path.name, files)}")
     raise ModelNotFoundError(f"no model {wanted!r} in {folder}{_suggest(wanted, files)}")
 
 

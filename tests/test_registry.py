@@ -452,6 +452,19 @@ def test_a_misspelt_name_gets_a_suggestion_and_the_names_there_are(folder: Path)
     assert str(folder) in message
 
 
+def test_a_path_without_a_file_is_called_that_and_not_a_model_of_the_folder(
+    tmp_path: Path, folder: Path
+) -> None:
+    missing = tmp_path / "runs" / "mnist_cn.pth"
+
+    with pytest.raises(ModelNotFoundError) as caught:
+        resolve(str(missing), folder)
+
+    message = str(caught.value)
+    assert message.startswith(f"{missing}: no such file; did you mean 'mnist_cnn'? there are: best")
+    assert str(folder) not in message
+
+
 def test_of_very_many_names_some_are_told_and_the_rest_counted(folder: Path) -> None:
     content = (folder / "mnist_cnn.pth").read_bytes()
     for number in range(40):
