@@ -270,3 +270,8 @@ def test_an_onnx_file_is_read_with_the_files_that_the_example_names_and_without_
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("2, ")
+
+    several = run(copy, path, digit_png(2), digit_png(5), folder=tmp_path)
+
+    named = [line for line in several.stdout.splitlines() if not line.startswith("Look")]
+    assert [line.split(",")[0] for line in named] == [f"{digit_png(2)}: 2", f"{digit_png(5)}: 5"]
