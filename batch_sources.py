@@ -47,6 +47,7 @@ from folders import (
     count_files,
     count_matches,
     describe_listed,
+    is_pattern,
     read_folder,
     read_glob,
     start_of_glob,
@@ -126,8 +127,7 @@ def _recognise(what: str, recursive: bool) -> Source:
     if what == "-":
         return Source("stdin", "stdin", "-", lambda: read_list(sys.stdin.buffer, Path()))
     where = str(path.absolute()) if glob.has_magic(what) else str(path.resolve())
-    # Path.exists would raise for a pattern below a folder that may not be entered.
-    if glob.has_magic(what) and not os.path.exists(what):  # noqa: PTH110
+    if is_pattern(what):
         return Source(
             "glob",
             "glob",

@@ -74,6 +74,12 @@ def _enter(
         yield here, folders, files
 
 
+def is_pattern(name: str) -> bool:
+    """Whether a name stands for others: it has `*`, `?` or `[`, and nothing has that very name."""
+    # Path.exists would raise for a pattern below a folder that may not be entered.
+    return glob.has_magic(name) and not os.path.exists(name)  # noqa: PTH110
+
+
 def read_glob(pattern: str) -> Iterator[Input]:
     """Stream the files that match a pattern; `**` stands for any number of folders."""
     for path in sorted(_matches(pattern)):

@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from errors import BlankImageError, DigitError, ImageError, SettingsError
+from folders import is_pattern, read_glob
 from model import CLASSES, FORWARD_BATCH, build_for_inference, compute_logits
 from picture import CHANNELS, Picture, PictureSource, open_picture
 from preprocess import Prepared, prepare
@@ -456,7 +457,11 @@ def build_parser() -> argparse.ArgumentParser:
         "  python predict.py --number phone.jpg",
         formatter_class=HelpFormatter,
     )
-    parser.add_argument("pictures", nargs="*", help="PNG, JPEG or any other picture files")
+    parser.add_argument(
+        "pictures",
+        nargs="*",
+        help="PNG, JPEG or any other picture files, or patterns of their names",
+    )
     parser.add_argument(
         "--number", action="store_true", help="each picture shows several digits, maybe in lines"
     )
@@ -488,9 +493,19 @@ def _check(args: argparse.Namespace) -> None:
         raise SettingsError(f"--top {args.top}: choose 1 to {CLASSES} guesses")
 
 
+def _expand(name: str) -> list[str]:
+    """Give the files that a pattern stands for, as not every shell does.
+
+    A name that is none, or that nothing matches, stays, and is missing like any other.
+    """
+    found = [item.file or item.path for item in read_glob(name)] if is_pattern(name) else []
+    return found or [name]
+
+
 def run(args: argparse.Namespace) -> int:
     """Read the pictures and print a table or JSON; 1 if some could not be read."""
     _check(args)
+    args.pictures = [path for name in args.pictures for path in _expand(name)]
     predictor = MNISTPredictor(args.model, device=args.device)
     if args.number:
         return _run_numbers(predictor, args)

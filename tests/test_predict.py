@@ -506,6 +506,43 @@ def test_as_many_guesses_are_printed_as_were_asked_for(
     assert capsys.readouterr().out.count("%") == guesses
 
 
+@pytest.mark.parametrize("words", [[], ["--number"]])
+def test_a_pattern_that_the_shell_has_left_is_expanded(
+    words: list[str],
+    digit_png: DigitFile,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """PowerShell and cmd expand none."""
+    for name in ("own/2/b.png", "own/1/a.png", "own/1/[a].png"):
+        digit_png(7, name=name)
+    monkeypatch.chdir(tmp_path)
+
+    code = main(["own/1/[a].png", "own/*/*.png", "own/**/b*", "--json", *words])
+
+    rows = json.loads(capsys.readouterr().out)
+    found = ["own/1/[a].png", "own/1/[a].png", "own/1/a.png", "own/2/b.png", "own/2/b.png"]
+    assert [Path(row["file"]).as_posix() for row in rows] == found
+    assert code == 0
+
+
+def test_a_pattern_without_a_match_is_missing_like_any_other_file(
+    digit_png: DigitFile,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    digit_png(7, name="own/a.png")
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["own/*.jpg", "own/*.png"]) == 1
+
+    _, missing, read = capsys.readouterr().out.splitlines()
+    assert re.match(r"own/\*\.jpg +- +- +error +own/\*\.jpg: no such file", missing)
+    assert re.match(r"own.a\.png +7", read)
+
+
 def test_an_unknown_model_on_the_command_line_is_one_clear_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
