@@ -385,25 +385,28 @@ def load_checkpoint(
     return load_file(resolve(name, folder, allow_paths=allow_paths))
 
 
-def load_file(path: Path) -> Checkpoint:
+def load_file(path: Path, *, called: Path | None = None) -> Checkpoint:
     """Do what `load_checkpoint` does with exactly this file, whatever other models are called.
 
     Parameters
     ----------
     path : Path
         Never looked up as a name.
+    called : Path, optional
+        What errors call the file, where its own name would tell nobody anything.
 
     Raises
     ------
     CheckpointError
         If there is no such file, or it is not a checkpoint of ours, is damaged, or holds code.
     """
-    content = _read(path)
-    _check_fields(content, path)
+    shown = called or path
+    content = _read(path, shown)
+    _check_fields(content, shown)
     weights = content["model_state_dict"]
     known = content["scaling"]
     scaling = InputScaling(known["mean"], known["std"], known.get("soften", 0.0))
-    model = _blank_model(content["architecture"], scaling, weights, path)
+    model = _blank_model(content["architecture"], scaling, weights, shown)
     model.load_state_dict(weights, assign=True)
     return Checkpoint(
         model=model.eval(),
@@ -421,20 +424,20 @@ def load_file(path: Path) -> Checkpoint:
     )
 
 
-def _read(path: Path) -> Any:
-    """Unpack a file into plain values and tensors, or say what is wrong with it."""
+def _read(path: Path, shown: Path) -> Any:
+    """Unpack a file into plain values and tensors, or say under a name what is wrong with it."""
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise CheckpointError(
-                f"{path} is too large for a checkpoint of ours ({size / 1e6:.0f} MB); "
+                f"{shown} is too large for a checkpoint of ours ({size / 1e6:.0f} MB); "
                 f"choose another file, or {RETRAIN}"
             )
         raw = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+        raise CheckpointError(f"cannot read {shown}: {error.strerror or error}") from error
     if not raw:
-        raise CheckpointError(f"{path} is empty; choose another file, copy it anew, or {RETRAIN}")
+        raise CheckpointError(f"{shown} is empty; choose another file, copy it anew, or {RETRAIN}")
     try:
         # torch.load skips the checksums inside the file, and unpacks to any size.
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
@@ -447,8 +450,8 @@ def _read(path: Path) -> Any:
     # unpickling, key, unicode, struct, runtime errors); for us it is all one case: not our file.
     except Exception as error:
         raise CheckpointError(
-            f"{path} is damaged, or not a network that this program has trained (no code in it was "
-            f"run); choose another file, copy it anew, or {RETRAIN}"
+            f"{shown} is damaged, or not a network that this program has trained (no code in it "
+            f"was run); choose another file, copy it anew, or {RETRAIN}"
         ) from error
 
 

@@ -164,12 +164,8 @@ def add(content: bytes, name: str, folder: Path) -> Checkpoint:
             )
         with atomic_write(target) as temporary:
             temporary.write_bytes(content)
-            try:
-                load_file(temporary)
-            except CheckpointError as error:
-                # The temporary name would tell the sender nothing.
-                text = str(error).replace(str(temporary), target.name)
-                raise CheckpointError(text) from error
+            # The temporary name would tell the sender nothing.
+            load_file(temporary, called=Path(target.name))
     return load_file(target)
 
 
