@@ -60,7 +60,7 @@ TURNS = (0, 90, 180, 270)  # degrees, counter-clockwise
 # A page is turned by itself only if hardly anything can be read as it is and nearly everything
 # after turning. Measured on 40 generated pages, seed 3, in all four positions: upright at least
 # 83 % of digits are read surely, sideways mostly 40 %, and short numbers may read either way.
-UPRIGHT_FROM, TURNED_FROM = 0.75, 0.9  # parts of all marks that are surely digits
+UPRIGHT_FROM, TURNED_FROM = 0.75, 0.9  # parts of all marks that are surely digits or signs
 TURN_FROM, TURN_TO = 6, 200  # digits; fewer say too little, and more would take seconds
 GUESSES = 3  # in a row of the table, the answer included
 ROW = "{name:<{width}}  {digit:>5}  {confidence:>10}  {verdict:<11}  {more}"
@@ -276,8 +276,9 @@ class MNISTPredictor:
             rows.append([FoundDigit(boxes[each], answers[each]) for each in chosen])
             skipped.append(
                 [
-                    FoundDigit(boxes[each], call_mark(answers[each]))
+                    FoundDigit(boxes[each], call_mark(answers[each], is_percent=is_percent))
                     for each in find_skipped(line, chosen)
+                    for is_percent in [line.candidates[each].start in line.percents]
                 ]
             )
         struck = any(line.is_struck for line in lines)

@@ -31,6 +31,8 @@ DIVIDED_FROM = 0.6  # certainty from which a line's ink is surely divided into t
 # A line of so many marks is words, beside lines of numbers, if fewer than two in three are surely
 # digits and more than one in six is surely none. Unsure digits alone are still a number.
 WORDS_FROM, NUMBER_SHARE, WORDS_SHARE = 3, 2 / 3, 1 / 6
+# The reason of a mark that is left out because it is surely a sign.
+PERCENT_SIGN = "this is a percent sign"
 # Two lines side by side, with less white between one and the other downwards, in digit heights,
 # may be one line that was cut in two, as those at 20 degrees and more are.
 STEEP = 0.5
@@ -201,9 +203,10 @@ def name_digit(digit: int | None) -> str:
     return f"{'an' if digit == 8 else 'a'} {digit}"
 
 
-def call_mark(prediction: Prediction) -> Prediction:
+def call_mark(prediction: Prediction, *, is_percent: bool = False) -> Prediction:
     """Say of what was left out beside digits that it is none, whatever it looks like alone."""
-    return replace(prediction, verdict="not a digit", reason="this is too small, or a sign")
+    reason = PERCENT_SIGN if is_percent else "this is too small, or a sign"
+    return replace(prediction, verdict="not a digit", reason=reason)
 
 
 def sum_up(
@@ -282,9 +285,13 @@ def sum_up(
 
 
 def share_sure(reading: Reading) -> float:
-    """Tell which part of all marks in a picture are surely digits."""
+    """Tell which part of all marks in a picture are surely digits or signs.
+
+    A sign that is known shows that the picture stands upright as well as a digit does.
+    """
     marks = len(reading.digits) + len(reading.left_out)
-    return _count_sure(reading.digits) / max(1, marks)
+    signs = sum(mark.prediction.reason == PERCENT_SIGN for mark in reading.left_out)
+    return (_count_sure(reading.digits) + signs) / max(1, marks)
 
 
 def _may_be_one(upper: Sequence[FoundDigit], lower: Sequence[FoundDigit], turn: int) -> bool:

@@ -36,6 +36,7 @@ from pixels import rescale
 from preprocess import Prepared, centre_by_mass, scale_to_box
 from printed import remove_cells, remove_rings, remove_underlines
 from ruling import find_strikes, remove_paper_lines, remove_ruling
+from signs import PERCENT_ODDS
 
 PAGE_SIDE = 1280  # pixels; a page is read at four times the size of a single digit
 SMALLEST_SIDE = 96  # pixels; smaller pictures are enlarged, so that masks have smooth edges
@@ -98,12 +99,15 @@ class Line:
         is too small to be a digit, its cost is infinite.
     skip_costs : tuple of float
         For each piece, from left to right, the cost of taking it for dirt, in nats.
+    percents : frozenset of int, default=empty
+        Which pieces are percent signs.
     is_struck : bool, default=False
         Whether a number in it may be struck out by a line.
     """
 
     candidates: tuple[Candidate, ...]
     skip_costs: tuple[float, ...]
+    percents: frozenset[int] = frozenset()
     is_struck: bool = False
 
 
@@ -207,7 +211,11 @@ def _make_line(pieces: Sequence[Piece], ink: np.ndarray, size: float, place: _Pl
                 prepared = place.prepare(_normalise(group, box, ink), box)
                 cost = _shape_cost(group, box, size) if is_large else math.inf
                 candidates.append(Candidate(start, stop, prepared, cost))
-    return Line(tuple(candidates), tuple(_skip_cost(piece, size) for piece in pieces))
+    skip_costs = tuple(_skip_cost(piece, size) for piece in pieces)
+    percents = frozenset(
+        number for number, piece in enumerate(pieces) if piece.sign_odds >= PERCENT_ODDS
+    )
+    return Line(tuple(candidates), skip_costs, percents)
 
 
 def _union(group: Sequence[Piece]) -> tuple[int, int, int, int]:

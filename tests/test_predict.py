@@ -179,19 +179,31 @@ def test_a_digit_beside_other_marks_is_no_picture_of_one_digit(
     assert "left out" in reading.reason
 
 
-def test_a_percent_sign_is_left_out_and_said_to_be():
-    """Written with a broad pen it was cut into a 9 and a 6: 57% was read as 5796, and surely."""
-    ink, _ = draw_number("57", np.random.default_rng(1), height=60)
+def draw_percentage(number: str, *, pen: int) -> np.ndarray:
+    """Write a number of two digits and a percent sign."""
+    ink, _ = draw_number(number, np.random.default_rng(1), height=60)
     page = np.pad(ink, ((30, 30), (30, 110)))
     right = 40 + ink.shape[1]
     for middle in ((right + 12, 44), (right + 40, 76)):
-        cv2.circle(page, middle, 9, 255, 6)
-    cv2.line(page, (right + 10, 90), (right + 42, 30), 255, 6)
+        cv2.circle(page, middle, 9, 255, pen)
+    cv2.line(page, (right + 10, 90), (right + 42, 30), 255, pen)
+    return 255 - page
 
-    reading = MNISTPredictor().read(255 - page)
+
+def test_a_percent_sign_is_left_out_and_said_to_be():
+    """Written with a broad pen it was cut into a 9 and a 6: 57% was read as 5796, and surely."""
+    reading = MNISTPredictor().read(draw_percentage("57", pen=6))
 
     assert (reading.text, reading.verdict) == ("57", "unsure")
     assert reading.reason == "1 mark beside them left out"
+    assert [mark.prediction.reason for mark in reading.left_out] == ["this is a percent sign"]
+
+
+def test_a_number_with_a_percent_sign_stands_upright():
+    """It was turned by 90 degrees, and its rings read as six 0s in three lines, and surely."""
+    reading = MNISTPredictor().read(draw_percentage("88", pen=3))
+
+    assert (reading.text, reading.turn) == ("88", 0)
 
 
 def test_a_number_that_is_struck_out_is_unsure():

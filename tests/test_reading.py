@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 from errors import SettingsError
-from reading import FoundDigit, Prediction, Reading, Verdict, name_digit, share_sure, sum_up
+from reading import (
+    FoundDigit,
+    Prediction,
+    Reading,
+    Verdict,
+    call_mark,
+    name_digit,
+    share_sure,
+    sum_up,
+)
 
 Box = tuple[int, int, int, int]
 OK: Verdict
@@ -136,6 +145,14 @@ def test_the_sure_digits_are_a_part_of_all_marks(
     reading = Reading((row,) if row else (), tuple(map(found, left_out)), UNSURE, "", 0)
 
     assert share_sure(reading) == share
+
+
+@pytest.mark.parametrize(("is_percent", "share"), [(True, 1.0), (False, 2 / 3)])
+def test_a_known_sign_counts_as_a_sure_digit_does(is_percent: bool, share: float) -> None:
+    mark = found(OK)
+    sign = replace(mark, prediction=call_mark(mark.prediction, is_percent=is_percent))
+
+    assert share_sure(Reading(((mark, mark),), (sign,), UNSURE, "", 0)) == share
 
 
 def test_a_reading_knows_its_least_sure_digit_across_its_lines() -> None:
