@@ -87,6 +87,18 @@ def test_a_slash_stands_between_digits():
     assert odds[2] < -1.5
 
 
+def test_a_7_beside_a_slash_does_not_hide_that_it_leans():
+    """It leans by its shape nearly as far: fractions of two such digits were read, and surely."""
+    seven = [(20, 70), (45, 70), (5, 130)]
+    shapes = [[(x + at, y) for x, y in seven] for at in (50, 250)]
+    marks = [draw(*shapes[0]), draw((158, 142), (186, 61)), draw(*shapes[1])]
+
+    odds = weigh_signs([box for box, _ in marks], [mask for _, mask in marks], size=60)
+
+    assert measure_lean(marks[0][1]) > 15
+    assert odds[1] > 0
+
+
 @pytest.mark.parametrize("slope", [-0.15, 0.15])
 def test_a_line_that_climbs_makes_no_sign_of_a_1(slope: float):
     shapes = [ring(50), ring(110), [(185, 130), (190, 70)], ring(230), ring(290)]
