@@ -40,6 +40,9 @@ LEAST_LEAN, MOST_LEAN = -10.0, 12.0
 LEAN_FACTOR = (0.0, 20.0, 30.0), (0.4, 1.0, 1.3)  # degrees more than they lean; times the reach
 FARTHEST = -0.15, 0.5  # digit heights of reach that count
 BOW, BOW_FROM = 80.0, 0.06  # for each part of its height that a stroke bows beyond this
+# At the ends of a line, where brackets stand, only what bows outwards counts: to the left at the
+# start, to the right at the end. There, so much of it makes the reach count: 1s seldom do both.
+BOW_FACTOR = (0.03, 0.08), (0.0, 1.0)
 PERCENT_ODDS = 10.0  # no digit looks like it
 
 PERCENT_WIDTH = 0.6, 1.25  # of its height
@@ -86,9 +89,12 @@ def weigh_signs(
         if stroke is None or not others:
             continue
         near = others[:NEIGHBOURS]
-        odds[i] = PRIOR + BOW * max(0.0, abs(stroke.bow) - BOW_FROM)
-        if tall[0] < i < tall[-1]:
-            above, below = np.clip(_reach(boxes[i], [boxes[j] for j in near]), *FARTHEST)
+        above, below = np.clip(_reach(boxes[i], [boxes[j] for j in near]), *FARTHEST)
+        bow = stroke.bow if i == tall[0] else -stroke.bow if i == tall[-1] else abs(stroke.bow)
+        odds[i] = PRIOR + BOW * max(0.0, bow - BOW_FROM)
+        if i == tall[-1]:
+            odds[i] += float(np.interp(bow, *BOW_FACTOR) * (ABOVE * above + BELOW * below))
+        elif i > tall[0]:
             leans = np.clip([measure_lean(masks[j]) for j in near], LEAST_LEAN, MOST_LEAN)
             more = stroke.lean - leans.mean()
             odds[i] += float(np.interp(more, *LEAN_FACTOR) * (ABOVE * above + BELOW * below))

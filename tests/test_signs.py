@@ -99,6 +99,30 @@ def test_a_7_beside_a_slash_does_not_hide_that_it_leans():
     assert odds[1] > 0
 
 
+def odds_of_last(*points: Point) -> float:
+    """Weigh a mark that ends a line of two digits, tops at row 70 and feet at row 130."""
+    marks = [draw(*ring(50)), draw(*ring(150)), draw(*points)]
+    return weigh_signs([box for box, _ in marks], [mask for _, mask in marks], size=60)[2]
+
+
+def bow(reach: int, depth: int) -> list[Point]:
+    """Return a stroke that is as far beside its ends as is `depth`, with a digit's ends beyond."""
+    heights = np.linspace(-1, 1, 9)
+    return [(round(260 + depth * (1 - y * y)), round(100 + (30 + reach) * y)) for y in heights]
+
+
+@pytest.mark.parametrize(("reach", "depth"), [(8, 7), (0, 10)], ids=["flat but tall", "low"])
+def test_a_bracket_ends_a_line(reach: int, depth: int):
+    assert odds_of_last(*bow(reach, depth)) > 0
+
+
+@pytest.mark.parametrize(
+    ("reach", "depth"), [(8, 0), (0, 4), (8, -8)], ids=["tall", "bows", "bows to the left"]
+)
+def test_a_1_that_ends_a_line_stays_one(reach: int, depth: int):
+    assert odds_of_last(*bow(reach, depth)) < -1.5
+
+
 @pytest.mark.parametrize("slope", [-0.15, 0.15])
 def test_a_line_that_climbs_makes_no_sign_of_a_1(slope: float):
     shapes = [ring(50), ring(110), [(185, 130), (190, 70)], ring(230), ring(290)]
