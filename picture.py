@@ -81,6 +81,9 @@ _UNIT = np.arange(256, dtype=np.float32) / 255  # what each byte means
 _DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # more than eight bits for each value
 _DEEP_WHITES = (1_023, 4_095, 16_383, 65_535)  # the largest of 10, 12, 14 and 16 bits
 _JUST_ABOVE = 2  # up to this, floats are those of 0..1, gone beyond as when they are resized
+# From this on, floats may be bytes. What ends between the two is mostly in another measure, such as
+# standardised or in percent, and would be a picture that is nearly black.
+_BYTES_FROM = 128
 CHANNELS = (1, 2, 3, 4)  # grey, colour, each without and with transparency
 _PLANES = (1, 3, 4)  # channels that may come first; two grey planes are rather two pictures
 # What turns a picture upright, by how the camera was held (EXIF's orientation).
@@ -135,8 +138,8 @@ def open_picture(source: PictureSource, *, working_side: int = WORKING_SIDE) -> 
         is read from where it stands and left open; or pixels: `(height, width)` grey,
         `(height, width, 1 | 2 | 3 | 4)`, where 2 is grey with transparency, or
         `(1 | 3 | 4, height, width)` as torch has it. Integers count from 0 to 255 (uint16 beyond
-        that: to 65,535; int8: to 127, its largest), floats from 0.0 to 1.0, or to 255 where one is
-        above 2, as bytes in floats are; booleans, and grey integers of 0 and 1 only, are ink or
+        that: to 65,535; int8: to 127, its largest), floats from 0.0 to 1.0, or as bytes do
+        where their largest is 128 or more; booleans, and grey integers of 0 and 1 only, are ink or
         none. Or a `Picture`, which is only reduced.
     working_side : int, default=320
         Pixels to which a longer side is reduced.
@@ -512,7 +515,7 @@ def _array_to_unit(values: np.ndarray) -> np.ndarray:
     if not np.isfinite(values).all():
         raise ImageError("the array holds NaN or infinity; replace them before reading it")
     low, high = float(values.min()), float(values.max())
-    white = _find_white(values, high)
+    white = _find_white(values, low, high)
     if low < 0 or high > white:
         raise ImageError(
             f"the array of {values.dtype} runs from {low:g} to {high:g}, not from 0 to {white:g}; "
@@ -527,18 +530,20 @@ def _advise_scaling(values: np.ndarray, low: float, high: float) -> str:
         return "undo its normalisation first: (a - a.min()) / (a.max() - a.min())"
     if values.dtype.kind == "f" and high <= _JUST_ABOVE:
         return "cut off what is beyond white: a.clip(0, 1)"
+    if values.dtype.kind == "f" and high < _BYTES_FROM:
+        return "divide it by what is white, or by its largest value: a / a.max()"
     white = next((each for each in _DEEP_WHITES if high <= each), high)
     return f"divide it by what is white, probably: a / {white:.0f}"
 
 
-def _find_white(values: np.ndarray, high: float) -> float:
-    """Say which number is white, given the highest of an array.
+def _find_white(values: np.ndarray, low: float, high: float) -> float:
+    """Say which number is white, given the lowest and the highest of an array.
 
     As in files of 16 bits, see `_deep_to_unit`, a range of masks or of bytes tells more than the
     type: many tools keep bytes in 16 bits or in floats. In int8, which ends at 127, there are none.
     """
     is_mask = values.ndim == 2 and high == 1
-    if is_mask or (values.dtype.kind == "f" and not _JUST_ABOVE < high <= 255):
+    if is_mask or (values.dtype.kind == "f" and not (low >= 0 and _BYTES_FROM <= high <= 255)):
         return 1.0
     if values.dtype == np.int8:
         return 127.0

@@ -497,9 +497,11 @@ def _check(args: argparse.Namespace) -> None:
 def _expand(name: str) -> list[str]:
     """Give the files that a pattern stands for, as not every shell does.
 
-    A name that is none, or that nothing matches, stays, and is missing like any other.
+    A name that is none, or that nothing matches, stays, and is missing like any other. Brackets
+    alone are rather a part of the name: `scan[1].png`, if it is missing, is not `scan1.png`.
     """
-    found = [item.file or item.path for item in read_glob(name)] if is_pattern(name) else []
+    may_expand = ("*" in name or "?" in name) and is_pattern(name)
+    found = [item.file or item.path for item in read_glob(name)] if may_expand else []
     return found or [name]
 
 

@@ -249,8 +249,8 @@ def _find_conflicts(reviews: Sequence[Review], folder: Path) -> dict[int, str]:
     """Say of each row, by its line, which other one calls the same picture something else."""
     rows: dict[str, list[Review]] = defaultdict(list)
     for review in reviews:
-        # One file may be written in two ways: a.png, ./a.png, or with its whole path.
-        rows[os.path.abspath(folder / review.path)].append(review)  # noqa: PTH100
+        # One file may be written in several ways: a.png, ./a.png, its whole path, or by a link.
+        rows[os.path.realpath(_locate(review.path, folder))].append(review)
     conflicts = {}
     for same in rows.values():
         firsts: dict[int | None, Review] = {}

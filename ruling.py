@@ -64,8 +64,8 @@ SIDE_LEAN = 0.05  # how far a side may be from a right angle with the lines
 CRUMB = 0.2  # digit heights; what hangs on a side and is smaller means nothing
 # Of a number that is struck out, times its height, wider than two 4s that touch; times the stroke.
 STRUCK_WIDTH, STRUCK_HEIGHT = 1.7, 4
-STRUCK_SPAN, STRUCK_SLOPE = 0.8, 0.2  # of the number's width, 11 degrees: the line through it
-STRUCK_REACH = 0.2  # of the number's height that a digit reaches beyond the line, above and below
+STRUCK_SPAN, STRUCK_SLOPE = 0.9, 0.2  # of the number's width, 11 degrees: the line through it
+STRUCK_REACH = 0.3  # of the number's height that a digit reaches beyond the line, above and below
 WIDEST_DIGIT, SLIM = 1.5, 0.25  # times its height: no digit is as wide, and no 4 as slim
 
 SIDE_IN_STROKES = 0.6  # stroke widths: so thick a side may be, even if the lines are thinner

@@ -199,7 +199,9 @@ BAD_ARRAYS = [
     ("infinity", np.full((28, 28), np.inf), "infinity"),
     ("floats beyond bytes", np.full((28, 28), 256.0), "probably: a / 1023"),
     ("floats just beyond white", np.full((28, 28), 2.0), r"beyond white: a.clip\(0, 1\)"),
-    ("standardised", np.full((28, 28), -0.42), "undo its normalisation"),
+    ("standardised", np.full((28, 28), -0.42), "runs from -0.42 to -0.42, not from 0 to 1; undo"),
+    ("standardised, cut off below", np.full((28, 28), 2.8), r"largest value: a / a.max\(\)"),
+    ("nearly bytes", np.full((28, 28), 127.9), r"largest value: a / a.max\(\)"),
     ("negative integers", np.full((28, 28), -1), "undo its normalisation"),
     ("too large integers", np.full((28, 28), 256), "probably: a / 1023"),
     ("text", np.full((28, 28), "ink"), "uint8 or float32"),
@@ -231,6 +233,8 @@ OUT_OF_RANGE: list[tuple[str, Callable[[np.ndarray], np.ndarray]]] = [
     ("16 bits as floats", lambda grey: grey * 257.0),
     ("32 bits", lambda grey: grey.astype(np.uint32) * 2**24),
     ("beyond white by a little", lambda grey: grey / 254),
+    ("per cent", lambda grey: grey / 2.55),
+    ("levels from 0 to 16", lambda grey: grey / 255 * 16),
 ]
 
 

@@ -539,6 +539,21 @@ def test_a_pattern_that_the_shell_has_left_is_expanded(
     assert code == 0
 
 
+def test_a_missing_name_with_brackets_is_not_answered_by_another_file(
+    digit_png: DigitFile,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Copies are called scan[1].png; scan1.png was read in its place."""
+    digit_png(7, name="scan1.png")
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["scan[1].png"]) == 1
+
+    assert "scan[1].png: no such file" in capsys.readouterr().out
+
+
 def test_a_pattern_without_a_match_is_missing_like_any_other_file(
     digit_png: DigitFile,
     tmp_path: Path,

@@ -387,6 +387,25 @@ def test_rows_that_contradict_each_other_are_named_and_not_taken(
         assert found.startswith(expected)
 
 
+def test_one_picture_is_known_by_other_names_too(
+    store: FeedbackStore,
+    tmp_path: Path,
+    digit_png: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """A link, and a path from where the command runs, passed for other pictures."""
+    digit_png(7, name="seven.png")
+    tables = tmp_path / "tables"
+    tables.mkdir()
+    (tables / "link.png").symlink_to(tmp_path / "seven.png")
+    monkeypatch.chdir(tmp_path)
+    rows = ["../seven.png,7", "seven.png,1", "link.png,2"]
+
+    imported = import_reviews(store, table(tables, "\n".join(["path,label", *rows])))
+
+    assert (imported.added, len(imported.problems)) == (0, 3)
+
+
 def test_each_row_that_cannot_be_taken_is_named(
     store: FeedbackStore, tmp_path: Path, digit_png: Callable[..., Path]
 ):

@@ -374,7 +374,9 @@ def draw_table(mask: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(
-    ("from_column", "down"), [(0, 0.5), (48, 0.97), (48, 0.02)], ids=["ruled", "under", "over"]
+    ("from_column", "down"),
+    [(0, 0.5), (48, 0.97), (48, 0.75), (48, 0.02)],
+    ids=["ruled", "under", "through the feet", "over"],
 )
 def test_a_line_that_runs_on_or_lies_at_the_edge_of_digits_strikes_nothing_out(
     from_column: int, down: float
