@@ -22,6 +22,11 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+
+# `DistributedDataParallel` imports it late, and its functions keep the group that there is by then
+# as their default: its threads would outlive the group, and abort a process that ends (PyTorch
+# 2.12). Imported before there is a group, they keep none.
+import torch.distributed.nn.functional
 from torch import Tensor, nn
 
 from errors import SettingsError

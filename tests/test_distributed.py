@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,16 @@ from utils import PROJECT
 PLAIN = "--model mlp --no-augment --epochs 2 --batch-size 64 --limit 320 --precision fp32"
 # And here everything does.
 VARIED = "--limit 128 --batch-size 64 --precision fp32"
+TASKS = Path("/proc/self/task")
+# Trains, and then tells the threads of PyTorch's communication that are still there.
+TELL_THREADS = f"""
+import sys
+from pathlib import Path
+import train
+code = train.main(sys.argv[1:])
+names = [(task / "comm").read_text() for task in Path({str(TASKS)!r}).iterdir()]
+sys.exit(code or "".join(name for name in names if "gloo" in name) or 0)
+"""
 
 
 def learn_in_two_processes(folder: Path, data: Path, words: str) -> Path:
@@ -41,7 +52,9 @@ def learn_in_two_processes(folder: Path, data: Path, words: str) -> Path:
     return folder / "run"
 
 
-def learn_with_another(folder: Path, data: Path, words: str) -> Path:
+def learn_with_another(
+    folder: Path, data: Path, words: str, other: Sequence[str] = (str(PROJECT / "train.py"),)
+) -> Path:
     """Run train.py here and in a second process, as torchrun would, without its own start."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
@@ -49,18 +62,19 @@ def learn_with_another(folder: Path, data: Path, words: str) -> Path:
     places = _places(folder, data, words)
     with (
         subprocess.Popen(
-            [sys.executable, str(PROJECT / "train.py"), *places],
+            [sys.executable, *other, *places],
+            cwd=PROJECT,
             env=os.environ | meeting | {"RANK": "1", "LOCAL_RANK": "1"},
             stdout=subprocess.PIPE,
             text=True,
-        ) as other,
+        ) as second,
         pytest.MonkeyPatch.context() as patch,
     ):
         for name, value in (meeting | {"RANK": "0", "LOCAL_RANK": "0"}).items():
             patch.setenv(name, value)
         assert train.main(places) == 0
-        assert other.communicate(timeout=150) == ("", None)  # only the first one speaks
-        assert other.returncode == 0
+        assert second.communicate(timeout=150) == ("", None)  # only the first one speaks
+        assert second.returncode == 0
     return folder / "run"
 
 
@@ -96,6 +110,13 @@ def test_a_run_that_stopped_goes_on_with_more_processes(tmp_path: Path, mnist_fo
     lines = (run / "history.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
     assert load_checkpoint(run / "best.pth").architecture == "mnistnet"
+
+
+@pytest.mark.skipif(not TASKS.is_dir(), reason="only Linux tells the names of threads")
+def test_no_thread_outlives_the_team(tmp_path: Path, mnist_folder: Path) -> None:
+    """Such a thread lets go of its tensors when Python is gone, and aborts the process."""
+    words = f"{VARIED} --epochs 1"
+    learn_with_another(tmp_path, mnist_folder, words, other=("-c", TELL_THREADS))
 
 
 def test_several_processes_do_what_is_left_after_the_last_epoch(
