@@ -558,6 +558,45 @@ def photograph(
     return _to_bytes(picture)
 
 
+def lay_on_table(sheet: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Show a sheet as it lies on a table, all of it in the picture.
+
+    Parameters
+    ----------
+    sheet : ndarray of shape (height, width) or (height, width, 3), uint8
+        Grey or RGB, as from `photograph`.
+    rng : numpy.random.Generator
+        Where all choices come from.
+
+    Returns
+    -------
+    ndarray of shape (larger height, larger width, 3), uint8
+        Turned by up to 8 degrees, in a slight perspective, with its shadow on wood or on something
+        of one colour.
+    """
+    height, width = sheet.shape[:2]
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    angle = np.radians(rng.uniform(-8, 8))
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    size = float(np.sqrt(height * width))
+    places = corners @ turn + rng.uniform(-0.03, 0.03, (4, 2)) * size
+    room = rng.uniform(0.08, 0.4, (2, 2)) * size  # before and behind it, across and down
+    places += room[0] - places.min(axis=0)
+    wide, tall = np.ceil(places.max(axis=0) + room[1]).astype(int).tolist()
+    view = cv2.getPerspectiveTransform(corners, places.astype(np.float32))
+    seen = sheet if sheet.ndim == 3 else cv2.cvtColor(sheet, cv2.COLOR_GRAY2RGB)
+    seen = cv2.warpPerspective(seen, view, (wide, tall), flags=cv2.INTER_AREA).astype(np.float32)
+    cover = cv2.warpPerspective(np.ones((height, width), np.float32), view, (wide, tall))[..., None]
+
+    colour = _hue(rng, rng.uniform(0.0, 0.6), rng.uniform(0.1, 0.75))
+    planks = rng.normal(0, rng.uniform(0.0, 0.12), (int(rng.integers(8, 30)), 3))
+    grain = cv2.resize(planks, (wide, tall), interpolation=cv2.INTER_CUBIC)
+    fall = (np.roll(cover[..., 0], round(0.02 * size), axis=(0, 1)), (0, 0), 0.03 * size)
+    shadow = 1 - rng.uniform(0.0, 0.5) * cv2.GaussianBlur(*fall)
+    table = colour * ((1 + grain) * shadow)[..., None]
+    return _to_bytes((seen / 255 + (1 - cover) * table).astype(np.float32))
+
+
 def _amount(rng: np.random.Generator, strength: float) -> float:
     """Choose how strong one effect is: 0.3 to 1.0 at full strength."""
     return float(min(1.0, strength) * rng.uniform(0.3, 1.0))

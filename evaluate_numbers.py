@@ -8,6 +8,7 @@ a number counts if nothing has to be changed.
     $ python evaluate_numbers.py
     $ python evaluate_numbers.py --rows 100 --strength 1.0
     $ python evaluate_numbers.py --gap -0.05          # neighbours touch and overlap
+    $ python evaluate_numbers.py --on-table           # notes, with the table around them
     $ python evaluate_numbers.py numbers.csv          # columns path and label; "/" between lines
 """
 
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from degrade import photograph
+from degrade import lay_on_table, photograph
 from errors import DataFormatError, DataNotFoundError, ImageError, SettingsError
 from labels import find_columns, read_number
 from measures import Share
@@ -37,6 +38,7 @@ from utils import MAX_SEED, HelpFormatter, one_line, report_errors
 MAX_ROWS = 1_000_000
 MOST_DIGITS = 12  # in a generated row; rows of each length from 1 on come equally often
 HEIGHTS = (36, 112)  # pixels; of a generated digit
+MARGINS = (0.4, 2.0)  # of a digit's height; around the number on a note
 STRENGTH = 0.7  # of what `degrade.photograph` does
 ROWS, SEED = 200, 0
 # What may be said of generated rows; None leaves it to what is above.
@@ -80,7 +82,12 @@ def count_changes(answer: str, truth: str) -> int:
 
 
 def make_rows(
-    count: int, *, seed: int = SEED, strength: float = STRENGTH, gap: float | None = None
+    count: int,
+    *,
+    seed: int = SEED,
+    strength: float = STRENGTH,
+    gap: float | None = None,
+    on_table: bool = False,
 ) -> Iterator[tuple[str, str, np.ndarray]]:
     """Write and photograph rows of digits.
 
@@ -93,6 +100,8 @@ def make_rows(
         How bad the photographs are; see `degrade.photograph`.
     gap : float, optional
         Mean distance between digits; see `strokes.draw_number`.
+    on_table : bool, default=False
+        Whether each stands on a note of its own, with the table around it.
 
     Yields
     ------
@@ -103,8 +112,14 @@ def make_rows(
     for number in range(count):
         rng = np.random.default_rng([seed, number])
         digits = "".join(map(str, rng.integers(0, 10, 1 + number % MOST_DIGITS)))
-        ink, _ = draw_number(digits, rng, height=int(rng.integers(*HEIGHTS)), gap=gap)
+        height = int(rng.integers(*HEIGHTS))
+        ink, _ = draw_number(digits, rng, height=height, gap=gap)
+        if on_table:
+            margins = (height * rng.uniform(*MARGINS, (2, 2))).astype(int).tolist()
+            ink = np.pad(ink, margins)
         picture = photograph(ink, rng, strength=strength, keep_layout=True)
+        if on_table:
+            picture = lay_on_table(picture, rng)
         yield f"row {number}", digits, picture
 
 
@@ -214,6 +229,7 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"how bad the photographs are, 0 to 1 (default: {STRENGTH})")
     # fmt: on
     add("--gap", type=float, help="mean gap in digit heights; by default 0.08 to 0.6, at random")
+    add("--on-table", action="store_true", help="numbers on notes, with the table around them")
     add("--model", default="best", help="name in models/, or a checkpoint's path")
     add("--device", default="auto", help="auto, cpu, cuda or mps")
     add("--json", action="store_true", help="print JSON instead of a table")
@@ -231,13 +247,17 @@ def run(args: argparse.Namespace) -> int:
             )
         if not least <= value <= most:
             raise SettingsError(f"--{flag} {value:g}: choose {least} to {most:,}")
+    if args.table and args.on_table:
+        raise SettingsError(
+            f"--on-table is for rows that are generated: leave it out, or the table {args.table}"
+        )
     pictures: Iterator[tuple[str, str, PictureSource]]
     if args.table:
         table = load_table(args.table)
         count, pictures = len(table), iter(table)
     else:
         count = asked.pop("rows", ROWS)
-        pictures = iter(make_rows(count, **asked))
+        pictures = iter(make_rows(count, on_table=args.on_table, **asked))
     predictor = MNISTPredictor(args.model, device=args.device)
     outcomes = [
         judge(predictor, *picture)

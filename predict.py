@@ -23,30 +23,36 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, overload
 
+import cv2
 import numpy as np
 import torch
 
 from errors import BlankImageError, DigitError, ImageError, SettingsError
 from folders import is_pattern, read_glob
+from ink import to_grey
 from model import CLASSES, FORWARD_BATCH, build_for_inference, compute_logits
 from picture import CHANNELS, Picture, PictureSource, open_picture
 from preprocess import Prepared, prepare
 from reading import (
+    NUMBER_SHARE,
     SEVERAL,
     FoundDigit,
     Prediction,
     Reading,
     Verdict,
     call_mark,
+    move_boxes,
     name_digit,
     share_sure,
     sum_up,
 )
 from registry import MODELS_DIR, Checkpoint, load_checkpoint
 from segment import PAGE_SIDE, choose_candidates, find_lines, find_skipped, measure_certainty
+from sheet import find_page, straighten
 from utils import HelpFormatter, one_line, pick_device, report_errors
 
 # Doubt (see `measure_doubt`) above which a picture gets these verdicts, where a checkpoint carries
@@ -62,6 +68,7 @@ TURNS = (0, 90, 180, 270)  # degrees, counter-clockwise
 # 83 % of digits are read surely, sideways mostly 40 %, and short numbers may read either way.
 UPRIGHT_FROM, TURNED_FROM = 0.75, 0.9  # parts of all marks that are surely digits or signs
 TURN_FROM, TURN_TO = 6, 200  # digits; fewer say too little, and more would take seconds
+PAGE_EDGE = 0.03  # of the longer side of a picture, to either side: there lies a page's edge
 GUESSES = 3  # in a row of the table, the answer included
 ROW = "{name:<{width}}  {digit:>5}  {confidence:>10}  {verdict:<11}  {more}"
 
@@ -209,16 +216,41 @@ class MNISTPredictor:
         if turn != "auto" and turn not in TURNS:
             raise SettingsError(f"cannot turn by {turn!r}: choose auto, 0, 90, 180 or 270")
         picture = open_picture(source, working_side=PAGE_SIDE)
-        if turn != "auto":
-            return self._read_turned(picture, turn) if turn else self._read_upright(picture)
-        upright = self._read_upright(picture)
-        marks = len(upright.digits) + len(upright.left_out)
-        if share_sure(upright) >= UPRIGHT_FROM or marks > TURN_TO:
-            return upright
-        turned = [self._try_turned(picture, each) for each in TURNS[1:]]
-        best = max((reading for reading in turned if reading), key=share_sure, default=upright)
+        first, page = self._read_on_page(picture, 0 if turn == "auto" else turn)
+        reading = self._turn_if_better(page.picture, first) if turn == "auto" else first
+        return page.place(reading, picture)
+
+    def _turn_if_better(self, picture: Picture, first: Reading) -> Reading:
+        """Read a picture in other positions, if its reading in the first makes no sense."""
+        marks = len(first.digits) + len(first.left_out)
+        if share_sure(first) >= UPRIGHT_FROM or marks > TURN_TO:
+            return first
+        turned = [self._try(picture, each) for each in TURNS[1:]]
+        best = max((reading for reading in turned if reading), key=share_sure, default=first)
         makes_sense = share_sure(best) >= TURNED_FROM and len(best.digits) >= TURN_FROM
-        return best if makes_sense else upright
+        return best if makes_sense else first
+
+    def _read_on_page(self, picture: Picture, turn: int) -> tuple[Reading, _Page]:
+        """Read what is written on a page in the picture, or all of the picture; and give that.
+
+        The edge of a page, and the grain of the table that it lies on, look like digits.
+        """
+        everything = _Page(picture)
+        sheet = find_page(to_grey(picture.pixels))
+        if sheet is None:
+            return self._read_at(picture, turn), everything
+        page = _Page.cut_out(picture, sheet)
+        reading = self._try(page.picture, turn)
+        if reading is None:
+            return self._read_at(picture, turn), everything
+        whole = self._try(picture, turn)
+        if whole is None or _is_on_page(reading, whole, sheet, picture):
+            return reading, page
+        return whole, everything
+
+    def _read_at(self, picture: Picture, turn: int) -> Reading:
+        """Read a picture in one position."""
+        return self._read_turned(picture, turn) if turn else self._read_upright(picture)
 
     def _read_upright(self, picture: Picture) -> Reading:
         """Read the digits of a picture as it is; a single one as `predict` reads it.
@@ -253,15 +285,15 @@ class MNISTPredictor:
         found = FoundDigit((int(left * across), int(top * down), *end), prediction)
         return Reading(((found,),), (), prediction.verdict, prediction.reason, 0)
 
-    def _try_turned(self, picture: Picture, turn: int) -> Reading | None:
-        """Read a picture in another position, in which there may be nothing to read."""
+    def _try(self, picture: Picture, turn: int) -> Reading | None:
+        """Read a picture in a position in which there may be nothing to read."""
         try:
-            return self._read_turned(picture, turn)
+            return self._read_at(picture, turn)
         except ImageError:
             return None
 
     def _read_turned(self, picture: Picture, turn: int) -> Reading:
-        """Read the digits of a picture in one position."""
+        """Read the digits of a picture, line by line."""
         lines = find_lines(picture, turn=turn)
         prepared = [candidate.prepared for line in lines for candidate in line.candidates]
         predictions = iter(self.predict_prepared(prepared))
@@ -369,6 +401,59 @@ def _is_all(alone: Reading, reading: Reading) -> bool:
         for mark in (*reading.digits, *reading.left_out)
     ]
     return all(left <= x <= right and top <= y <= bottom for x, y in middles)
+
+
+@dataclass(frozen=True)
+class _Page:
+    """What is read of a picture: a page in it, or all of it.
+
+    Attributes
+    ----------
+    picture : Picture
+    view : ndarray of shape (3, 3), float64, optional
+        Takes places in it to those in the picture as it came, see `sheet.straighten`; None if they
+        are the same.
+    """
+
+    picture: Picture
+    view: np.ndarray | None = None
+
+    @classmethod
+    def cut_out(cls, picture: Picture, sheet: np.ndarray) -> _Page:
+        """Cut out a sheet, given as a mask of the picture's pixels."""
+        pixels, view = straighten(picture.pixels, sheet)
+        height, width = sheet.shape
+        scale = np.array([[picture.width / width], [picture.height / height], [1.0]])
+        return cls(Picture(pixels, pixels.shape[1], pixels.shape[0]), scale * view)
+
+    def place(self, reading: Reading, whole: Picture) -> Reading:
+        """Give a reading of the page with boxes in the whole picture."""
+        if self.view is None:
+            return reading
+        return move_boxes(reading, self.view, whole.width, whole.height)
+
+
+def _is_on_page(reading: Reading, whole: Reading, page: np.ndarray, picture: Picture) -> bool:
+    """Whether what a page alone says is right, rather than what the whole picture says.
+
+    It is not where the whole picture says the same, nor where that makes sense with more digits: a
+    form has fields of another colour. What stands on the edge of the page is the edge.
+    """
+    if whole.verdict == "ok" and whole.text == reading.text:
+        return False
+    width = 2 * max(1, round(PAGE_EDGE * max(page.shape))) + 1
+    edge = cv2.morphologyEx(page, cv2.MORPH_GRADIENT, np.ones((width, width), np.uint8))
+    down, across = page.shape[0] / picture.height, page.shape[1] / picture.width
+    sure = [digit.box for digit in whole.digits if digit.prediction.verdict == "ok"]
+    off_edge = sum(
+        not edge[
+            min(page.shape[0] - 1, int((top + bottom) / 2 * down)),
+            min(page.shape[1] - 1, int((left + right) / 2 * across)),
+        ]
+        for left, top, right, bottom in sure
+    )
+    on_page = sum(digit.prediction.verdict == "ok" for digit in reading.digits)
+    return not (off_edge > on_page and share_sure(whole) >= NUMBER_SHARE)
 
 
 def measure_doubt(probabilities: np.ndarray) -> np.ndarray:

@@ -284,6 +284,34 @@ def sum_up(
     return Reading(tuple(numbers), tuple(left_out), verdict, "; ".join(reasons), turn)
 
 
+def move_boxes(reading: Reading, view: np.ndarray, width: int, height: int) -> Reading:
+    """Tell where the marks are in the picture that another one was cut out of, and straightened.
+
+    Parameters
+    ----------
+    reading : Reading
+        Of what was cut out.
+    view : ndarray of shape (3, 3), float64
+        Takes a place (x, y, 1) in there to (x, y, 1) in the picture, but for a common factor.
+    width, height : int
+        Of the picture, in pixels; no box goes beyond.
+    """
+
+    def move(mark: FoundDigit) -> FoundDigit:
+        left, top, right, bottom = mark.box
+        corners = np.array([(x, y, 1) for x in (left, right) for y in (top, bottom)]) @ view.T
+        corners = corners[:, :2] / corners[:, 2:]
+        low = np.clip(np.floor(corners.min(axis=0)), 0, (width, height)).astype(int).tolist()
+        high = np.clip(np.ceil(corners.max(axis=0)), 0, (width, height)).astype(int).tolist()
+        return replace(mark, box=(low[0], low[1], high[0], high[1]))
+
+    return replace(
+        reading,
+        rows=tuple(tuple(map(move, row)) for row in reading.rows),
+        left_out=tuple(map(move, reading.left_out)),
+    )
+
+
 def share_sure(reading: Reading) -> float:
     """Tell which part of all marks in a picture are surely digits or signs.
 

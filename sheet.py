@@ -1,7 +1,8 @@
 """Find the sheet that somebody has written on, where a picture shows more than the sheet.
 
     grey plane -> levels that divide it -> compact regions with sharp edges, brighter or darker
-               -> the smallest with something like a digit in it -> that alone, its ground continued
+        one digit: the smallest with something like it -> that alone, its ground continued
+        a number:  the largest that is unlike all around it -> that alone, turned level
 
 A note on a table, a page whose edge is in the picture, a label, a button, a ring around a digit:
 what lies outside is not the ground that the digit stands on, and its edge is no ink.
@@ -9,6 +10,10 @@ what lies outside is not the ground that the digit stands on, and its edge is no
     >>> sheet = find_sheet(grey)
     >>> if sheet is not None:
     ...     pixels, (left, top) = cut_out(pixels, sheet)
+
+    >>> page = find_page(grey)
+    >>> if page is not None:
+    ...     pixels, view = straighten(pixels, page)
 """
 
 from __future__ import annotations
@@ -37,6 +42,18 @@ SOLID, SLIM = 0.72, 0.36  # of its convex hull; width over length
 ROOM = 4.0  # times half of its width: from the middle of a slim mark to the edge of the sheet
 DIRT = 0.35  # of the mark's ink: so much may hang on the edge of the sheet
 
+# The sheet of a number, see `find_page`.
+# The edge of a shadow divides a picture, and so cuts off two or three sides of what lies beyond.
+MOST_CUT = 2  # sides of a page, that are outside the picture
+BENT = 0.3  # the deviation of the edge that is to be seen, across over along its longest extent
+LEAST_PAGE = 0.1  # of the picture; a smaller one may be a digit whose loops are filled
+NARROW_PAGE = 24  # pixels of the copy; strips are too narrow to tell their edge from their middle
+NEAR_EDGE, FAR_FROM_EDGE = 3, 6  # pixels of the copy; so far out a page is told from its ground
+UNLIKE = 16  # of 255 levels, by which a page differs from what lies around it
+ALIKE = 0.15  # of a page's edge, on which it may be less
+
+STRAIGHT = 0.03  # of a sheet's outline; so far it may stray from the lines between its corners
+
 MARGIN = 0.02  # of the longer side, that is cut off along the edge of a sheet, where it is blurred
 GROUND_SIDE, GROUND_BLUR = 24, 4.0  # pixels of the copy that tells how the ground goes on
 
@@ -55,23 +72,66 @@ def find_sheet(grey: np.ndarray) -> np.ndarray | None:
     ndarray of shape (height, width), uint8, 0 or 1, or None
         1 on the sheet. None if there is none, or several beside each other.
     """
-    small = shrink(grey, SIDE)
-    low, high = float(small.min()), float(small.max())
-    if high <= low:
-        return None
-    levels = np.rint((small - low) * (255 / (high - low))).astype(np.uint8)
-    sheets = [sheet for region in _divide(levels) for sheet in _find_compact(region)]
-    brightness = levels.astype(np.float32)
-    written = [
-        each for each in sheets if _is_sharp(each, brightness) and _is_written_on(each, brightness)
-    ]
+    levels, sheets = _find_all(grey)
+    written = [each for each in sheets if _is_written_on(each, levels)]
     if not written:
         return None
     best = min(written, key=np.count_nonzero)
-    for other in written:
-        if not (other & best).any() and other.sum() < SIMILAR * best.sum():
-            return None
-    return cv2.resize(best, grey.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return None if _has_like(best, written) else _enlarge(best, grey.shape)
+
+
+def find_page(grey: np.ndarray) -> np.ndarray | None:
+    """Find the largest sheet that differs from what lies around it, whatever is written there.
+
+    A frame that was drawn around a number has the same paper on both sides, and is none.
+
+    Parameters
+    ----------
+    grey : ndarray of shape (height, width), float32
+
+    Returns
+    -------
+    ndarray of shape (height, width), uint8, 0 or 1, or None
+        1 on the page. None if there is none, or several beside each other.
+    """
+    levels, sheets = _find_all(grey)
+    pages = [
+        each
+        for each in sheets
+        if each.mean() >= LEAST_PAGE
+        and min(cv2.boundingRect(each)[2:]) >= NARROW_PAGE
+        and _is_enclosed(each)
+        and _is_unlike_around(each, levels)
+    ]
+    if not pages:
+        return None
+    best = max(pages, key=np.count_nonzero)
+    return None if _has_like(best, pages) else _enlarge(best, grey.shape)
+
+
+def _find_all(grey: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Give a small copy of a picture, from 0 to 255, and all sheets in it, one in another, too."""
+    small = shrink(grey, SIDE)
+    low, high = float(small.min()), float(small.max())
+    if high <= low:
+        return small, []
+    levels = np.rint((small - low) * (255 / (high - low))).astype(np.uint8)
+    sheets = [sheet for region in _divide(levels) for sheet in _find_compact(region)]
+    brightness = levels.astype(np.float32)
+    return brightness, [each for each in sheets if _is_sharp(each, brightness)]
+
+
+def _has_like(sheet: np.ndarray, sheets: list[np.ndarray]) -> bool:
+    """Whether another one, not much larger or smaller, lies beside a sheet."""
+    own = sheet.sum()
+    return any(
+        not (other & sheet).any() and 1 / SIMILAR < other.sum() / own < SIMILAR for other in sheets
+    )
+
+
+def _enlarge(sheet: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Bring a sheet from the small copy to the size of its picture."""
+    return cv2.resize(sheet, shape[::-1], interpolation=cv2.INTER_NEAREST)
 
 
 def cut_out(pixels: np.ndarray, sheet: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
@@ -88,13 +148,66 @@ def cut_out(pixels: np.ndarray, sheet: np.ndarray) -> tuple[np.ndarray, tuple[in
     left, top : int
         Where they lay in the picture.
     """
-    reach = max(1, round(MARGIN * max(sheet.shape)))
-    inner = _erode(sheet, reach)
+    inner = _take_off_edge(sheet)
     left, top, wide, tall = cv2.boundingRect(inner)
     place = slice(top, top + tall), slice(left, left + wide)
-    inside, cut = inner[place] > 0, np.ascontiguousarray(pixels[place])
-    planes = [np.where(inside, each, _continue_ground(each, inside)) for each in cv2.split(cut)]
-    return cv2.merge(planes).astype(np.float32).reshape(cut.shape), (left, top)
+    return _make_ground(np.ascontiguousarray(pixels[place]), inner[place] > 0), (left, top)
+
+
+def straighten(pixels: np.ndarray, sheet: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a sheet out of its picture, level and as if it had been photographed from above.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (height, width) or (height, width, 3), float32
+    sheet : ndarray of shape (height, width), uint8, 0 or 1
+
+    Returns
+    -------
+    pixels : ndarray, float32
+        Turned by less than 45 degrees. Around a sheet that has not four corners lies its ground.
+    view : ndarray of shape (3, 3), float64
+        Takes a place (x, y, 1) in there to (x, y, 1) in the picture, but for a common factor.
+    """
+    inner = _take_off_edge(sheet)
+    corners = _find_corners(inner)
+    sides = np.linalg.norm(np.roll(corners, -1, axis=0) - corners, axis=1)
+    wide, tall = (max(1, round(float(sides[n::2].max()))) for n in (0, 1))
+    rectangle = np.array([[0, 0], [wide, 0], [wide, tall], [0, tall]], np.float32)
+    view = cv2.getPerspectiveTransform(rectangle, corners)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    ground = _make_ground(pixels, inner > 0)
+    border = cv2.BORDER_REPLICATE
+    return cv2.warpPerspective(ground, view, (wide, tall), flags=flags, borderMode=border), view
+
+
+def _find_corners(sheet: np.ndarray) -> np.ndarray:
+    """Give the corners of a sheet, or of the rectangle around it, clockwise from the upper left."""
+    hull = cv2.convexHull(cv2.findNonZero(sheet))
+    four = cv2.approxPolyDP(hull, STRAIGHT * cv2.arcLength(hull, closed=True), closed=True)
+    is_whole = not any(side.any() for side in (sheet[0], sheet[-1], sheet[:, 0], sheet[:, -1]))
+    if is_whole and len(four) == 4 and cv2.contourArea(four) > COMPACT * cv2.contourArea(hull):
+        found = four[:, 0]
+    else:
+        found = cv2.boxPoints(cv2.minAreaRect(hull))
+    corners = found.astype(np.float32)
+    around = corners - corners.mean(axis=0)
+    corners = corners[np.argsort(np.arctan2(around[:, 1], around[:, 0]))]
+    # The upper side is the one that leads to the right, and not down or up.
+    ways = np.roll(corners, -1, axis=0) - corners
+    slopes = ways[:, 0] / np.maximum(np.linalg.norm(ways, axis=1), 1e-6)
+    return np.roll(corners, -int(slopes.argmax()), axis=0)
+
+
+def _take_off_edge(sheet: np.ndarray) -> np.ndarray:
+    """Take off a sheet's edge, where it is blurred."""
+    return _erode(sheet, max(1, round(MARGIN * max(sheet.shape))))
+
+
+def _make_ground(pixels: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Make ground of all that is not inside."""
+    planes = [np.where(inside, each, _continue_ground(each, inside)) for each in cv2.split(pixels)]
+    return cv2.merge(planes).astype(np.float32).reshape(pixels.shape)
 
 
 def _continue_ground(plane: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -161,6 +274,38 @@ def _is_sharp(sheet: np.ndarray, levels: np.ndarray) -> bool:
     around = median(levels[outside])
     step = abs(around - median(levels[inside]))
     return bool(step > max(LEAST_STEP, SHARP * abs(around - median(levels[middle > 0]))))
+
+
+def _is_enclosed(sheet: np.ndarray) -> bool:
+    """Tell the edge of a sheet from that of a shadow: it goes around, or bends at least once."""
+    cut = sum(side.any() for side in (sheet[0], sheet[-1], sheet[:, 0], sheet[:, -1]))
+    points = np.argwhere(_erode(sheet, 1) < sheet)
+    if cut > MOST_CUT or len(points) < 3:
+        return False
+    across, along = np.linalg.eigvalsh(np.cov(points.T))
+    return bool(across > BENT**2 * along)
+
+
+def _is_unlike_around(sheet: np.ndarray, levels: np.ndarray) -> bool:
+    """Tell a sheet from what a frame encloses: nearly everywhere its edge is a step.
+
+    Both what lies near the edge and the whole sheet must differ from what lies outside, beyond the
+    line of a frame: the one is right where light changes, the other where the line is broad.
+    """
+    inside = (_erode(sheet, NEAR_EDGE) > _erode(sheet, FAR_FROM_EDGE)).astype(np.float32)
+    near, far = (cv2.dilate(sheet, _KERNEL, iterations=n) for n in (NEAR_EDGE, FAR_FROM_EDGE))
+    share, some = (
+        cv2.GaussianBlur(each, (0, 0), FAR_FROM_EDGE - NEAR_EDGE + 1)
+        for each in (inside, inside * levels)
+    )
+    outside = (far > near) & (share > 1e-3)
+    middle = _erode(sheet, NEAR_EDGE) > 0
+    if not (outside.any() and middle.any()):
+        return False
+    steps = some[outside] / share[outside] - levels[outside]
+    sign = 1 if median(steps) > 0 else -1
+    steps = np.minimum(sign * steps, sign * (median(levels[middle]) - levels[outside]))
+    return bool(np.quantile(steps, ALIKE) > UNLIKE)
 
 
 def _is_written_on(sheet: np.ndarray, levels: np.ndarray) -> bool:

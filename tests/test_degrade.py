@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from degrade import EFFECTS, photograph
+from degrade import EFFECTS, lay_on_table, photograph
 from errors import SettingsError
 
 
@@ -131,3 +131,20 @@ def test_a_blank_sheet_can_be_photographed():
 def test_an_effect_that_cannot_be_had_is_refused(ink, options, hint):
     with pytest.raises(SettingsError, match=hint):
         photograph(ink, np.random.default_rng(0), **options)
+
+
+@pytest.mark.parametrize("shape", [(40, 200), (90, 60, 3)])
+def test_a_sheet_on_a_table_is_all_in_the_picture_and_nothing_else_is_white(shape):
+    sheet = np.full(shape, 255, np.uint8)
+
+    for seed in range(8):
+        picture = lay_on_table(sheet, np.random.default_rng(seed))
+
+        assert picture.dtype == np.uint8
+        assert picture.shape[2] == 3
+        rim = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
+        assert rim.min(axis=1).max() < 240
+        white = (picture.min(axis=2) > 250).sum()
+        assert white == pytest.approx(shape[0] * shape[1], rel=0.15)
+        again = lay_on_table(sheet, np.random.default_rng(seed))
+        assert np.array_equal(picture, again)

@@ -53,6 +53,16 @@ def test_the_same_seed_makes_the_same_rows_whatever_the_count():
     assert [digits for _, digits, _ in other] != [digits for _, digits, _ in short]
 
 
+def test_rows_on_a_table_show_the_same_digits_on_larger_pictures():
+    plain, laid = (list(make_rows(3, seed=5, on_table=flag)) for flag in (False, True))
+
+    assert [row[:2] for row in laid] == [row[:2] for row in plain]
+    for (*_, alone), (*_, picture) in zip(plain, laid, strict=True):
+        assert picture.shape[0] > alone.shape[0]
+        assert picture.shape[1] > alone.shape[1]
+        assert picture.shape[2] == 3
+
+
 @pytest.mark.parametrize("header", ["path,label,note", "file,label,note", "Image, Target ,x"])
 def test_a_table_gives_names_labels_and_places(tmp_path: Path, header: str):
     """`path,label` is what examples/make_samples.py writes, and what a batch reads."""
@@ -214,17 +224,17 @@ def test_settings_out_of_range_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("flag", "value"), [("--rows", "200"), ("--seed", "0"), ("--strength", "0.7"), ("--gap", "0")]
+    "words", ["--rows 200", "--seed 0", "--strength 0.7", "--gap 0", "--on-table"]
 )
 def test_what_is_said_of_generated_rows_is_refused_beside_a_table(
-    flag: str, value: str, capsys: pytest.CaptureFixture[str]
+    words: str, capsys: pytest.CaptureFixture[str]
 ):
     """`numbers.csv --rows 3` read the whole table, and said nothing of it."""
-    code = main(["numbers.csv", flag, value])
+    code = main(["numbers.csv", *words.split()])
 
     said = capsys.readouterr().err
     assert code == 2
-    assert said.startswith(f"error: {flag} ")
+    assert said.startswith(f"error: {words.split()[0]} ")
     assert "numbers.csv" in said
 
 

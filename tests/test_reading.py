@@ -15,6 +15,7 @@ from reading import (
     Reading,
     Verdict,
     call_mark,
+    move_boxes,
     name_digit,
     share_sure,
     sum_up,
@@ -186,3 +187,14 @@ def test_more_guesses_than_there_are_digits_or_none_are_refused(count: int) -> N
         prediction.top(count)
 
     assert len(prediction.top(10)) == 10
+
+
+def test_boxes_are_moved_into_the_picture_that_a_page_was_cut_out_of() -> None:
+    reading = Reading(((found(OK),),), (replace(found(NONE), box=(0, 0, 40, 10)),), "ok", "", 0)
+    quarter = np.array([[0, -2, 60], [2, 0, 5], [0, 0, 2]], float)  # turned, and in half the size
+
+    moved = move_boxes(reading, quarter, 100, 30)
+
+    assert moved.digits[0].box == (26, 3, 28, 6)
+    assert moved.left_out[0].box == (20, 2, 30, 30)  # not below the picture's lower edge
+    assert (moved.text, moved.verdict) == (reading.text, "ok")

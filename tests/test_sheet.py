@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pen import Hand
-from sheet import cut_out, find_sheet
-from strokes import draw_digit
+from sheet import cut_out, find_page, find_sheet, straighten
+from strokes import draw_digit, draw_number
 
 Box = tuple[int, int, int, int]
 
@@ -85,6 +85,83 @@ NO_SHEETS = {
 @pytest.mark.parametrize("picture", NO_SHEETS.values(), ids=NO_SHEETS)
 def test_where_nobody_has_written_on_one_sheet_there_is_none(picture: np.ndarray):
     assert find_sheet(picture) is None
+
+
+def write_number(digits: str = "27403") -> np.ndarray:
+    """Write a number dark on white, 0.0 to 1.0, with a margin."""
+    ink, _ = draw_number(digits, np.random.default_rng(4), height=30)
+    return 1 - cv2.copyMakeBorder(ink, 30, 40, 30, 30, cv2.BORDER_CONSTANT) / np.float32(255)
+
+
+@pytest.mark.parametrize(
+    "place", [(40, 80), (0, 80), (0, 0)], ids=["whole", "one side cut off", "two sides cut off"]
+)
+@pytest.mark.parametrize("table", [0.0, 0.35, 0.85])
+def test_the_page_is_found_that_a_number_stands_on(table: float, place: tuple[int, int]):
+    sheet, (left, top) = write_number(), place
+
+    found = find_page(lay(sheet, table=table, left=left, top=top))
+
+    assert found is not None
+    ends = left + sheet.shape[1], top + sheet.shape[0]
+    assert box_of(found) == pytest.approx((left, top, *ends), abs=6)
+
+
+def framed(width: int) -> np.ndarray:
+    """Draw a frame around a number with the pen that wrote it, or a broader one."""
+    picture = lay(write_number(), table=1.0)
+    return cv2.rectangle(picture, (56, 76), (280, 190), 0.1, width)
+
+
+def shaded(*edge: tuple[int, int]) -> np.ndarray:
+    """Lay a shadow with a sharp edge over what is on one side of a line through the picture."""
+    light = cv2.fillPoly(np.ones((300, 320), np.float32), [np.array(edge)], 0.5)
+    return lay(write_number(), table=1.0) * cv2.GaussianBlur(light, (0, 0), 2)
+
+
+NO_PAGES = {
+    "a number that fills its picture": write_number(),
+    "a number on a large page": lay(write_number(), table=1.0),
+    "a frame": framed(3),
+    "a broad frame": framed(9),
+    "a shadow over one side": shaded((0, 0), (150, 0), (180, 300), (0, 300)),
+    "a shadow over a corner": shaded((0, 60), (240, 300), (0, 300)),
+    "a stripe of shadow": shaded((0, 0), (110, 0), (320, 200), (320, 300), (210, 300), (0, 100)),
+    "two notes": np.hstack([lay(write_number("27"), table=0.3)] * 2),
+    "a blot": cv2.circle(lay(write_number(), table=1.0), (110, 245), 42, 0.1, -1),
+    "a narrow strip": lay(write_number()[28:60], table=0.3)[60:120],
+    "nothing": np.full((50, 60), 0.5, np.float32),
+    "one pixel": np.zeros((1, 1), np.float32),
+}
+
+
+@pytest.mark.parametrize("picture", NO_PAGES.values(), ids=NO_PAGES)
+def test_where_no_page_differs_from_all_around_it_there_is_none(picture: np.ndarray):
+    assert find_page(picture) is None
+
+
+@pytest.mark.parametrize("angle", [-20, 0, 3, 40])
+@pytest.mark.parametrize("colours", [1, 3])
+def test_a_page_is_turned_level_with_nothing_of_what_lies_around_it(angle: int, colours: int):
+    sheet = write_number()
+    turn = cv2.getRotationMatrix2D((160, 150), angle, 1)
+    grey, mask = (
+        cv2.warpAffine(lay(each, table=ground), turn, (320, 300), borderValue=ground)
+        for each, ground in ((sheet, 0.2), (np.ones_like(sheet), 0.0))
+    )
+    pixels = grey if colours == 1 else np.dstack([grey, grey, 0.5 * grey])
+
+    page, view = straighten(pixels, (mask > 0.5).astype(np.uint8))
+
+    assert (page.ndim, page.dtype) == (pixels.ndim, np.float32)
+    assert page.shape[:2] == pytest.approx(np.array(sheet.shape) - 14, abs=5)
+    first = page if colours == 1 else page[..., 0]
+    assert first[[0, -1]].min() > 0.9
+    assert first[:, [0, -1]].min() > 0.9
+    rows, columns = np.nonzero(first < 0.3)
+    places = np.stack([columns, rows, np.ones_like(rows)]).T @ view.T
+    x, y = np.rint(places[:, :2] / places[:, 2:]).astype(int).T
+    assert np.median(grey[y, x]) < 0.3  # the ink is where the view says
 
 
 @pytest.mark.parametrize("colours", [1, 3])
