@@ -23,6 +23,7 @@ FRAME_SIDE = 0.3  # of the frame's shorter side; a drawn box is at least as larg
 FRAME_SIDE_PX = 12  # pixels; in less there is no room for a digit
 FRAME_BAND = 0.09  # of the box's shorter side; its lines lie so close to its bounding box
 FRAME_COVER = 0.9  # of each side that has to have ink
+FRAME_SOLID = 0.6  # of its box's area; with more ink it is a sheet, and what is in it are holes
 HOLLOW = 0.5  # of its box's area; a frame has less ink
 CELL_LIKE = 0.9  # of a form's box; what is as large is another one
 FRAME_LEANS = 1.0, 15.0  # degrees; more is a handwritten slant
@@ -148,7 +149,8 @@ def remove_boxes(mask: np.ndarray) -> np.ndarray:
     for window, part in _large_parts(mask, max(FRAME_SIDE * min(mask.shape), FRAME_SIDE_PX)):
         others = _drop_small(mask[window] & (1 - part))
         sides = _inked_sides(part)
-        if others.any() and (sides >= 2 or _is_leaning_frame(part, others)):
+        is_frame = others.any() and (sides >= 2 or _is_leaning_frame(part, others))
+        if is_frame and part.mean() <= FRAME_SOLID:
             result[window][part > 0] = 0
         elif sides == 4:
             core, band = _inside(part)

@@ -42,6 +42,14 @@ def test_a_square_zero_stays_though_there_is_dirt_beside_it() -> None:
     assert np.array_equal(remove_boxes(zero), zero)
 
 
+def test_a_sheet_in_whose_ink_a_digit_has_an_island_is_no_frame() -> None:
+    """Of a note on a dark table nothing was left but the inside of a 4."""
+    note = cv2.rectangle(np.zeros((100, 100), np.uint8), (10, 10), (90, 90), 1, -1)
+    cv2.circle(note, (50, 50), 20, 0, 6)
+
+    assert np.array_equal(remove_boxes(note), note)
+
+
 def test_two_strokes_around_each_other_are_no_frames() -> None:
     """Each had ink along two sides and the other inside, so a square 0 was a blank picture."""
     zero = np.zeros((170, 160), np.uint8)
