@@ -31,12 +31,13 @@ import numpy as np
 from components import choose_digit
 from errors import BlankImageError
 from ink import STROKE_WINDOW, WEAK, find_ink, full_ink, ink_mask, to_grey
-from masks import bounding_box, stroke_width
+from masks import bounding_box, find_parts, stroke_width
 from picture import WORKING_SIDE, Picture, PictureSource, load_picture
 from pixels import median, rescale, to_bytes
 from printed import remove_boxes, remove_printed_lines
 from ruling import remove_paper_lines
 from sheet import cut_out, find_sheet
+from signs import remove_brackets
 
 FIELD = 28  # side of the result, pixels
 BOX = 20  # the digit's longer side in it
@@ -272,6 +273,11 @@ def _find_digit(grey: np.ndarray, *, window: float = STROKE_WINDOW) -> _Found:
     np.minimum(ink, 1, out=ink)
     mask, others = choose_digit(remove_boxes(remove_printed_lines(mask)), ink)
     box = bounding_box(mask)
+    is_doubtful = others > 0 or _is_doubtful(mask, box)
+    if is_doubtful and len(find_parts(mask)[2]) > 2:
+        mask = remove_brackets(mask)
+        box = bounding_box(mask)
+        is_doubtful = others > 0 or _is_doubtful(mask, box)
     alone = _cut_out(ink, mask, box)
     return _Found(
         alone=alone,
@@ -279,7 +285,7 @@ def _find_digit(grey: np.ndarray, *, window: float = STROKE_WINDOW) -> _Found:
         box=box,
         dark_ink=dark_ink,
         others=others,
-        is_doubtful=others > 0 or _is_doubtful(mask, box),
+        is_doubtful=is_doubtful,
         stages=(("ink found", every_ink), ("the digit alone", alone)),
     )
 

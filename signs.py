@@ -5,7 +5,8 @@
 
 Taken by itself a slash is a 1, also for people. In its line it stands between two digits, reaches
 above and below them, and leans more than they do; a bracket bows as no 1 does. A stroke that does
-neither stays a 1. A percent sign is known by itself: a small ring on either side of a slash.
+neither stays a 1. A bracket behind a single digit, as in 3), is known by its bow and its place. A
+percent sign is known by itself: a small ring on either side of a slash.
 
     >>> odds = weigh_signs(boxes, masks, size=60.0)
 """
@@ -19,7 +20,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from masks import stroke_width
+from masks import find_parts, stroke_width
 
 TALL = 0.65  # of a digit's height; lower strokes are no slash, and no 1
 SHORTEST = 12  # pixels; of lower strokes the bow says nothing
@@ -44,6 +45,10 @@ BOW, BOW_FROM = 80.0, 0.06  # for each part of its height that a stroke bows bey
 # start, to the right at the end. There, so much of it makes the reach count: 1s seldom do both.
 BOW_FACTOR = (0.03, 0.08), (0.0, 1.0)
 PERCENT_ODDS = 10.0  # no digit looks like it
+
+# Beside a single digit, in its heights: how much a bracket bows, how tall it is, and how far away.
+BRACKET_BOW, BRACKET_HEIGHT, BRACKET_GAP = (0.1, 0.25), (0.8, 1.6), 0.08
+MOST_PARTS = 4  # of a digit and its brackets
 
 PERCENT_WIDTH = 0.6, 1.25  # of its height
 # Of the sign's height: the root of each hole's area, which is 0.06 where the pen nearly fills it
@@ -156,6 +161,48 @@ def is_percent(mask: np.ndarray) -> bool:
     between = mask[(upper[1] + upper[3] + lower[1]) // 2 - 1]
     runs = np.flatnonzero(np.diff(between, prepend=0, append=0))
     return len(runs) == 2 and bool(runs[1] - runs[0] <= SLASH_THICK * stroke_width(mask))
+
+
+def remove_brackets(mask: np.ndarray) -> np.ndarray:
+    """Take the bracket behind a digit out of a mask, as in 3), and the one before it, as in (3).
+
+    It bows outwards, is about as tall as the digit and keeps away from it; the halves of a torn 0,
+    or the bow of a D, do not. One before a digit alone is rather a 1.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (height, width), uint8, 0 or 1
+        The ink of a digit, and maybe of brackets.
+
+    Returns
+    -------
+    ndarray of shape (height, width), uint8, 0 or 1
+    """
+    window, labels, stats, _ = find_parts(mask)
+    if len(stats) - 1 > MOST_PARTS:
+        return mask
+    bows = np.zeros(len(stats))
+    for label, (left, top, width, height, _) in enumerate(stats[1:], start=1):
+        down, across = top - window[0].start, left - window[1].start
+        part = labels[down : down + height, across : across + width] == label
+        stroke = measure_stroke(part.astype(np.uint8))
+        bows[label] = stroke.bow if stroke else 0.0
+    is_bracket = (BRACKET_BOW[0] <= np.abs(bows)) & (np.abs(bows) <= BRACKET_BOW[1])
+    digit = np.flatnonzero(~is_bracket)[1:]
+    if not (is_bracket.any() and digit.size):
+        return mask
+    left, top, width, height, _ = stats.T
+    right, bottom = left + width, top + height
+    tall = bottom[digit].max() - top[digit].min()
+    is_bracket &= (BRACKET_HEIGHT[0] * tall <= height) & (height <= BRACKET_HEIGHT[1] * tall)
+    gap = BRACKET_GAP * tall
+    closes = is_bracket & (bows < 0) & (left >= right[digit].max() + gap)
+    opens = is_bracket & (bows > 0) & (right <= left[digit].min() - gap)
+    if not closes.any():
+        return mask
+    result = mask.copy()
+    result[window][(closes | opens)[labels]] = 0
+    return result
 
 
 def measure_lean(mask: np.ndarray) -> float:

@@ -2,8 +2,8 @@
 
 The file comes from `python export.py`. Needs `pip install onnxruntime opencv-python-headless
 pillow` and these files of the project: preprocess.py, picture.py, ink.py, sheet.py, ruling.py,
-printed.py, components.py, masks.py, pixels.py, errors.py, and for the digit that is drawn without a
-picture strokes.py, stroke_shapes.py, pen.py.
+printed.py, components.py, signs.py, masks.py, pixels.py, errors.py, and for the digit that is drawn
+without a picture strokes.py, stroke_shapes.py, pen.py.
 """
 
 import sys

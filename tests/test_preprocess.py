@@ -127,6 +127,13 @@ def in_shadow(ink: np.ndarray) -> np.ndarray:
     return np.rint(page * light).astype(np.uint8)
 
 
+def before_bracket(ink: np.ndarray) -> np.ndarray:
+    """Write it with a bracket behind it, as in a list."""
+    page = cv2.copyMakeBorder(255 - ink, 60, 60, 60, 60, cv2.BORDER_CONSTANT, value=255)
+    bow = np.array([[158, 66], [169, 92], [171, 120], [160, 150]], np.int32)
+    return cv2.polylines(page, [bow], False, 0, 4, cv2.LINE_AA)
+
+
 def underlined(ink: np.ndarray) -> np.ndarray:
     """Draw a line below it."""
     page = cv2.copyMakeBorder(255 - ink, 60, 60, 60, 60, cv2.BORDER_CONSTANT, value=255)
@@ -174,6 +181,7 @@ DISGUISES: list[tuple[str, Callable[[np.ndarray], object]]] = [
     ("the sheet's edge at one side", with_edge),
     ("white on a dark button", on_button),
     ("in a ring", in_ring),
+    ("before a bracket", before_bracket),
     ("underlined", underlined),
     ("on ruled paper beside the margin", beside_margin),
     ("red on equally bright grey", in_red_on_grey),

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from signs import is_percent, measure_lean, measure_stroke, weigh_signs
+from signs import is_percent, measure_lean, measure_stroke, remove_brackets, weigh_signs
 
 Point = tuple[int, int]
 
@@ -199,3 +199,41 @@ def test_a_hole_in_a_torn_stroke_is_no_ring():
 
     assert is_percent(mask)
     assert not is_percent(torn)
+
+
+CLOSING = [(124, 40), (138, 68), (141, 96), (128, 140)]
+OPENING = [(30, 40), (16, 68), (13, 96), (26, 140)]
+SEVEN = [(50, 44), (105, 44), (70, 138)]
+
+
+def write(*lines: list[Point]) -> np.ndarray:
+    """Draw several lines on one page."""
+    page = np.zeros((200, 200), np.uint8)
+    for line in lines:
+        cv2.polylines(page, [np.array(line, np.int32)], False, 1, 6)
+    return page
+
+
+@pytest.mark.parametrize("brackets", [[CLOSING], [OPENING, CLOSING]], ids=["one", "both"])
+@pytest.mark.parametrize("digit", [SEVEN, [(80, 44), (80, 138)]], ids=["7", "1"])
+def test_brackets_beside_a_digit_go(digit: list[Point], brackets: list[list[Point]]):
+    assert np.array_equal(remove_brackets(write(digit, *brackets)), write(digit))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [CLOSING],
+        [SEVEN],
+        [SEVEN, OPENING],
+        [SEVEN, [(128, 40), (128, 140)]],
+        [SEVEN, [(124, 100), (130, 112), (131, 126), (125, 140)]],
+        [[(70, 40), (52, 66), (50, 100), (66, 140)], [(82, 40), (100, 66), (102, 100), (86, 140)]],
+        [[(70, 40), (70, 140)], [(78, 40), (110, 66), (112, 110), (78, 140)]],
+    ],
+    ids=["alone", "none", "only before", "a 1 beside", "half as tall", "halves of a 0", "a D"],
+)
+def test_what_may_be_a_part_of_a_digit_is_no_bracket(lines: list[list[Point]]):
+    page = write(*lines)
+
+    assert np.array_equal(remove_brackets(page), page)
