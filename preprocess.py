@@ -34,7 +34,7 @@ from ink import STROKE_WINDOW, WEAK, find_ink, full_ink, ink_mask, to_grey
 from masks import bounding_box, find_parts, stroke_width
 from picture import WORKING_SIDE, Picture, PictureSource, load_picture
 from pixels import median, rescale, to_bytes
-from printed import remove_boxes, remove_printed_lines
+from printed import remove_boxes, remove_printed_lines, remove_rings
 from ruling import remove_paper_lines
 from sheet import cut_out, find_sheet
 from signs import remove_brackets
@@ -271,10 +271,12 @@ def _find_digit(grey: np.ndarray, *, window: float = STROKE_WINDOW) -> _Found:
     every_ink = ink
     ink, mask = remove_paper_lines(ink, ink_mask(ink))
     np.minimum(ink, 1, out=ink)
-    mask, others = choose_digit(remove_boxes(remove_printed_lines(mask)), ink)
+    every_mask = remove_boxes(remove_printed_lines(mask))
+    mask, others = choose_digit(every_mask, ink)
     box = bounding_box(mask)
     is_doubtful = others > 0 or _is_doubtful(mask, box)
-    if is_doubtful and len(find_parts(mask)[2]) > 2:
+    if is_doubtful and len(find_parts(every_mask)[2]) > 2:
+        mask, others = choose_digit(remove_rings(every_mask), ink)
         mask = remove_brackets(mask)
         box = bounding_box(mask)
         is_doubtful = others > 0 or _is_doubtful(mask, box)

@@ -134,6 +134,15 @@ def before_bracket(ink: np.ndarray) -> np.ndarray:
     return cv2.polylines(page, [bow], False, 0, 4, cv2.LINE_AA)
 
 
+def in_open_ring(ink: np.ndarray) -> np.ndarray:
+    """Draw a ring around it in whose gap its ends miss each other."""
+    page = cv2.copyMakeBorder(255 - ink, 120, 120, 120, 120, cv2.BORDER_CONSTANT, value=255)
+    turn = np.linspace(0.3, 0.3 + 1.94 * np.pi, 60)
+    away = np.linspace(84, 92, 60)
+    ring = np.stack([168 + away * np.cos(turn), 168 + away * np.sin(turn)], axis=1)
+    return cv2.polylines(page, [np.rint(ring).astype(np.int32)], False, 0, 4, cv2.LINE_AA)
+
+
 def underlined(ink: np.ndarray) -> np.ndarray:
     """Draw a line below it."""
     page = cv2.copyMakeBorder(255 - ink, 60, 60, 60, 60, cv2.BORDER_CONSTANT, value=255)
@@ -182,6 +191,7 @@ DISGUISES: list[tuple[str, Callable[[np.ndarray], object]]] = [
     ("white on a dark button", on_button),
     ("in a ring", in_ring),
     ("before a bracket", before_bracket),
+    ("in a ring that is not closed", in_open_ring),
     ("underlined", underlined),
     ("on ruled paper beside the margin", beside_margin),
     ("red on equally bright grey", in_red_on_grey),
