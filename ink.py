@@ -119,23 +119,25 @@ def _blur_noise(height: np.ndarray) -> tuple[np.ndarray, float, float]:
     return blurred, full, noise
 
 
-def ink_mask(ink: np.ndarray) -> np.ndarray:
+def ink_mask(ink: np.ndarray, *, weak: float = WEAK) -> np.ndarray:
     """Mark where there is ink: weak ink counts where it hangs together with strong ink.
 
     Parameters
     ----------
     ink : ndarray of shape (height, width), float32, 0.0..1.0
+    weak : float, default=0.2
+        Ink with less is ground.
 
     Returns
     -------
     ndarray of shape (height, width), uint8
         1 for ink, 0 for ground.
     """
-    mask = (ink > WEAK).view(np.uint8)
+    mask = (ink > weak).view(np.uint8)
     window = inked_window(mask)
     count, labels = cv2.connectedComponents(mask[window], connectivity=8)
     strong = np.zeros(count, np.uint8)
-    strong[labels[ink[window] > STRONG]] = 1
+    strong[labels[ink[window] > max(STRONG, weak)]] = 1
     mask[window] = strong[labels]
     return mask
 

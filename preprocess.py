@@ -49,6 +49,7 @@ WORKING_MIN = 112  # pixels; smaller pictures are enlarged to this, so that mask
 # The look below a shadow: what is wider than this share of the picture is ground. What it finds
 # has at most so much of the first one's box, and is so many times as dark as the rest of that was.
 FINE_WINDOW, SMALLER, DARKER = 0.12, 0.6, 1.4
+FIRM = 0.55  # of full ink; a crease has less
 
 FAINTEST = 0.5 / 255  # ink; what is less in all its pixels would be black in bytes
 SOLID = 0.5  # of its box; what has so much ink may be a sheet
@@ -249,27 +250,45 @@ def _find_anywhere(pixels: np.ndarray, grey: np.ndarray) -> tuple[_Found, tuple[
 
 
 def _look_below_shadow(grey: np.ndarray, found: _Found) -> _Found:
-    """Find the digit again if a shadow was taken for a part of it: one that is darker by itself."""
-    try:
-        again = _find_digit(grey, window=FINE_WINDOW)
-    except BlankImageError:
-        return found
-    sizes = [(right - left) * (lower - top) for left, top, right, lower in (found.box, again.box)]
-    if again.is_doubtful or sizes[1] > SMALLER * sizes[0]:
-        return found
+    """Find the digit again if a shadow was taken for a part of it: one that is darker by itself.
+
+    A shadow is wider than ink. A crease is not, but it is faint all along, and so is the edge of a
+    note.
+    """
+    looks = [{"window": FINE_WINDOW}]
+    firm = bounding_box((found.alone > FIRM).view(np.uint8))
+    if _box_size(firm) <= SMALLER * _box_size(found.box):
+        looks.append({"weak": FIRM})
+    for options in looks:
+        with contextlib.suppress(BlankImageError):
+            again = _find_digit(grey, **options)
+            if _is_darker_part(again, found):
+                return again
+    return found
+
+
+def _is_darker_part(again: _Found, found: _Found) -> bool:
+    """Whether a second look shows one digit in what the first one found, darker than its rest."""
+    if again.is_doubtful or _box_size(again.box) > SMALLER * _box_size(found.box):
+        return False
     written, rest = again.alone > 0.5, (found.alone > 0) & (again.alone == 0)
     if not (written.any() and rest.any()):
-        return found
-    is_darker = median(found.alone[written]) > DARKER * median(found.alone[rest])
-    return again if is_darker else found
+        return False
+    return median(found.alone[written]) > DARKER * median(found.alone[rest])
 
 
-def _find_digit(grey: np.ndarray, *, window: float = STROKE_WINDOW) -> _Found:
+def _box_size(box: tuple[int, int, int, int]) -> int:
+    """Give the area of a box."""
+    left, top, right, bottom = box
+    return (right - left) * (bottom - top)
+
+
+def _find_digit(grey: np.ndarray, *, window: float = STROKE_WINDOW, weak: float = WEAK) -> _Found:
     """Find a digit that stands on a ground of its own."""
     plane = _enlarge(grey)
     ink, dark_ink = find_ink(plane, window=window)
     every_ink = ink
-    ink, mask = remove_paper_lines(ink, ink_mask(ink))
+    ink, mask = remove_paper_lines(ink, ink_mask(ink, weak=weak))
     np.minimum(ink, 1, out=ink)
     every_mask = remove_boxes(remove_printed_lines(mask))
     mask, others = choose_digit(every_mask, ink)

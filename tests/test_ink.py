@@ -103,3 +103,10 @@ def test_noise_alone_is_not_ink(side: int, grain: int) -> None:
 
     with pytest.raises(BlankImageError):
         find_ink(grey)
+
+
+def test_ink_that_is_fainter_than_asked_for_is_ground() -> None:
+    ink = np.array([[0, 0.3, 1, 0.5, 1, 0.3, 0]], np.float32)
+
+    assert ink_mask(ink).tolist() == [[0, 1, 1, 1, 1, 1, 0]]
+    assert ink_mask(ink, weak=0.6).tolist() == [[0, 0, 1, 0, 1, 0, 0]]

@@ -143,6 +143,19 @@ def in_open_ring(ink: np.ndarray) -> np.ndarray:
     return cv2.polylines(page, [np.rint(ring).astype(np.int32)], False, 0, 4, cv2.LINE_AA)
 
 
+def across_creases(ink: np.ndarray) -> bytes:
+    """Fold the sheet twice through it: each crease is a dark line, darker on one side."""
+    page = cv2.copyMakeBorder(255 - ink, 150, 150, 150, 150, cv2.BORDER_CONSTANT, value=230)
+    row, column = np.indices(page.shape) / np.float32(len(page)) - 0.5
+    light = np.ones(page.shape, np.float32)
+    for slope, offset in ((0.5, 0.02), (-0.8, -0.04)):
+        away = row - slope * column - offset
+        light *= 1 - 0.12 * (away > 0) - 0.35 * np.exp(-((away / 0.007) ** 2))
+    return jpeg(
+        np.rint(cv2.GaussianBlur(np.minimum(page, 230) * light, (0, 0), 0.7)).astype(np.uint8)
+    )
+
+
 def underlined(ink: np.ndarray) -> np.ndarray:
     """Draw a line below it."""
     page = cv2.copyMakeBorder(255 - ink, 60, 60, 60, 60, cv2.BORDER_CONSTANT, value=255)
@@ -192,6 +205,7 @@ DISGUISES: list[tuple[str, Callable[[np.ndarray], object]]] = [
     ("in a ring", in_ring),
     ("before a bracket", before_bracket),
     ("in a ring that is not closed", in_open_ring),
+    ("across creases", across_creases),
     ("underlined", underlined),
     ("on ruled paper beside the margin", beside_margin),
     ("red on equally bright grey", in_red_on_grey),
