@@ -4,8 +4,8 @@
             -> usual stroke width -> 20x20 box -> centred by mass on 28x28, white ink on black
 
 Where what was found may be something else than a digit, the sheet is looked for on which the digit
-is written (`sheet.py`), and the same is done with that alone; where there is none, a shadow that
-was taken for ink.
+is written (`sheet.py`), and the same is done with that alone; where there is none, dark ink on a
+patch of colour; and where there is none of that, a shadow or a crease that was taken for ink.
 
 Two numbers matter: the ink is scaled to fit a 20x20 box with its proportions kept, and its
 centre of mass is then moved to the middle of a 28x28 field. `ink.py` finds the ink, and
@@ -50,6 +50,7 @@ WORKING_MIN = 112  # pixels; smaller pictures are enlarged to this, so that mask
 # has at most so much of the first one's box, and is so many times as dark as the rest of that was.
 FINE_WINDOW, SMALLER, DARKER = 0.12, 0.6, 1.4
 FIRM = 0.55  # of full ink; a crease has less
+PATCH = 0.15  # of full colour, by which a patch has more or less of it than the picture's rim
 
 FAINTEST = 0.5 / 255  # ink; what is less in all its pixels would be black in bytes
 SOLID = 0.5  # of its box; what has so much ink may be a sheet
@@ -244,9 +245,37 @@ def _find_anywhere(pixels: np.ndarray, grey: np.ndarray) -> tuple[_Found, tuple[
                 return replace(on_sheet, stages=(("the sheet", page), *on_sheet.stages)), start
     if found is None:
         raise BlankImageError
+    if found.is_doubtful and pixels.ndim == 3:
+        on_colour = _look_through_colour(pixels)
+        if on_colour is not None:
+            return on_colour, (0, 0)
     if found.is_doubtful and max(grey.shape) > WORKING_MIN:
         return _look_below_shadow(grey, found), (0, 0)
     return found, (0, 0)
+
+
+def _look_through_colour(pixels: np.ndarray) -> _Found | None:
+    """Find dark ink on a patch of colour, such as a highlighter's bar or a note on white paper.
+
+    What is as bright as the paper keeps at least one channel as it was; ink is darker in all three.
+    """
+    brightest = pixels.max(axis=2)
+    try:
+        found = _find_digit(brightest)
+    except BlankImageError:
+        return None
+    if found.is_doubtful:
+        found = _look_below_shadow(brightest, found)
+    if found.is_doubtful or not found.dark_ink:
+        return None
+    # Where it stands on the colour of the rim, what made it doubtful may be another digit.
+    colour = brightest - pixels.min(axis=2)
+    inked = cv2.resize(found.alone, colour.shape[::-1]) > 0
+    rim = np.concatenate([colour[0], colour[-1], colour[:, 0], colour[:, -1]])
+    left, top, right, bottom = bounding_box(inked.astype(np.uint8))
+    beside = colour[top:bottom, left:right][~inked[top:bottom, left:right]]
+    is_patch = beside.size and abs(median(beside) - median(rim)) > PATCH
+    return found if is_patch else None
 
 
 def _look_below_shadow(grey: np.ndarray, found: _Found) -> _Found:

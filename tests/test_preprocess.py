@@ -143,6 +143,29 @@ def in_open_ring(ink: np.ndarray) -> np.ndarray:
     return cv2.polylines(page, [np.rint(ring).astype(np.int32)], False, 0, 4, cv2.LINE_AA)
 
 
+def on_colour(ink: np.ndarray, patch: np.ndarray, colour: tuple[float, ...]) -> bytes:
+    """Write it in blue on a patch of colour on white paper that lies in sloping light."""
+    covered = cv2.GaussianBlur(patch, (0, 0), 1)[..., None]
+    paper = 1 + covered * (np.float32(colour) - 1)
+    coverage = cv2.copyMakeBorder(ink, 100, 100, 100, 100, cv2.BORDER_CONSTANT)[..., None]
+    page = paper + coverage / np.float32(255) * (np.float32([0.1, 0.15, 0.6]) - paper)
+    light = np.linspace(0.97, 0.6, len(page), dtype=np.float32)[:, None, None]
+    return jpeg(np.rint(page * light * 255).astype(np.uint8))
+
+
+def highlighted(ink: np.ndarray) -> bytes:
+    """Draw a yellow bar over it that leaves the picture, and leaves head and foot uncovered."""
+    bar = cv2.line(np.zeros((296, 296), np.float32), (60, 150), (320, 144), 1, 70, cv2.LINE_AA)
+    return on_colour(ink, bar, (1, 0.95, 0.2))
+
+
+def on_orange_note(ink: np.ndarray) -> bytes:
+    """Write it on a note of a colour that is about as far from white as from the ink."""
+    note = np.zeros((296, 296), np.float32)
+    cv2.fillPoly(note, [np.array([[70, 64], [226, 74], [222, 226], [76, 230]])], 1)
+    return on_colour(ink, note, (1, 0.7, 0.35))
+
+
 def across_creases(ink: np.ndarray) -> bytes:
     """Fold the sheet twice through it: each crease is a dark line, darker on one side."""
     page = cv2.copyMakeBorder(255 - ink, 150, 150, 150, 150, cv2.BORDER_CONSTANT, value=230)
@@ -203,8 +226,10 @@ DISGUISES: list[tuple[str, Callable[[np.ndarray], object]]] = [
     ("the sheet's edge at one side", with_edge),
     ("white on a dark button", on_button),
     ("in a ring", in_ring),
-    ("before a bracket", before_bracket),
     ("in a ring that is not closed", in_open_ring),
+    ("before a bracket", before_bracket),
+    ("highlighted", highlighted),
+    ("on an orange note on white paper", on_orange_note),
     ("across creases", across_creases),
     ("underlined", underlined),
     ("on ruled paper beside the margin", beside_margin),
@@ -225,6 +250,15 @@ def test_a_digit_looks_the_same_in_any_disguise(
     disguised = to_mnist(disguise(five))
 
     assert likeness(plain, disguised) > 0.97
+
+
+def test_a_second_digit_in_a_light_colour_is_not_overlooked(five: np.ndarray) -> None:
+    """Where colour is left out of account, the yellow one would be paper."""
+    apart = np.zeros_like(five)
+    blue, yellow = np.hstack([five, apart]), np.hstack([apart, five])
+    page = 1 - blue[..., None] / 255 * [0.9, 0.8, 0.4] - yellow[..., None] / 255 * [0.0, 0.1, 0.9]
+
+    assert prepare(page.astype(np.float32)).others == 1
 
 
 LOOKS: list[tuple[str, Callable[[np.ndarray], np.ndarray], list[int]]] = [
