@@ -171,6 +171,7 @@ def open_tab(page: Page, name: str) -> None:
 
 def draw(page: Page, strokes: Strokes, pad: str = "#pad") -> None:
     """Draw strokes on a pad with the mouse; places count from 0 to 280 from top to bottom."""
+    page.bring_to_front()  # behind others, the browser would let it take one move a second
     canvas = page.locator(f"{pad} .pad-canvas")
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
