@@ -68,12 +68,16 @@ def wait_until(is_so: Callable[[], object]) -> None:
 
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Return a function that puts a few lines in the place of train.py."""
+    """Return a function that puts a few lines in the place of train.py.
+
+    They do not step back: beside other tests they would wait for their turn at each line.
+    """
 
     def put(code: str) -> None:
         path = tmp_path / "trainer.py"
         path.write_text(HEAD + code, encoding="utf-8")
         monkeypatch.setattr(jobs_module, "TRAINER", path)
+        monkeypatch.setattr(jobs_module, "_step_back", lambda process: None)
 
     return put
 
@@ -307,9 +311,11 @@ def test_of_many_starts_at_once_one_wins(
 
 @pytest.mark.skipif(not hasattr(os, "getpriority"), reason="niceness is a matter of Unix")
 def test_training_gives_way_to_predictions(
-    jobs: TrainingJobs, stand_in: Callable[[str], None]
+    jobs: TrainingJobs, stand_in: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    step_back = jobs_module._step_back
     stand_in(ENDLESS)
+    monkeypatch.setattr(jobs_module, "_step_back", step_back)
 
     job = begin(jobs)
 
