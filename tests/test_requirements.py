@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 from collections.abc import Iterable
@@ -27,36 +28,49 @@ def read_requirements(name: str) -> dict[str, str]:
     return dict(rows)
 
 
+@functools.cache
+def read_imports(path: Path) -> tuple[set[str], set[str]]:
+    """Return the modules that a file imports, and those that it tries to import."""
+    needed: set[str] = set()
+    tried: set[str] = set()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    guarded = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Try)
+        and any(h.type and "ImportError" in ast.unparse(h.type) for h in node.handlers)
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        else:
+            continue
+        (tried if node in guarded else needed).update(name.split(".")[0] for name in names)
+    return needed, tried
+
+
+@functools.cache
+def read_packages() -> dict[str, list[str]]:
+    """Return the packages that each installed module belongs to."""
+    # Python 3.10 does not find out which package "sklearn" belongs to.
+    return {"sklearn": ["scikit-learn"], **packages_distributions()}
+
+
 def find_libraries(paths: Iterable[Path], *, optional: bool = False) -> set[str]:
     """Name the packages whose modules some files import.
 
     An import inside `try ... except ImportError` is optional: the program says what to install.
     """
-    needed: set[str] = set()
-    tried: set[str] = set()
-    for path in paths:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        guarded = {
-            inner
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Try)
-            and any(h.type and "ImportError" in ast.unparse(h.type) for h in node.handlers)
-            for statement in node.body
-            for inner in ast.walk(statement)
-        }
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module]
-            else:
-                continue
-            (tried if node in guarded else needed).update(name.split(".")[0] for name in names)
+    imports = [read_imports(path) for path in paths]
+    needed = {name for names, _ in imports for name in names}
+    tried = {name for _, names in imports for name in names}
     own = {path.stem for path in PROJECT.glob("*.py")} | {"tests"} | sys.stdlib_module_names
-    # Python 3.10 does not find out which package "sklearn" belongs to.
-    packages = {"sklearn": ["scikit-learn"], **packages_distributions()}
     modules = (tried - needed if optional else needed) - own
-    return {packages.get(m, [m])[0].lower().replace("_", "-") for m in modules}
+    return {read_packages().get(m, [m])[0].lower().replace("_", "-") for m in modules}
 
 
 PROGRAM = [path for path in PROJECT.glob("*.py") if path.name not in FOR_MAINTAINERS]
