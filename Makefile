@@ -4,8 +4,9 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
-# All tests run in two processes, file by file; a part of them, which ARGS names, in one.
-PROCESSES = $(if $(ARGS),,--numprocesses 2 --dist loadfile)
+# All tests run in two processes, file by file; a part of them, which ARGS names, in one. The long
+# files come first (see tests/conftest.py), not those with many tests, as pytest-xdist would have it.
+PROCESSES = $(if $(ARGS),,--numprocesses 2 --dist loadfile --no-loadscope-reorder)
 OTHERS := cnn1 cnn2 cnn3 mlp cnn_dense cnn_bn
 
 # The stamps carry a checksum of the requirements: change those, and the next make installs again.

@@ -50,6 +50,17 @@ DESKTOP: ViewportSize = {"width": 1200, "height": 800}
 LOOPBACK = {"127.0.0.1", "::1", "localhost", "0.0.0.0", ""}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first.
+
+    The processes of `make test` take file after file: one that takes a minute and comes last would
+    leave the other process with nothing to do.
+    """
+    marks = ("browser", "long")
+    long = {item.path for item in items if any(map(item.get_closest_marker, marks))}
+    items.sort(key=lambda item: item.path not in long)
+
+
 class Handwriting(NamedTuple):
     """Real handwritten digits in the form that MNIST has."""
 

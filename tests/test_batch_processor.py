@@ -25,6 +25,8 @@ from batch_rows import Results, RowStore
 from errors import DataNotFoundError, DigitError, OutputError
 from model import FORWARD_BATCH
 
+pytestmark = pytest.mark.long
+
 PROJECT = Path(batch_processor.__file__).parent
 
 

@@ -15,6 +15,8 @@ from batch_rows import PRIVATE_COLUMNS, Results
 from batch_sources import open_source
 from errors import DigitError, SettingsError
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def ray() -> Iterator[None]:

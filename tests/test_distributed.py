@@ -20,6 +20,8 @@ from errors import SettingsError
 from registry import load_checkpoint
 from utils import PROJECT
 
+pytestmark = pytest.mark.long
+
 # Without augmentation and dropout nothing depends on which process sees a picture.
 PLAIN = "--model mlp --no-augment --epochs 2 --batch-size 64 --limit 320 --precision fp32"
 # And here everything does.

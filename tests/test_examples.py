@@ -26,6 +26,8 @@ from registry import load_checkpoint
 from service import Service
 from utils import PROJECT
 
+pytestmark = pytest.mark.long
+
 EXAMPLES = PROJECT / "examples"
 TIMEOUT_S = 120
 

@@ -37,6 +37,8 @@ from registry import load_checkpoint, save_checkpoint
 from train import parse_settings
 from utils import PROJECT
 
+pytestmark = pytest.mark.long
+
 PATIENCE_S = 120  # a busy machine is no reason to fail
 
 # What every stand-in begins with: it finds its folder as train.py does, and can write epochs.

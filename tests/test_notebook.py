@@ -13,6 +13,8 @@ from nbclient import NotebookClient
 
 from utils import PROJECT
 
+pytestmark = pytest.mark.long
+
 PATH = PROJECT / "mnist_walkthrough.ipynb"
 NOTEBOOK = nbformat.read(PATH, as_version=4)
 PARTS = (

@@ -21,6 +21,8 @@ from runs import Outcome, Run, Score, Stage, read_stage
 from train import main, parse_settings
 from training_data import load_data
 
+pytestmark = pytest.mark.long
+
 # Small enough for a second, and float32 so that they mean the same on every processor.
 QUICK = [
     *("--model", "mlp", "--epochs", "2", "--limit", "300", "--batch-size", "50"),
