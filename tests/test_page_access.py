@@ -80,7 +80,7 @@ def call_everything(watched: Watched, given: str) -> list[str]:
         values = {part["id"]: part["props"].get("value") for part in config["components"]}
         for dependency in config["dependencies"]:
             data = [values.get(number) for number in dependency["inputs"]]
-            for filler in ("extra", 1):
+            for filler in ("extra", 1) if data else ("extra",):
                 filled = [filler if value in (None, "", []) else value for value in data]
                 if filled:
                     filled[-1] = given

@@ -173,6 +173,8 @@ def test_a_value_that_cannot_be_read_is_written_to_no_log(
     answers = []
 
     for dependency in client.get("/config").json()["dependencies"]:
+        if not dependency["inputs"]:  # a button that sends nothing
+            continue
         for data in list_wrong_values(len(dependency["inputs"])):
             answers.append(call(client, dependency["id"], data))
 
