@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def learn_in_two_processes(folder: Path, data: Path, words: str) -> Path:
 
 def learn_with_another(
     folder: Path, data: Path, words: str, other: Sequence[str] = (str(PROJECT / "train.py"),)
-) -> Path:
+) -> None:
     """Run train.py here and in a second process, as torchrun would, without its own start."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
@@ -77,7 +78,6 @@ def learn_with_another(
         assert train.main(places) == 0
         assert second.communicate(timeout=150) == ("", None)  # only the first one speaks
         assert second.returncode == 0
-    return folder / "run"
 
 
 def learn_alone(folder: Path, data: Path, words: str) -> Path:
@@ -104,27 +104,35 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, mnist_folder: Path)
     assert {path.name for path in one.iterdir()} == {path.name for path in two.iterdir()}
 
 
-def test_a_run_that_stopped_goes_on_with_more_processes(tmp_path: Path, mnist_folder: Path) -> None:
-    run = learn_alone(tmp_path, mnist_folder, f"{VARIED} --epochs 1")
+@pytest.fixture(scope="module")
+def first_epoch(tmp_path_factory: pytest.TempPathFactory, mnist_folder: Path) -> Path:
+    """Return a folder with the run of one process over one epoch. Go on in a copy of it."""
+    folder = tmp_path_factory.mktemp("first")
+    learn_alone(folder, mnist_folder, f"{VARIED} --epochs 1")
+    return folder
 
-    learn_with_another(tmp_path, mnist_folder, f"{VARIED} --epochs 2 --resume {run}")
+
+def test_a_run_that_stopped_goes_on_with_more_processes_and_no_thread_outlives_them(
+    tmp_path: Path, mnist_folder: Path, first_epoch: Path
+) -> None:
+    """Such a thread lets go of its tensors when Python is gone, and aborts the process."""
+    shutil.copytree(first_epoch, tmp_path, dirs_exist_ok=True)
+    run = tmp_path / "run"
+    # Only Linux tells the names of threads.
+    other = ("-c", TELL_THREADS) if TASKS.is_dir() else (str(PROJECT / "train.py"),)
+
+    learn_with_another(tmp_path, mnist_folder, f"{VARIED} --epochs 2 --resume {run}", other)
 
     lines = (run / "history.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
     assert load_checkpoint(run / "best.pth").architecture == "mnistnet"
 
 
-@pytest.mark.skipif(not TASKS.is_dir(), reason="only Linux tells the names of threads")
-def test_no_thread_outlives_the_team(tmp_path: Path, mnist_folder: Path) -> None:
-    """Such a thread lets go of its tensors when Python is gone, and aborts the process."""
-    words = f"{VARIED} --epochs 1"
-    learn_with_another(tmp_path, mnist_folder, words, other=("-c", TELL_THREADS))
-
-
 def test_several_processes_do_what_is_left_after_the_last_epoch(
-    tmp_path: Path, mnist_folder: Path
+    tmp_path: Path, mnist_folder: Path, first_epoch: Path
 ) -> None:
-    run = learn_alone(tmp_path, mnist_folder, f"{VARIED} --epochs 1")
+    shutil.copytree(first_epoch, tmp_path, dirs_exist_ok=True)
+    run = tmp_path / "run"
     (run / "outcome.json").unlink()  # as if it had been killed
 
     learn_with_another(tmp_path, mnist_folder, f"--resume {run}")
