@@ -139,10 +139,7 @@ def test_a_moved_slider_marks_the_answer_until_the_new_one_is_there(page: Page):
     expect(page.locator("#stress-answer:not([data-late])")).to_have_attribute("aria-busy", "false")
 
 
-@pytest.mark.parametrize("typed", ["9", ""])
-def test_what_is_typed_beside_a_slider_need_not_be_an_amount_within_its_limits(
-    page: Page, typed: str
-):
+def test_what_is_typed_beside_a_slider_need_not_be_an_amount_within_its_limits(page: Page):
     """Gradio's answer was an error, and what had been read before stayed."""
     open_tab(page, "Stress test")
     draw(page, HAND[7], "#stress-pad")
@@ -151,10 +148,11 @@ def test_what_is_typed_beside_a_slider_need_not_be_an_amount_within_its_limits(
     amount.fill("0.2")
     expect(page.locator(".stress-damaged")).to_contain_text("The damaged digit")
 
-    with page.expect_response("**/run/predict") as answer:
-        amount.fill(typed)
+    for typed in ("9", ""):
+        with page.expect_response("**/run/predict") as answer:
+            amount.fill(typed)
 
-    assert answer.value.ok
+        assert answer.value.ok, typed
 
 
 def test_whoever_moves_fast_sees_the_last_answer(page: Page):
