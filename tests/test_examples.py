@@ -57,14 +57,19 @@ def run_example(name: str, *words: object, folder: Path) -> subprocess.Completed
     return run(node, EXAMPLES / name, *words, folder=folder, script=script)
 
 
-def run_and_fail(name: str, *words: object, folder: Path) -> str:
-    """Run an example in this process, which has PyTorch already, and return its last words."""
+def run_here(name: str, *words: object, folder: Path) -> None:
+    """Run an example in this process, which has PyTorch already."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(sys, "path", [*sys.path])  # to which an example adds
         patch.setattr(sys, "argv", [name, *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+
+
+def run_and_fail(name: str, *words: object, folder: Path) -> str:
+    """Run an example in this process, and return its last words."""
+    with pytest.raises(SystemExit) as stop:
+        run_here(name, *words, folder=folder)
     assert isinstance(stop.value.code, str)  # Python prints it to stderr, and exits with 1
     return stop.value.code
 
@@ -78,14 +83,13 @@ def test_every_example_has_a_test_here() -> None:
 
 
 def test_a_digit_is_read_with_and_without_a_picture(
-    tmp_path: Path, digit_png: Callable[..., Path]
+    tmp_path: Path, digit_png: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    example = EXAMPLES / "read_digit.py"
-
-    drawn, given = run(example, folder=tmp_path), run(example, digit_png(3), folder=tmp_path)
+    drawn = run(EXAMPLES / "read_digit.py", folder=tmp_path)
+    run_here("read_digit.py", digit_png(3), folder=tmp_path)
 
     assert drawn.stdout.startswith("7, "), drawn.stderr
-    assert given.stdout.startswith("3, "), given.stderr
+    assert capsys.readouterr().out.startswith("3, ")
 
 
 def test_the_samples_are_the_same_each_time_and_show_what_they_say(tmp_path: Path) -> None:
@@ -218,17 +222,18 @@ def test_what_is_missing_is_said_in_one_line(
 
 
 def test_a_labelled_folder_is_read_and_its_mistakes_are_listed(
-    tmp_path: Path, digit_png: Callable[..., Path]
+    tmp_path: Path, digit_png: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     digit_png(3, name="own/3/right.png")
     digit_png(4, name="own/5/misplaced.png")
 
     drawn = run(EXAMPLES / "batch_with_labels.py", folder=tmp_path)
-    own = run(EXAMPLES / "batch_with_labels.py", "own", folder=tmp_path)
+    run_here("batch_with_labels.py", "own", folder=tmp_path)
+    own = capsys.readouterr().out
 
     assert "30 of 30 with a known digit" in drawn.stdout, drawn.stderr
-    assert "1 of 2 with a known digit" in own.stdout, own.stderr
-    assert "5/misplaced.png: read as 4" in own.stdout
+    assert "1 of 2 with a known digit" in own
+    assert "5/misplaced.png: read as 4" in own
     assert len(list(tmp_path.glob("predictions/reports/*/report.html"))) == 2
 
 
