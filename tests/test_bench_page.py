@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 import sys
+from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
+import bench_page
 from bench import build_parser
 from bench_page import GOAL_MS, Stroke, run, tabulate
 from errors import SettingsError
@@ -49,9 +51,20 @@ def test_without_a_browser_it_says_which_one_is_missing(monkeypatch: pytest.Monk
 
 
 @pytest.mark.browser
-def test_strokes_are_drawn_and_timed_on_the_page(chromium: str):
+@pytest.mark.usefixtures("chromium")
+def test_strokes_are_drawn_and_timed_on_the_page(url: str, monkeypatch: pytest.MonkeyPatch):
+    """On the server of the other tests with a browser: that one starts is shown by these."""
+    served: list[str] = []
+
+    def serve_page(model: str) -> AbstractContextManager[str]:
+        served.append(model)
+        return nullcontext(url)
+
+    monkeypatch.setattr(bench_page, "serve_page", serve_page)
+
     (table,) = run(build_parser().parse_args(["page", "--strokes", "2"]))
 
+    assert served == ["best"]
     assert table.name == "page"
     assert len(table.samples["ours"]) == len(table.samples["floor"]) == 2
     assert min(table.samples["floor"]) > 0
