@@ -585,7 +585,7 @@ def lay_on_table(sheet: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     wide, tall = np.ceil(places.max(axis=0) + room[1]).astype(int).tolist()
     view = cv2.getPerspectiveTransform(corners, places.astype(np.float32))
     seen = sheet if sheet.ndim == 3 else cv2.cvtColor(sheet, cv2.COLOR_GRAY2RGB)
-    seen = cv2.warpPerspective(seen, view, (wide, tall), flags=cv2.INTER_AREA).astype(np.float32)
+    seen = cv2.warpPerspective(seen, view, (wide, tall), flags=cv2.INTER_LINEAR).astype(np.float32)
     cover = cv2.warpPerspective(np.ones((height, width), np.float32), view, (wide, tall))[..., None]
 
     colour = _hue(rng, rng.uniform(0.0, 0.6), rng.uniform(0.1, 0.75))

@@ -65,7 +65,7 @@ _SOURCES = tuple(
     for name in (
         *("strokes", "stroke_shapes", "pen", "fonts", "non_digits", "degrade"),
         *("picture", "pixels", "masks", "ink", "sheet", "printed", "ruling"),
-        *("components", "preprocess", "hands"),
+        *("signs", "components", "preprocess", "hands"),
     )
 )
 

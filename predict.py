@@ -23,11 +23,10 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, overload
 
-import cv2
 import numpy as np
 import torch
 
@@ -38,13 +37,13 @@ from model import CLASSES, FORWARD_BATCH, build_for_inference, compute_logits
 from picture import CHANNELS, Picture, PictureSource, open_picture
 from preprocess import Prepared, prepare
 from reading import (
-    NUMBER_SHARE,
     SEVERAL,
     FoundDigit,
     Prediction,
     Reading,
     Verdict,
     call_mark,
+    doubt,
     move_boxes,
     name_digit,
     share_sure,
@@ -52,7 +51,7 @@ from reading import (
 )
 from registry import MODELS_DIR, Checkpoint, load_checkpoint
 from segment import PAGE_SIDE, choose_candidates, find_lines, find_skipped, measure_certainty
-from sheet import find_page, straighten
+from sheet import find_page, straighten, take_away
 from utils import HelpFormatter, one_line, pick_device, report_errors
 
 # Doubt (see `measure_doubt`) above which a picture gets these verdicts, where a checkpoint carries
@@ -68,7 +67,7 @@ TURNS = (0, 90, 180, 270)  # degrees, counter-clockwise
 # 83 % of digits are read surely, sideways mostly 40 %, and short numbers may read either way.
 UPRIGHT_FROM, TURNED_FROM = 0.75, 0.9  # parts of all marks that are surely digits or signs
 TURN_FROM, TURN_TO = 6, 200  # digits; fewer say too little, and more would take seconds
-PAGE_EDGE = 0.03  # of the longer side of a picture, to either side: there lies a page's edge
+BESIDE_PAGE = "there are digits beside the page, too"
 GUESSES = 3  # in a row of the table, the answer included
 ROW = "{name:<{width}}  {digit:>5}  {confidence:>10}  {verdict:<11}  {more}"
 
@@ -243,10 +242,19 @@ class MNISTPredictor:
         reading = self._try(page.picture, turn)
         if reading is None:
             return self._read_at(picture, turn), everything
-        whole = self._try(picture, turn)
-        if whole is None or _is_on_page(reading, whole, sheet, picture):
+        if turn == 0 and reading.verdict != "ok":  # the page may be the inside of a 0
+            alone = self._read_alone(picture)
+            if alone is not None and alone.verdict == "ok":
+                return alone, everything
+        around = take_away(picture.pixels, sheet)
+        rest = None if around is None else self._try(replace(picture, pixels=around), turn)
+        if rest is None or not _is_written(rest):
             return reading, page
-        return whole, everything
+        # It may be a form with a coloured field. If both cannot be read at once, say so.
+        whole = self._try(picture, turn)
+        if whole is not None and whole.verdict == "ok" and len(whole.digits) > len(reading.digits):
+            return whole, everything
+        return doubt(reading, BESIDE_PAGE), page
 
     def _read_at(self, picture: Picture, turn: int) -> Reading:
         """Read a picture in one position."""
@@ -433,27 +441,9 @@ class _Page:
         return move_boxes(reading, self.view, whole.width, whole.height)
 
 
-def _is_on_page(reading: Reading, whole: Reading, page: np.ndarray, picture: Picture) -> bool:
-    """Whether what a page alone says is right, rather than what the whole picture says.
-
-    It is not where the whole picture says the same, nor where that makes sense with more digits: a
-    form has fields of another colour. What stands on the edge of the page is the edge.
-    """
-    if whole.verdict == "ok" and whole.text == reading.text:
-        return False
-    width = 2 * max(1, round(PAGE_EDGE * max(page.shape))) + 1
-    edge = cv2.morphologyEx(page, cv2.MORPH_GRADIENT, np.ones((width, width), np.uint8))
-    down, across = page.shape[0] / picture.height, page.shape[1] / picture.width
-    sure = [digit.box for digit in whole.digits if digit.prediction.verdict == "ok"]
-    off_edge = sum(
-        not edge[
-            min(page.shape[0] - 1, int((top + bottom) / 2 * down)),
-            min(page.shape[1] - 1, int((left + right) / 2 * across)),
-        ]
-        for left, top, right, bottom in sure
-    )
-    on_page = sum(digit.prediction.verdict == "ok" for digit in reading.digits)
-    return not (off_edge > on_page and share_sure(whole) >= NUMBER_SHARE)
+def _is_written(rest: Reading) -> bool:
+    """Whether what lies around a page is writing: the grain of wood is at most a 1."""
+    return rest.verdict == "ok" and rest.text != "1"
 
 
 def measure_doubt(probabilities: np.ndarray) -> np.ndarray:

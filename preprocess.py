@@ -50,6 +50,7 @@ WORKING_MIN = 112  # pixels; smaller pictures are enlarged to this, so that mask
 # has at most so much of the first one's box, and is so many times as dark as the rest of that was.
 FINE_WINDOW, SMALLER, DARKER = 0.12, 0.6, 1.4
 FIRM = 0.55  # of full ink; a crease has less
+AROUND = 0.25  # of the firm ink's longer side; so far a crease goes on beyond it, on both sides
 PATCH = 0.15  # of full colour, by which a patch has more or less of it than the picture's rim
 
 FAINTEST = 0.5 / 255  # ink; what is less in all its pixels would be black in bytes
@@ -286,7 +287,7 @@ def _look_below_shadow(grey: np.ndarray, found: _Found) -> _Found:
     """
     looks = [{"window": FINE_WINDOW}]
     firm = bounding_box((found.alone > FIRM).view(np.uint8))
-    if _box_size(firm) <= SMALLER * _box_size(found.box):
+    if _box_size(firm) <= SMALLER * _box_size(found.box) and _reaches_around(found.box, firm):
         looks.append({"weak": FIRM})
     for options in looks:
         with contextlib.suppress(BlankImageError):
@@ -294,6 +295,17 @@ def _look_below_shadow(grey: np.ndarray, found: _Found) -> _Found:
             if _is_darker_part(again, found):
                 return again
     return found
+
+
+def _reaches_around(outer: tuple[int, int, int, int], inner: tuple[int, int, int, int]) -> bool:
+    """Whether a box reaches well beyond another one on two opposite sides, as a crease does.
+
+    A part of the digit that is paler, since the pen ran dry, does not.
+    """
+    far = AROUND * max(inner[2] - inner[0], inner[3] - inner[1])
+    left, top = inner[0] - outer[0], inner[1] - outer[1]
+    right, bottom = outer[2] - inner[2], outer[3] - inner[3]
+    return min(left, right) > far or min(top, bottom) > far
 
 
 def _is_darker_part(again: _Found, found: _Found) -> bool:

@@ -200,7 +200,7 @@ def remove_cells(mask: np.ndarray) -> np.ndarray:
 
 
 def remove_rings(mask: np.ndarray) -> np.ndarray:
-    """Take away rings drawn around a number, closed or nearly, if nothing touches them.
+    """Take away rings drawn around a digit or a number, closed or nearly, if nothing touches them.
 
     Straight lines are left to `ruling.py`, which keeps the strokes that touch them.
 

@@ -284,6 +284,14 @@ def sum_up(
     return Reading(tuple(numbers), tuple(left_out), verdict, "; ".join(reasons), turn)
 
 
+def doubt(reading: Reading, reason: str) -> Reading:
+    """Let nobody take a reading for sure, and say why."""
+    if reading.verdict == "not a digit":
+        return reading
+    reasons = "; ".join(filter(None, (reading.reason, reason)))
+    return replace(reading, verdict="unsure", reason=reasons)
+
+
 def move_boxes(reading: Reading, view: np.ndarray, width: int, height: int) -> Reading:
     """Tell where the marks are in the picture that another one was cut out of, and straightened.
 

@@ -100,7 +100,7 @@ def find_page(grey: np.ndarray) -> np.ndarray | None:
         for each in sheets
         if each.mean() >= LEAST_PAGE
         and min(cv2.boundingRect(each)[2:]) >= NARROW_PAGE
-        and _is_enclosed(each)
+        and _has_corners(each)
         and _is_unlike_around(each, levels)
     ]
     if not pages:
@@ -181,16 +181,29 @@ def straighten(pixels: np.ndarray, sheet: np.ndarray) -> tuple[np.ndarray, np.nd
     return cv2.warpPerspective(ground, view, (wide, tall), flags=flags, borderMode=border), view
 
 
+def take_away(pixels: np.ndarray, sheet: np.ndarray) -> np.ndarray | None:
+    """Make ground of a sheet, so that only what lies around it is left.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (height, width) or (height, width, 3), float32
+    sheet : ndarray of shape (height, width), uint8, 0 or 1
+
+    Returns
+    -------
+    ndarray of the same shape, float32, or None
+        None if nothing lies around it.
+    """
+    around = cv2.dilate(sheet, _KERNEL, iterations=_edge_width(sheet)) == 0
+    return _make_ground(pixels, around) if around.any() else None
+
+
 def _find_corners(sheet: np.ndarray) -> np.ndarray:
     """Give the corners of a sheet, or of the rectangle around it, clockwise from the upper left."""
-    hull = cv2.convexHull(cv2.findNonZero(sheet))
-    four = cv2.approxPolyDP(hull, STRAIGHT * cv2.arcLength(hull, closed=True), closed=True)
-    is_whole = not any(side.any() for side in (sheet[0], sheet[-1], sheet[:, 0], sheet[:, -1]))
-    if is_whole and len(four) == 4 and cv2.contourArea(four) > COMPACT * cv2.contourArea(hull):
-        found = four[:, 0]
-    else:
-        found = cv2.boxPoints(cv2.minAreaRect(hull))
-    corners = found.astype(np.float32)
+    corners = _reduce_to_corners(sheet)
+    if _count_cut_sides(sheet) or len(corners) != 4:
+        corners = cv2.boxPoints(cv2.minAreaRect(cv2.findNonZero(sheet)))
+    corners = corners.astype(np.float32)
     around = corners - corners.mean(axis=0)
     corners = corners[np.argsort(np.arctan2(around[:, 1], around[:, 0]))]
     # The upper side is the one that leads to the right, and not down or up.
@@ -201,7 +214,12 @@ def _find_corners(sheet: np.ndarray) -> np.ndarray:
 
 def _take_off_edge(sheet: np.ndarray) -> np.ndarray:
     """Take off a sheet's edge, where it is blurred."""
-    return _erode(sheet, max(1, round(MARGIN * max(sheet.shape))))
+    return _erode(sheet, _edge_width(sheet))
+
+
+def _edge_width(sheet: np.ndarray) -> int:
+    """Tell how many pixels of a sheet's edge are blurred, or were not found exactly."""
+    return max(1, round(MARGIN * max(sheet.shape)))
 
 
 def _make_ground(pixels: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -276,14 +294,31 @@ def _is_sharp(sheet: np.ndarray, levels: np.ndarray) -> bool:
     return bool(step > max(LEAST_STEP, SHARP * abs(around - median(levels[middle > 0]))))
 
 
-def _is_enclosed(sheet: np.ndarray) -> bool:
-    """Tell the edge of a sheet from that of a shadow: it goes around, or bends at least once."""
-    cut = sum(side.any() for side in (sheet[0], sheet[-1], sheet[:, 0], sheet[:, -1]))
+def _has_corners(sheet: np.ndarray) -> bool:
+    """Tell a page from the bright side of a shadow's edge, and from a digit whose loop is filled.
+
+    Of a page that is whole, four corners are to be seen; of one that leaves the picture, at least
+    one, or two edges: what is to be seen of its outline is not straight.
+    """
+    cut = _count_cut_sides(sheet)
+    if cut == 0:
+        return len(_reduce_to_corners(sheet)) == 4
     points = np.argwhere(_erode(sheet, 1) < sheet)
     if cut > MOST_CUT or len(points) < 3:
         return False
     across, along = np.linalg.eigvalsh(np.cov(points.T))
     return bool(across > BENT**2 * along)
+
+
+def _count_cut_sides(sheet: np.ndarray) -> int:
+    """Count the sides of the picture on which a sheet goes on."""
+    return sum(bool(side.any()) for side in (sheet[0], sheet[-1], sheet[:, 0], sheet[:, -1]))
+
+
+def _reduce_to_corners(sheet: np.ndarray) -> np.ndarray:
+    """Give the fewest corners (N, 2) whose connecting lines follow the outline of a sheet."""
+    hull = cv2.convexHull(cv2.findNonZero(sheet))
+    return cv2.approxPolyDP(hull, STRAIGHT * cv2.arcLength(hull, closed=True), closed=True)[:, 0]
 
 
 def _is_unlike_around(sheet: np.ndarray, levels: np.ndarray) -> bool:

@@ -48,6 +48,7 @@ PERCENT_ODDS = 10.0  # no digit looks like it
 
 # Beside a single digit, in its heights: how much a bracket bows, how tall it is, and how far away.
 BRACKET_BOW, BRACKET_HEIGHT, BRACKET_GAP = (0.1, 0.25), (0.8, 1.6), 0.08
+BRACKET_MIDDLE = 0.3, 0.7  # of its height; there it is farthest from the line between its ends
 MOST_PARTS = 4  # of a digit and its brackets
 
 PERCENT_WIDTH = 0.6, 1.25  # of its height
@@ -186,7 +187,8 @@ def remove_brackets(mask: np.ndarray) -> np.ndarray:
         down, across = top - window[0].start, left - window[1].start
         part = labels[down : down + height, across : across + width] == label
         stroke = measure_stroke(part.astype(np.uint8))
-        bows[label] = stroke.bow if stroke else 0.0
+        if stroke and _bends_in_its_middle(part):
+            bows[label] = stroke.bow
     is_bracket = (BRACKET_BOW[0] <= np.abs(bows)) & (np.abs(bows) <= BRACKET_BOW[1])
     digit = np.flatnonzero(~is_bracket)[1:]
     if not (is_bracket.any() and digit.size):
@@ -203,6 +205,15 @@ def remove_brackets(mask: np.ndarray) -> np.ndarray:
     result = mask.copy()
     result[window][(closes | opens)[labels]] = 0
     return result
+
+
+def _bends_in_its_middle(part: np.ndarray) -> bool:
+    """Whether a stroke is farthest from the line between its ends half-way; a 7 is near its top."""
+    rows, columns = np.arange(len(part)), np.arange(part.shape[1])
+    middles = part @ columns / part.sum(axis=1)
+    chord = np.interp(rows, (0, len(part) - 1), (middles[0], middles[-1]))
+    low, high = BRACKET_MIDDLE
+    return bool(low * len(part) <= np.abs(middles - chord).argmax() <= high * len(part))
 
 
 def measure_lean(mask: np.ndarray) -> float:

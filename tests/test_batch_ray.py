@@ -41,7 +41,7 @@ def pictures(digit_png, tmp_path) -> Path:
 def columns_of(path: Path) -> str:
     """Return the names and kinds of the columns of a Parquet file."""
     parquet = pytest.importorskip("pyarrow.parquet")
-    return parquet.read_schema(path).to_string()
+    return parquet.read_schema(path).to_string(truncate_metadata=False)
 
 
 def comparable(results: Results) -> list[dict]:

@@ -110,12 +110,14 @@ def test_sliders_and_presets_change_the_answer_and_the_curve_follows_the_choice(
 
     page.get_by_label("range slider for Noise").fill("0.5")
     expect(damaged).not_to_have_attribute("src", before)
+    page.get_by_label("range slider for Rotation").fill("90")
     expect(likelihoods).not_to_have_text(clear, use_inner_text=True)
 
     page.locator("#stress-kind").get_by_label("Rotation").check()
     expect(page.locator("#stress-curve")).to_contain_text("Rotation, degrees")
 
     page.get_by_label("range slider for Noise").fill("0")
+    page.get_by_label("range slider for Rotation").fill("0")
     expect(damaged).to_have_attribute("src", before)
 
     crooked = page.get_by_role("radio", name="Crooked scan")

@@ -259,21 +259,58 @@ def test_a_number_on_a_note_is_read_without_the_table_that_it_lies_on(turned: in
         assert max(right - left, bottom - top) < 90
 
 
-def test_a_number_beside_a_coloured_field_is_read_with_what_is_in_the_field():
-    inside, beside = (
+def write_form(field: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Write 7035 dark on white, and below it 2814 in a field that is made of such a picture."""
+    upper, lower = (
         np.pad(draw_number(digits, np.random.default_rng(1), height=50)[0], ((40, 40), (30, 30)))
-        for digits in ("2814", "7035")
+        for digits in ("7035", "2814")
     )
-    width = max(inside.shape[1], beside.shape[1])
-    field, rest = (
-        (255 - np.pad(each, ((0, 0), (0, width - each.shape[1])))).astype(np.float32)
-        for each in (inside, beside)
+    width = max(upper.shape[1], lower.shape[1])
+    upper, lower = (
+        255 - np.pad(each, ((0, 0), (0, width - each.shape[1]))) for each in (upper, lower)
     )
-    form = np.pad(np.vstack([rest, 0.7 * field]), 50, constant_values=255).astype(np.uint8)
+    return np.pad(np.vstack([upper, field(lower)]), 50, constant_values=255)
+
+
+def test_a_number_beside_a_coloured_field_is_read_with_what_is_in_the_field():
+    form = write_form(lambda field: (0.7 * field).astype(np.uint8))
 
     reading = MNISTPredictor().read(form)
 
     assert (reading.lines, reading.verdict) == (["7035", "2814"], "ok")
+
+
+def test_a_number_in_a_field_is_unsure_where_the_one_beside_it_cannot_be_read_with_it():
+    form = write_form(lambda field: 255 - field)  # white on black, and black on white
+
+    reading = MNISTPredictor().read(form)
+
+    assert (reading.text, reading.verdict) == ("2814", "unsure")
+    assert reading.reason == "there are digits beside the page, too"
+
+
+def test_a_digit_whose_loop_is_narrow_is_no_page_with_a_number():
+    """The inside of the 0 was read as a 1, and surely."""
+    page = np.full((300, 300), 255, np.uint8)
+    cv2.ellipse(page, (150, 150), (35, 90), 0, 0, 360, 0, 30, cv2.LINE_AA)
+
+    reading = MNISTPredictor().read(page)
+
+    assert (reading.text, reading.verdict) == ("0", "ok")
+
+
+@pytest.mark.parametrize("grey", [110, 130])
+def test_a_part_of_a_digit_for_which_the_pen_had_little_ink_is_no_crease(grey: int):
+    """Without it the 9 and the 8 were read as 0, and surely."""
+    nine, eight = (np.full((240, 160), 255, np.uint8) for _ in range(2))
+    cv2.line(nine, (112, 80), (100, 239), grey, 12, cv2.LINE_AA)
+    cv2.ellipse(nine, (80, 80), (36, 44), 0, 0, 360, 0, 12, cv2.LINE_AA)
+    cv2.ellipse(eight, (80, 160), (36, 44), 0, 0, 360, grey, 12, cv2.LINE_AA)
+    cv2.ellipse(eight, (80, 75), (30, 40), 0, 0, 360, 0, 12, cv2.LINE_AA)
+
+    answers = MNISTPredictor().predict_batch([nine, eight])
+
+    assert [(answer.digit, answer.verdict) for answer in answers] == [(9, "ok"), (8, "ok")]
 
 
 COLLECTIONS: list[tuple[str, Callable[[np.ndarray], Iterable[PictureSource]]]] = [

@@ -128,6 +128,10 @@ NO_PAGES = {
     "a shadow over a corner": shaded((0, 60), (240, 300), (0, 300)),
     "a stripe of shadow": shaded((0, 0), (110, 0), (320, 200), (320, 300), (210, 300), (0, 100)),
     "two notes": np.hstack([lay(write_number("27"), table=0.3)] * 2),
+    "a filled 0": 1
+    - cv2.ellipse(
+        np.zeros((300, 300), np.float32), (150, 150), (35, 90), 0, 0, 360, 0.9, 30, cv2.LINE_AA
+    ),
     "a blot": cv2.circle(lay(write_number(), table=1.0), (110, 245), 42, 0.1, -1),
     "a narrow strip": lay(write_number()[28:60], table=0.3)[60:120],
     "nothing": np.full((50, 60), 0.5, np.float32),

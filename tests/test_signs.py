@@ -230,8 +230,18 @@ def test_brackets_beside_a_digit_go(digit: list[Point], brackets: list[list[Poin
         [SEVEN, [(124, 100), (130, 112), (131, 126), (125, 140)]],
         [[(70, 40), (52, 66), (50, 100), (66, 140)], [(82, 40), (100, 66), (102, 100), (86, 140)]],
         [[(70, 40), (70, 140)], [(78, 40), (110, 66), (112, 110), (78, 140)]],
+        [[(80, 50), (76, 140)], [(90, 50), (114, 58), (112, 95), (98, 140)]],
     ],
-    ids=["alone", "none", "only before", "a 1 beside", "half as tall", "halves of a 0", "a D"],
+    ids=[
+        "alone",
+        "none",
+        "only before",
+        "a 1 beside",
+        "half as tall",
+        "halves of a 0",
+        "a D",
+        "a 7",
+    ],
 )
 def test_what_may_be_a_part_of_a_digit_is_no_bracket(lines: list[list[Point]]):
     page = write(*lines)
