@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, overload
 
+import cv2
 import numpy as np
 import torch
 
@@ -67,6 +68,7 @@ TURNS = (0, 90, 180, 270)  # degrees, counter-clockwise
 # 83 % of digits are read surely, sideways mostly 40 %, and short numbers may read either way.
 UPRIGHT_FROM, TURNED_FROM = 0.75, 0.9  # parts of all marks that are surely digits or signs
 TURN_FROM, TURN_TO = 6, 200  # digits; fewer say too little, and more would take seconds
+AROUND_PAGE = 0.02  # of a picture's longer side; so exactly the edge of a page is known
 BESIDE_PAGE = "there are digits beside the page, too"
 GUESSES = 3  # in a row of the table, the answer included
 ROW = "{name:<{width}}  {digit:>5}  {confidence:>10}  {verdict:<11}  {more}"
@@ -242,9 +244,9 @@ class MNISTPredictor:
         reading = self._try(page.picture, turn)
         if reading is None:
             return self._read_at(picture, turn), everything
-        if turn == 0 and reading.verdict != "ok":  # the page may be the inside of a 0
+        if turn == 0 and reading.verdict != "ok":
             alone = self._read_alone(picture)
-            if alone is not None and alone.verdict == "ok":
+            if alone is not None and alone.verdict == "ok" and _surrounds(alone, sheet, picture):
                 return alone, everything
         around = take_away(picture.pixels, sheet)
         rest = None if around is None else self._try(replace(picture, pixels=around), turn)
@@ -439,6 +441,17 @@ class _Page:
         if self.view is None:
             return reading
         return move_boxes(reading, self.view, whole.width, whole.height)
+
+
+def _surrounds(alone: Reading, sheet: np.ndarray, picture: Picture) -> bool:
+    """Whether a digit lies around a page, which then is the inside of a 0."""
+    left, top, wide, tall = cv2.boundingRect(sheet)
+    across, down = picture.width / sheet.shape[1], picture.height / sheet.shape[0]
+    page = left * across, top * down, (left + wide) * across, (top + tall) * down
+    [digit] = alone.digits
+    slack = AROUND_PAGE * max(picture.width, picture.height)
+    before = all(digit.box[n] <= page[n] + slack for n in (0, 1))
+    return before and all(digit.box[n] >= page[n] - slack for n in (2, 3))
 
 
 def _is_written(rest: Reading) -> bool:

@@ -22,6 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 import predict
 from degrade import lay_on_table, photograph
 from errors import BlankImageError, DigitError, ImageError, ModelNotFoundError, SettingsError
+from evaluate_numbers import make_rows
 from fonts import find_fonts
 from pen import Hand, crop
 from picture import Picture, PictureSource
@@ -297,6 +298,13 @@ def test_a_digit_whose_loop_is_narrow_is_no_page_with_a_number():
     reading = MNISTPredictor().read(page)
 
     assert (reading.text, reading.verdict) == ("0", "ok")
+
+
+def test_of_a_number_on_a_note_no_single_digit_is_told_as_if_it_were_all():
+    """The 5 by itself was sure, and the number of which it is the first digit was not."""
+    *_, (_, digits, photo) = make_rows(17, seed=1, on_table=True)
+
+    assert MNISTPredictor().read(photo).text == digits == "51568"
 
 
 @pytest.mark.parametrize("grey", [110, 130])
