@@ -74,10 +74,7 @@ def find_sheet(grey: np.ndarray) -> np.ndarray | None:
     """
     levels, sheets = _find_all(grey)
     written = [each for each in sheets if _is_written_on(each, levels)]
-    if not written:
-        return None
-    best = min(written, key=np.count_nonzero)
-    return None if _has_like(best, written) else _enlarge(best, grey.shape)
+    return _choose(sorted(written, key=np.count_nonzero), grey.shape)
 
 
 def find_page(grey: np.ndarray) -> np.ndarray | None:
@@ -103,10 +100,7 @@ def find_page(grey: np.ndarray) -> np.ndarray | None:
         and _has_corners(each)
         and _is_unlike_around(each, levels)
     ]
-    if not pages:
-        return None
-    best = max(pages, key=np.count_nonzero)
-    return None if _has_like(best, pages) else _enlarge(best, grey.shape)
+    return _choose(sorted(pages, key=np.count_nonzero, reverse=True), grey.shape)
 
 
 def _find_all(grey: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -121,17 +115,16 @@ def _find_all(grey: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
     return brightness, [each for each in sheets if _is_sharp(each, brightness)]
 
 
-def _has_like(sheet: np.ndarray, sheets: list[np.ndarray]) -> bool:
-    """Whether another one, not much larger or smaller, lies beside a sheet."""
-    own = sheet.sum()
-    return any(
-        not (other & sheet).any() and 1 / SIMILAR < other.sum() / own < SIMILAR for other in sheets
-    )
-
-
-def _enlarge(sheet: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Bring a sheet from the small copy to the size of its picture."""
-    return cv2.resize(sheet, shape[::-1], interpolation=cv2.INTER_NEAREST)
+def _choose(sheets: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray | None:
+    """Give the first sheet in its picture's size, if none of about its size lies beside it."""
+    if not sheets:
+        return None
+    best, *others = sheets
+    own = best.sum()
+    for other in others:
+        if not (other & best).any() and 1 / SIMILAR < other.sum() / own < SIMILAR:
+            return None
+    return cv2.resize(best, shape[::-1], interpolation=cv2.INTER_NEAREST)
 
 
 def cut_out(pixels: np.ndarray, sheet: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
